@@ -1,0 +1,82 @@
+# The project's checks and programs. `make help` lists the targets.
+
+PYTEST_ARGS ?=
+PYTEST_WORKERS ?= 2
+SA21 := sqlalchemy>=2.1,<2.2
+SA20 := sqlalchemy>=2.0.30,<2.1
+TESTED := .[test,lint,flask,cli]
+PYTEST := -m pytest -n $(PYTEST_WORKERS)
+WITH_SERVERS := .venv/bin/python -m tests.support.servers --
+CODE := $(wildcard sqlalchemy_cmk tests benchmarks examples tools)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help test test-both test-sa21 test-sa20 lint format bench demo clean python servers
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=2, PYTHON=python3 to make environments with'
+
+test: lint .venv-sa20/stamp | servers ## Check the code, then test with SQLAlchemy 2.1 and with 2.0
+	@$(WITH_SERVERS) $(MAKE) test-both
+
+test-both:
+	@$(MAKE) test-sa21
+	@$(MAKE) test-sa20
+
+test-sa21: .venv/stamp | servers ## Test with SQLAlchemy 2.1 only
+	.venv/bin/python $(PYTEST) $(PYTEST_ARGS)
+
+test-sa20: .venv-sa20/stamp | servers ## Test with SQLAlchemy 2.0 only
+	.venv-sa20/bin/python $(PYTEST) $(PYTEST_ARGS)
+
+lint: .venv/stamp ## Check style, types and the order of the modules
+	.venv/bin/ruff check $(CODE)
+	.venv/bin/ruff format --check $(CODE)
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+format: .venv/stamp ## Put the code into the form that lint asks for
+	.venv/bin/ruff check --fix $(CODE)
+	.venv/bin/ruff format $(CODE)
+
+bench: .venv/stamp-bench ## Run the benchmarks
+	.venv/bin/python -m benchmarks
+
+demo: .venv-demo/stamp ## Run the example application
+	.venv-demo/bin/python -m examples.clinic
+
+clean: ## Remove the environments and everything generated
+	rm -rf .venv .venv-sa20 .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .hypothesis
+	find . -name .git -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+# The system's part, installed where it is missing and may be.
+python:
+	@tools/install_servers.sh python3-venv
+
+servers:
+	@tools/install_servers.sh postgresql mariadb-server
+
+# $(call install,FOLDER,REQUIREMENTS): install into a virtual environment, made anew if it does not work.
+define install
+@echo "installing into $(1)"
+@$(1)/bin/python -m pip --version >/dev/null 2>&1 || "$$(tools/find_python.sh)" -m venv --clear $(1)
+@$(1)/bin/python -m pip install -qq $(2)
+@touch $@
+endef
+
+.venv/stamp: pyproject.toml | python
+	$(call install,.venv,-e '$(TESTED)' '$(SA21)')
+
+.venv-sa20/stamp: pyproject.toml | python
+	$(call install,.venv-sa20,-e '$(TESTED)' '$(SA20)')
+
+.venv/stamp-bench: .venv/stamp
+	$(call install,.venv,-e '.[bench]' '$(SA21)')
+
+.venv-demo/stamp: pyproject.toml | python
+	$(call install,.venv-demo,-e '.[demo]' '$(SA21)')

@@ -1,0 +1,60 @@
+"""Fixtures that every test may use: empty databases of each kind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.databases import Database, Servers, server_database, sqlite_file
+from tests.support.servers import ServerNotInstalled
+from tests.support.skips import NoSkips, all_required, unavailable
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch for skipped tests where every test has to run; under pytest-xdist its controller does so."""
+    if all_required() and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(NoSkips(), "cmk-no-skips")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The database servers of this session, each started when a test first asks for it."""
+    running = Servers()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Database:
+    """An empty SQLite database in a file."""
+    return sqlite_file(tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An empty database of each kind in turn."""
+    yield from empty_database(request)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def async_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An empty database of each kind that has an asynchronous driver, in turn."""
+    yield from empty_database(request)
+
+
+def empty_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """The empty database of the kind that the fixture's parameter names."""
+    if request.param == "sqlite":
+        yield sqlite_file(request.getfixturevalue("tmp_path"))
+        return
+    with server_database(request.param, server_url(request)) as made:
+        yield made
+
+
+def server_url(request: pytest.FixtureRequest) -> str:
+    """The URL of the server that the fixture's parameter names; without it the test is skipped or fails."""
+    try:
+        return request.getfixturevalue("servers").url(request.param)
+    except ServerNotInstalled as error:
+        reason = str(error)
+    unavailable(reason)
