@@ -1,0 +1,36 @@
+"""Encrypted columns for SQLAlchemy under tenants' own keys: seal, open, and switch off by the key."""
+
+from sqlalchemy_cmk.errors import (
+    CmkError,
+    ConfigurationError,
+    InvalidValue,
+    KeyRevoked,
+    KeyUnavailable,
+    TamperedError,
+    TenantMismatch,
+    TenantRequired,
+    UnsupportedOperation,
+)
+from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.orm import install
+from sqlalchemy_cmk.scope import tenant_scope
+from sqlalchemy_cmk.sealed import Sealed
+from sqlalchemy_cmk.types import EncryptedType
+
+install()
+
+__all__ = [
+    "CmkError",
+    "ConfigurationError",
+    "EncryptedType",
+    "InvalidValue",
+    "KeyRevoked",
+    "KeyUnavailable",
+    "Keyring",
+    "Sealed",
+    "TamperedError",
+    "TenantMismatch",
+    "TenantRequired",
+    "UnsupportedOperation",
+    "tenant_scope",
+]

@@ -1,0 +1,99 @@
+"""Python values to plaintext bytes and back, by the column's declared type.
+
+``str`` travels as UTF-8 and ``bytes`` as they are; everything else as MessagePack through msgspec.
+Dates and times are ISO 8601 text inside it, so that an aware datetime keeps its offset; an integer
+beyond 64 bits is extension type 1 holding its decimal digits. See :func:`codec_for`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from msgspec.msgpack import Decoder, Encoder
+from sqlalchemy import JSON, types
+from sqlalchemy.types import TypeEngine
+
+from sqlalchemy_cmk.codec.base import BIG_INT_EXT, Codec, Packed, ext_hook, pack
+from sqlalchemy_cmk.codec.scalars import (
+    NEUTRAL,
+    SIMPLE,
+    bytes_check,
+    enum_codec,
+    moment,
+    numeric,
+    text_codec,
+    uuid_for,
+)
+from sqlalchemy_cmk.codec.structures import array_of, is_structured, json_value, python_codec
+from sqlalchemy_cmk.errors import ConfigurationError
+
+__all__ = ["BIG_INT_EXT", "Codec", "codec_for", "is_structured"]
+
+
+def codec_for(declared: TypeEngine[Any] | Any, *, canonical: bool) -> Codec:
+    """Return the codec of a declared type.
+
+    Args:
+        declared: a SQLAlchemy type, or a Python type: a dataclass, a msgspec Struct, a Pydantic model,
+            or an annotation such as ``list[int]``.
+        canonical: equal values give equal bytes, as deterministic columns need it: Decimals without
+            trailing zeros, aware datetimes in UTC, mappings in key order.
+
+    Raises:
+        ConfigurationError: the type is not one whose values can be sealed.
+    """
+    if not isinstance(declared, TypeEngine):
+        return python_codec(declared, canonical)
+    if isinstance(declared, types.TypeDecorator) and not isinstance(declared, types.Interval):
+        return _decorated_codec(declared, canonical)
+    if isinstance(declared, types.Enum):
+        return enum_codec(declared)
+    if isinstance(declared, types.String):
+        return text_codec(declared)
+    if isinstance(declared, types.LargeBinary | types.BINARY | types.VARBINARY):
+        return Codec(bytes_check(declared.length), bytes, declared.length)
+    check, restore, max_bytes = _packed(declared, canonical)
+    encoder = Encoder(order="deterministic" if canonical else None)
+    decoder = Decoder(ext_hook=ext_hook)
+    return Codec(
+        lambda value: pack(encoder, check(value)), lambda raw: restore(decoder.decode(raw)), max_bytes
+    )
+
+
+def _decorated_codec(declared: types.TypeDecorator[Any], canonical: bool) -> Codec:
+    bind = declared.bind_processor(NEUTRAL) if _has_own(declared, "process_bind_param") else None
+    result = declared.result_processor(NEUTRAL, None) if _has_own(declared, "process_result_value") else None
+    inner = codec_for(declared.impl_instance, canonical=canonical)
+    encode = (lambda value: inner.encode(bind(value))) if bind else inner.encode
+    decode = (lambda raw: result(inner.decode(raw))) if result else inner.decode
+    return Codec(encode, decode, None if bind else inner.max_bytes)
+
+
+def _has_own(declared: types.TypeDecorator[Any], name: str) -> bool:
+    return getattr(type(declared), name) is not getattr(types.TypeDecorator, name)
+
+
+def _packed(declared: TypeEngine[Any], canonical: bool) -> Packed:
+    """Return check (value to MessagePack value), restore, and the longest plaintext in bytes."""
+    if isinstance(declared, types.ARRAY):
+        return array_of(declared, codec_for(declared.item_type, canonical=canonical))
+    if isinstance(declared, JSON):
+        return json_value, same, None
+    if isinstance(declared, types.Uuid):
+        return uuid_for(declared), uuid.UUID if declared.as_uuid else str, 38
+    if isinstance(declared, types.Numeric | types.Float):
+        return numeric(declared, canonical)
+    if isinstance(declared, types.DateTime):
+        return moment(dt.datetime, canonical), dt.datetime.fromisoformat, 45
+    if isinstance(declared, types.Time):
+        return moment(dt.time, canonical), dt.time.fromisoformat, 35
+    for sql_type, convert in SIMPLE:
+        if isinstance(declared, sql_type):
+            return convert
+    raise ConfigurationError(f"EncryptedType cannot seal values of {type(declared).__name__}")
+
+
+def same(value: Any) -> Any:
+    return value

@@ -1,0 +1,84 @@
+"""What a codec is, and MessagePack with integers of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.msgpack import Encoder, Ext
+
+from sqlalchemy_cmk.errors import InvalidValue
+
+BIG_INT_EXT = 1
+
+Convert = Callable[[Any], Any]
+Packed = tuple[Convert, Convert, int | None]
+
+
+class Codec:
+    """Turns one column's values into plaintext bytes and back.
+
+    Attributes:
+        encode: value to bytes; raises :class:`InvalidValue`, whose message never holds the value.
+        decode: bytes to value; raises ``ValueError`` where the bytes are no such value.
+        max_bytes: the longest plaintext in bytes, or ``None`` where it is not bounded.
+    """
+
+    __slots__ = ("decode", "encode", "max_bytes", "text")
+
+    def __init__(
+        self, encode: Convert, decode: Convert, max_bytes: int | None, *, text: bool = False
+    ) -> None:
+        self.encode = guarded(encode)
+        self.decode = decode
+        self.max_bytes = max_bytes
+        self.text = text
+
+
+def guarded(encode: Convert) -> Convert:
+    """Return an encoder whose errors are :class:`InvalidValue` and hold no value."""
+
+    # The error is raised outside of the except block: its context would hold the plaintext.
+    def guarded(value: Any) -> bytes:
+        reason = ""
+        try:
+            return encode(value)  # type: ignore[no-any-return]
+        except InvalidValue as error:
+            reason = str(error)
+        except UnicodeError:
+            reason = "the text cannot be encoded as UTF-8"
+        except Exception as error:
+            reason = f"a {type(value).__name__} does not fit the declared type ({type(error).__name__})"
+        raise InvalidValue(reason)
+
+    return guarded
+
+
+def pack(encoder: Encoder, value: Any) -> bytes:
+    """Encode a value as MessagePack; integers beyond 64 bits become extension type 1."""
+    try:
+        return encoder.encode(value)
+    except OverflowError:
+        return encoder.encode(_widened(value))
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return Ext(BIG_INT_EXT, str(value).encode())
+    if isinstance(value, dict):
+        return {key: _widened(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_widened(item) for item in value]
+    return value
+
+
+def ext_hook(code: int, data: memoryview) -> int:
+    """Decode extension type 1."""
+    if code != BIG_INT_EXT:
+        raise ValueError("unknown MessagePack extension")
+    return int(bytes(data))
+
+
+def wrong(expected: str, value: object) -> InvalidValue:
+    """Return the error for a value of a wrong type, naming types only."""
+    return InvalidValue(f"expected {expected}, not {type(value).__name__}")

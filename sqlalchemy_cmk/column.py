@@ -1,0 +1,315 @@
+"""One sealed column: what its values are bound to, and how they are sealed and opened.
+
+A column learns its table late and its keyring later still, so nothing is looked up before first use.
+Each column keeps two fast tables of at most 256 ciphers: from a value's header to what opens it, and from
+a tenant to what seals for it. The keyring takes entries out when a DEK expires or is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from sqlalchemy import Column, Table
+
+from sqlalchemy_cmk.codec import Codec
+from sqlalchemy_cmk.errors import (
+    CmkError,
+    ConfigurationError,
+    InvalidValue,
+    KeyRevoked,
+    TamperedError,
+    TenantMismatch,
+)
+from sqlalchemy_cmk.keys.keyring import Keyring, keyring_of
+from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
+from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, current_tenant
+from sqlalchemy_cmk.sealed import Sealed, stored_bytes
+from sqlalchemy_cmk.sealing import (
+    HEADER_BYTES,
+    NotAuthentic,
+    NotSealed,
+    Seal,
+    Suite,
+    header_of,
+    parse_header,
+)
+
+OnRevoked = Literal["raise", "seal"]
+TENANT_INFO_KEY = "cmk_tenant"
+OPENS = "cmk_opens"
+HOT_KEYS = 256
+
+
+class SealedParameter(bytes):
+    """A value that is sealed already, on its way to the driver. Its ``repr`` shows no bytes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<sealed, {len(self)} bytes>"
+
+    __str__ = __repr__
+
+
+class SealedColumn:
+    """Seals and opens the values of one column.
+
+    Args:
+        column: the column; its table is looked up at first use.
+        codec: value to plaintext and back.
+        suite: the algorithm.
+        pinned: the context, where it is not ``table.column``.
+        on_revoked: ``"raise"``, or ``"seal"`` to give a :class:`Sealed` for a value whose key is revoked.
+    """
+
+    def __init__(
+        self,
+        column: Column[Any],
+        codec: Codec,
+        suite: Suite,
+        pinned: str | None,
+        on_revoked: OnRevoked,
+    ) -> None:
+        self.column = column
+        self.codec = codec
+        self.suite = suite
+        self.purpose = Purpose.of(suite)
+        self.pinned = pinned
+        self.on_revoked = on_revoked
+        self.openers: dict[bytes, tuple[Callable[..., bytes], object]] = {}
+        self.headers: dict[str, tuple[bytes, ...]] = {}
+        # What the KEKs refused during the last fetch: asked once for a fetch, not once for every value.
+        self.refusals: dict[bytes, tuple[str, str | None]] = {}
+        self._sealers: dict[str, tuple[bytes, Seal]] = {}
+
+    @property
+    def table(self) -> Table:
+        """The column's table."""
+        table = self.column.table if self.column.table is not None else None
+        if not isinstance(table, Table):
+            raise ConfigurationError(f"the sealed column {self.column.name!r} does not belong to a table")
+        return table
+
+    @property
+    def context(self) -> str:
+        """What the values are bound to: the pinned name, or ``table.column``."""
+        return self.pinned or f"{self.table.fullname}.{self.column.name}"
+
+    @property
+    def where(self) -> str:
+        """``table.column``, for messages."""
+        return f"{self.table.fullname}.{self.column.name}"
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keyring that protects the column's metadata."""
+        return keyring_of(self.table.metadata, self.where)
+
+    @property
+    def has_tenant(self) -> bool:
+        """Whether rows of the table belong to tenants, not to the platform."""
+        return TENANT_INFO_KEY in self.table.info
+
+    def sealer(self, tenant: str) -> Callable[[Any], Any]:
+        """Return the function that seals values under the tenant's active DEK, for use at once.
+
+        It gives a :class:`SealedParameter`, or ``None`` for ``None`` unless the type keeps SQL NULL and its
+        own null apart, as JSON does. It raises :class:`InvalidValue` for a value that does not fit.
+        """
+        entry = self._sealers.get(tenant)
+        seal = entry[1] if entry else self._open_sealer(tenant)
+        encode = self.codec.encode
+        nulls = not self.column.type.should_evaluate_none
+
+        def seal_one(value: Any) -> Any:
+            if value is None and nulls:
+                return None
+            if type(value) is Sealed:
+                return self._write_back(value, tenant)
+            try:
+                return SealedParameter(seal(encode(value)))
+            except InvalidValue as error:
+                reason = str(error)
+            raise InvalidValue(f"{self.where}: {reason}")
+
+        return seal_one
+
+    def seal_in_scope(self, value: Any) -> SealedParameter:
+        """Return a value sealed for a statement that has no row: for the scope's tenant.
+
+        Raises:
+            TenantRequired: the column's rows belong to tenants, and no scope names one.
+        """
+        self.keyring.opened.sweep()
+        return self.sealer(self.tenant_for(None))(value)  # type: ignore[no-any-return]
+
+    def tenant_for(self, owner: str | None) -> str:
+        """Return the tenant under which a value is sealed, given the row's owner if there is a row."""
+        return agreed_tenant(owner, self.where) if self.has_tenant else PLATFORM_TENANT
+
+    def open(self, stored: Any) -> Any:
+        """Return the value of stored bytes.
+
+        Raises:
+            TamperedError: the bytes are not what this column sealed.
+            KeyRevoked: the key is revoked, and the column raises on that.
+        """
+        sealed = bytes(stored) if isinstance(stored, memoryview | bytearray) else stored
+        suite, dek_id = self._parse(sealed)
+        refusal = self.refusals.get(sealed[:HEADER_BYTES])
+        try:
+            if refusal is not None:
+                raise KeyRevoked(*refusal)
+            dek = self.keyring.dek(dek_id)
+        except KeyRevoked as error:
+            if self.on_revoked == "seal":
+                return Sealed(error.tenant or "?", self.context, str(error), sealed)
+            raise
+        if dek is None:
+            raise TamperedError(
+                f"{self.where}: there is no DEK {dek_id.hex()}: the value or the key tables were altered"
+            )
+        self.check_owner(dek, None)
+        if suite is not self.suite or dek.purpose is not self.purpose:
+            raise TamperedError(
+                f"{self.where}: the value is sealed in a way this column does not use, DEK {dek_id.hex()}"
+            )
+        return self._open_under(dek, sealed)
+
+    def opened(self, header: bytes) -> OpenedDek | None:
+        """Open the DEK of a header ahead of use; ``None`` where the value will tell what is wrong."""
+        try:
+            dek = self.keyring.dek(header[1:])
+        except KeyRevoked as error:
+            self.refusals[header] = str(error), error.tenant
+            return None
+        except CmkError:
+            return None
+        if dek is not None and header == header_of(self.suite, dek.id) and dek.purpose is self.purpose:
+            self._remember_opener(dek)
+            return dek
+        return None
+
+    def check_owner(self, dek: OpenedDek, owner: str | None) -> None:
+        """Refuse a value whose DEK is not that of the row, the scope or the platform.
+
+        Raises:
+            TamperedError: the row belongs to another tenant than the DEK.
+            TenantMismatch: the scope names another tenant.
+        """
+        expected = owner if self.has_tenant else PLATFORM_TENANT
+        if expected is not None and dek.tenant != expected:
+            raise TamperedError(
+                f"{self.where}: a row of tenant {expected!r} holds a value sealed for {dek.tenant!r} "
+                f"under DEK {dek.id.hex()}"
+            )
+        scope = current_tenant()
+        if self.has_tenant and scope is not None and scope != dek.tenant:
+            raise TenantMismatch(f"{self.where}: a value of tenant {dek.tenant!r} in tenant_scope({scope!r})")
+
+    def drop_dek(self, dek: OpenedDek) -> None:
+        """Forget everything made from a DEK."""
+        header = header_of(self.suite, dek.id)
+        if self.openers.pop(header, None) is not None:
+            self.headers[dek.tenant] = tuple(one for one in self.headers.get(dek.tenant, ()) if one != header)
+        entry = self._sealers.get(dek.tenant)
+        if entry and entry[0] == dek.id:
+            self._sealers.pop(dek.tenant, None)
+
+    def _open_sealer(self, tenant: str) -> Seal:
+        dek = self.keyring.active(tenant, self.purpose)
+        seal = dek.cipher(self.context).seal
+
+        def add() -> None:
+            if len(self._sealers) >= HOT_KEYS:
+                self._sealers.clear()
+            self._sealers[tenant] = dek.id, seal
+
+        self.keyring.opened.remember(self, dek, add)
+        return seal
+
+    def _remember_opener(self, dek: OpenedDek) -> None:
+        cipher = dek.cipher(self.context)
+
+        def add() -> None:
+            if len(self.openers) >= HOT_KEYS:
+                self.openers.clear()
+                self.headers.clear()
+            self.openers[cipher.header] = cipher.aead
+            known = self.headers.get(dek.tenant, ())
+            self.headers[dek.tenant] = known if cipher.header in known else (*known, cipher.header)
+
+        self.keyring.opened.remember(self, dek, add)
+
+    def _parse(self, sealed: Any) -> tuple[Suite, bytes]:
+        try:
+            return parse_header(sealed)
+        except NotSealed as error:
+            reason = str(error)
+        raise TamperedError(
+            f"{self.where}: the stored value is not sealed ({reason}): plain text was written past this "
+            "library, or the value was truncated"
+        )
+
+    def _open_under(self, dek: OpenedDek, sealed: bytes) -> Any:
+        reason = ""
+        try:
+            plaintext = dek.cipher(self.context).open(sealed)
+            self._remember_opener(dek)
+            return self.codec.decode(plaintext)
+        except NotAuthentic:
+            reason = "the value was altered, or moved here from another column or row"
+        except Exception as error:
+            reason = f"the opened bytes are no value of the declared type ({type(error).__name__})"
+        raise TamperedError(f"{self.where}: {reason}; DEK {dek.id.hex()}")
+
+    def _write_back(self, sealed: Sealed, tenant: str) -> SealedParameter:
+        if sealed.context != self.context or sealed.tenant != tenant:
+            raise KeyRevoked(
+                f"{self.where}: a sealed value of {sealed.context}, tenant {sealed.tenant!r}, "
+                "cannot be moved: its key is revoked"
+            )
+        return SealedParameter(stored_bytes(sealed))
+
+
+def opening_processor(column: SealedColumn) -> Callable[[Any], Any]:
+    """Return the function that opens one value of a fetched row.
+
+    It trusts the fast table, from which expired keys are taken before every fetch.
+    """
+    openers, slowly, decode = column.openers, column.open, column.codec.decode
+
+    def open_text(stored: Any) -> Any:
+        if stored is None:
+            return None
+        try:
+            decrypt, aad = openers[stored[:9]]
+            return decrypt(stored[9:21], stored[21:], aad).decode()
+        except Exception:  # noqa: S110  (told apart, and named, by the slow way)
+            pass
+        return slowly(stored)
+
+    def open_any(stored: Any) -> Any:
+        if stored is None:
+            return None
+        try:
+            decrypt, aad = openers[stored[:9]]
+            return decode(decrypt(stored[9:21], stored[21:], aad))
+        except Exception:  # noqa: S110
+            pass
+        return slowly(stored)
+
+    def open_fixed(stored: Any) -> Any:
+        if stored is None:
+            return None
+        try:
+            decrypt, aad = openers[stored[:9]]
+            return decode(decrypt(stored[9:], aad))
+        except Exception:  # noqa: S110
+            pass
+        return slowly(stored)
+
+    chosen = open_fixed if column.suite is Suite.SIV else open_text if column.codec.text else open_any
+    setattr(chosen, OPENS, True)
+    return chosen

@@ -1,0 +1,115 @@
+"""The key tables: tenants, DEKs and their wrappings. They hold no key in the clear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.types import BINARY, VARBINARY, TypeEngine
+
+_MYSQL = ("mysql", "mariadb")
+_DEK_ID = LargeBinary(8).with_variant(BINARY(8), *_MYSQL)
+
+
+class ExactText(TypeDecorator[str]):
+    """Text that is compared byte by byte everywhere.
+
+    MySQL's and MariaDB's collations hold 'acme', 'ACME' and 'acme ' for one tenant; bytes do not.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return VARBINARY on MySQL and MariaDB, VARCHAR elsewhere."""
+        if dialect.name in _MYSQL:
+            return dialect.type_descriptor(VARBINARY(4 * self.length))
+        return dialect.type_descriptor(String(self.length))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        """Send UTF-8 bytes where bytes are stored."""
+        return value.encode() if value is not None and dialect.name in _MYSQL else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        """Read UTF-8 bytes where bytes are stored."""
+        return value.decode() if isinstance(value, bytes) else value
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTables:
+    """The three key tables of one ``MetaData``."""
+
+    tenants: Table
+    deks: Table
+    wrappings: Table
+
+
+def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
+    """Put the key tables into a ``MetaData``, or find them there.
+
+    Args:
+        metadata: where ``create_all`` and Alembic's autogenerate look for tables.
+        prefix: the beginning of the three names.
+    """
+    names = [prefix + name for name in ("tenants", "deks", "wrappings")]
+    if names[0] in metadata.tables:
+        return KeyTables(*(metadata.tables[name] for name in names))
+    return KeyTables(_tenants(metadata, *names), _deks(metadata, *names), _wrappings(metadata, *names))
+
+
+def _tenants(metadata: MetaData, tenants: str, *_: str) -> Table:
+    return Table(
+        tenants,
+        metadata,
+        Column("tenant", ExactText(190), primary_key=True),
+        Column("kek_uri", ExactText(500), nullable=False),
+        Column("epoch", Integer, nullable=False, default=0),
+        Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )
+
+
+def _deks(metadata: MetaData, tenants: str, deks: str, _wrappings: str) -> Table:
+    # active_slot is 1 for the active DEK and NULL for others: every database holds NULLs for distinct
+    # in a unique constraint, so there is at most one active DEK per tenant and purpose.
+    return Table(
+        deks,
+        metadata,
+        Column("id", _DEK_ID, primary_key=True),
+        Column("tenant", ExactText(190), ForeignKey(f"{tenants}.tenant"), nullable=False),
+        Column("purpose", String(10), nullable=False),
+        Column("state", String(10), nullable=False),
+        Column("active_slot", Integer, nullable=True),
+        Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        UniqueConstraint("tenant", "purpose", "active_slot", name=f"uq_{deks}_active"),
+    )
+
+
+def _wrappings(metadata: MetaData, _tenants: str, deks: str, wrappings: str) -> Table:
+    return Table(
+        wrappings,
+        metadata,
+        Column("dek_id", _DEK_ID, ForeignKey(f"{deks}.id"), primary_key=True),
+        Column("kek_uri", ExactText(500), primary_key=True),
+        Column("kek_version", String(255), nullable=False),
+        Column("algorithm", String(50), nullable=False),
+        Column("wrapped", LargeBinary, nullable=False),
+        Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )

@@ -1,0 +1,73 @@
+"""Wrapping and unwrapping DEKs through the providers, with the proof that a wrapping is good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hmac import compare_digest
+
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
+from sqlalchemy_cmk.keys.model import DekRecord
+from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped
+from sqlalchemy_cmk.sealing import DEK_BYTES
+
+
+class Wrapper:
+    """Finds the provider of a KEK and has it wrap and unwrap.
+
+    Args:
+        providers: asked in order; the first that handles a KEK URI serves it.
+    """
+
+    def __init__(self, providers: Sequence[KeyProvider]) -> None:
+        self._providers = tuple(providers)
+
+    def provider_of(self, kek_uri: str) -> KeyProvider:
+        """Return the provider of a KEK.
+
+        Raises:
+            ConfigurationError: no provider handles its URI.
+        """
+        for provider in self._providers:
+            if provider.handles(kek_uri):
+                return provider
+        raise ConfigurationError(
+            f"no provider handles the KEK {kek_uri!r}: give Keyring(providers=[...]) one"
+        )
+
+    def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
+        """Wrap a DEK and prove it: the provider has unwrapped it again where the KEK lives.
+
+        Raises:
+            TamperedError: the provider gave back another key; the wrapping must not be used.
+        """
+        provider = self.provider_of(kek_uri)
+        wrapped = provider.wrap(kek_uri, dek)
+        if not compare_digest(provider.unwrap(wrapped), dek):
+            raise TamperedError(f"{kek_uri} does not unwrap what it wrapped: nothing was sealed under it")
+        return wrapped
+
+    def unwrap(self, dek: DekRecord) -> bytes:
+        """Return a DEK's 32 bytes by the first of its wrappings that opens.
+
+        Raises:
+            KeyUnavailable: some KEK could not be reached, and no other opened it.
+            KeyRevoked: every KEK refused, or nothing is wrapped any more.
+            TamperedError: what was unwrapped is not a DEK.
+        """
+        failure: CmkError = KeyRevoked(f"DEK {dek.id.hex()} of tenant {dek.tenant!r} has been destroyed")
+        for wrapped in dek.wrappings:
+            try:
+                key = self.provider_of(wrapped.kek_uri).unwrap(wrapped)
+            except (KeyRevoked, KeyUnavailable, TamperedError, ConfigurationError) as error:
+                if not isinstance(failure, KeyUnavailable):
+                    failure = error
+                continue
+            if len(key) != DEK_BYTES:
+                raise TamperedError(f"DEK {dek.id.hex()} has {len(key)} bytes instead of {DEK_BYTES}")
+            return key
+        raise failure
+
+    def close(self) -> None:
+        """Close every provider."""
+        for provider in self._providers:
+            provider.close()

@@ -1,0 +1,96 @@
+"""One value on its way into a sealed column: a Python value, a bound parameter, or SQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BindParameter, Insert, Null, Table, Update, bindparam
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.expression import ColumnClause
+from sqlalchemy.types import NullType
+
+from sqlalchemy_cmk.column import SealedColumn
+from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.types import EncryptedType
+
+MISSING = object()
+
+Row = dict[str, Any]
+
+
+def column_of(statement: Insert | Update, table: Table, key: Any) -> str | None:
+    """Return the key of the table's column that a key of ``values()`` means; ``None`` for another table's."""
+    if hasattr(key, "__clause_element__"):
+        key = key.__clause_element__()
+    if isinstance(key, str):
+        model = statement.entity_description.get("entity")
+        attribute = getattr(model, key, None) if isinstance(model, type) else None
+        if not hasattr(attribute, "__clause_element__"):
+            return key if key in table.c else None
+        key = attribute.__clause_element__()  # type: ignore[union-attr]
+    column_key = getattr(key, "key", None)
+    return column_key if isinstance(column_key, str) and column_key in table.c else None
+
+
+def known_value(value: Any, row: Row) -> Any:
+    """Return the Python value of an element of ``values()``; ``MISSING`` where the database computes it."""
+    if isinstance(value, BindParameter):
+        return row.get(value.key, value.effective_value)
+    if hasattr(value, "__clause_element__") or isinstance(value, ClauseElement):
+        return None if isinstance(value, Null) else MISSING
+    return value
+
+
+def seal_value(column: SealedColumn, value: Any, tenant: str, row: Row) -> Any:
+    """Return what to write in place of a value: sealed, or SQL that cannot hold a plaintext.
+
+    Args:
+        row: the parameters of the execution, for values given by ``bindparam("name")``.
+
+    Raises:
+        UnsupportedOperation: SQL that would write a plaintext into the column.
+    """
+    element = value.__clause_element__() if hasattr(value, "__clause_element__") else value
+    if isinstance(element, BindParameter):
+        if not isinstance(element.type, EncryptedType | NullType):
+            raise UnsupportedOperation(
+                f"{column.where}: a parameter of type {element.type!r} would be written unsealed"
+            )
+        if element.key in row:
+            row[element.key] = seal_plain(column, row[element.key], tenant)
+            return value
+        return seal_plain(column, element.effective_value, tenant)
+    if isinstance(element, ClauseElement):
+        if isinstance(element, Null) or _same_context(column, element):
+            return value
+        raise UnsupportedOperation(
+            f"{column.where}: a SQL expression would write a plaintext into a sealed column: "
+            "compute the value in Python"
+        )
+    return seal_plain(column, element, tenant)
+
+
+def as_element(column: SealedColumn, value: Any) -> Any:
+    """Return a value as a SQL element, the form in which ``values()`` keeps it."""
+    if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+        return value
+    return bindparam(None, value, type_=column.column.type, unique=True)
+
+
+def seal_plain(column: SealedColumn, value: Any, tenant: str) -> Any:
+    """Seal a Python value; ``None`` stays NULL unless the type keeps it apart, as JSON does."""
+    return column.sealer(tenant)(value)
+
+
+def _same_context(column: SealedColumn, element: Any) -> bool:
+    place = getattr(getattr(element, "type", None), "place", None)
+    return isinstance(element, ColumnClause) and place is not None and place.context == column.context
+
+
+def python_default(default: Any) -> Any:
+    """Return the value of a column's Python-side default; ``MISSING`` where it has none."""
+    if default is None:
+        return MISSING
+    if default.is_scalar:
+        return default.arg
+    return default.arg(None) if default.is_callable else MISSING

@@ -1,0 +1,58 @@
+"""The contract of a key provider: two methods that matter, wrap and unwrap."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """One DEK wrapped by one KEK version.
+
+    Attributes:
+        kek_uri: the KEK's name as the tenant was assigned it.
+        kek_version: the version that wrapped, as the provider names it.
+        algorithm: the wrapping algorithm, recorded so that it opens again years later.
+        data: the wrapped DEK.
+    """
+
+    kek_uri: str
+    kek_version: str
+    algorithm: str
+    data: bytes
+
+
+class KeyProvider(ABC):
+    """Wraps and unwraps DEKs with KEKs that never leave their place.
+
+    An implementation may be called from any thread and after a fork. It raises
+    :class:`~sqlalchemy_cmk.KeyRevoked` when the KEK's owner has taken access away,
+    :class:`~sqlalchemy_cmk.KeyUnavailable` when the KEK cannot be reached now, and never one for the other.
+    """
+
+    @abstractmethod
+    def handles(self, kek_uri: str) -> bool:
+        """Tell whether this provider is the one for a KEK URI."""
+
+    @abstractmethod
+    def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
+        """Wrap a DEK (32 bytes) with the newest version of a KEK."""
+
+    @abstractmethod
+    def unwrap(self, wrapped: Wrapped) -> bytes:
+        """Return the DEK; it is computed anew where the KEK lives, never from a copy.
+
+        Raises:
+            TamperedError: the wrapped bytes are not what this KEK made.
+        """
+
+    def ensure(self, kek_uri: str) -> None:  # noqa: B027
+        """Make the KEK where it does not exist and this provider may make it.
+
+        Called only when nothing is wrapped by this KEK yet: a KEK that has gone missing is never
+        replaced by a new one.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Give back connections and sessions."""

@@ -1,0 +1,63 @@
+"""A value that cannot be opened now. See :class:`Sealed`."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from sqlalchemy_cmk.errors import KeyRevoked
+
+
+class Sealed:
+    """Stands for a value whose key has been revoked, in columns with ``on_revoked="seal"``.
+
+    It shows its tenant and the reason, never bytes. Written back unchanged it keeps the stored bytes;
+    any use as a value raises :class:`KeyRevoked`.
+
+    Attributes:
+        tenant: whose key is gone.
+        context: the column's context.
+        reason: why it cannot be opened.
+    """
+
+    __slots__ = ("_stored", "context", "reason", "tenant")
+
+    def __init__(self, tenant: str, context: str, reason: str, stored: bytes) -> None:
+        self.tenant = tenant
+        self.context = context
+        self.reason = reason
+        self._stored = stored
+
+    def __repr__(self) -> str:
+        return f"<Sealed {self.context} of tenant {self.tenant!r}: {self.reason}>"
+
+    def __str__(self) -> str:
+        return f"sealed: the key of {self.tenant!r} is revoked"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def __eq__(self, other: object) -> bool:
+        if other is None or isinstance(other, Sealed):
+            return isinstance(other, Sealed) and self._stored == other._stored
+        self._refuse()
+
+    def __hash__(self) -> int:
+        return hash(self._stored)
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise KeyRevoked(f"{self.context}: the value is sealed ({self.reason})")
+
+    __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __int__ = __float__ = __index__ = __bytes__ = __neg__ = __abs__ = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._refuse()
+
+
+def stored_bytes(sealed: Sealed) -> bytes:
+    """Return the bytes that a ``Sealed`` stands for, to write them back."""
+    return sealed._stored

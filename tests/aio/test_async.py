@@ -1,0 +1,162 @@
+"""Everything works with AsyncSession, and no provider blocks the event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Integer, String, insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from sqlalchemy_cmk import (
+    ConfigurationError,
+    EncryptedType,
+    Keyring,
+    TamperedError,
+    TenantRequired,
+    tenant_scope,
+)
+from sqlalchemy_cmk.providers import LocalKeyProvider, Wrapped
+from tests.support.databases import Database
+
+
+class LoopWatcher(LocalKeyProvider):
+    """The local provider, which refuses to be called in a thread that runs an event loop."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.unwraps = 0
+
+    def unwrap(self, wrapped: Wrapped) -> bytes:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        self.unwraps += 1
+        return super().unwrap(wrapped)
+
+
+class AsyncWorld:
+    def __init__(self, engine: AsyncEngine, provider: LoopWatcher, keyring: Keyring, model: Any) -> None:
+        self.engine = engine
+        self.provider = provider
+        self.keyring = keyring
+        self.model = model
+
+    def session(self) -> AsyncSession:
+        return AsyncSession(self.engine, expire_on_commit=False)
+
+
+@pytest.fixture
+async def world(async_database: Database, tmp_path: Path) -> AsyncIterator[AsyncWorld]:
+    class Base(DeclarativeBase):
+        pass
+
+    class Patient(Base):
+        __tablename__ = "patients"
+        __cmk_tenant__ = "clinic"
+        id: Mapped[int] = mapped_column(Integer, primary_key=True)
+        clinic: Mapped[str] = mapped_column(String(40))
+        ssn: Mapped[str] = mapped_column(EncryptedType(String(40)))
+        email: Mapped[str | None] = mapped_column(EncryptedType(String(40), deterministic=True))
+
+    assert async_database.async_url is not None
+    engine = create_async_engine(async_database.async_url)
+    provider = LoopWatcher(tmp_path / "keys.json")
+    keyring = Keyring(engine, platform_key="local:pmk", providers=[provider])
+    keyring.protect(Base)
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    yield AsyncWorld(engine, provider, keyring, Patient)
+    keyring.close()
+    await engine.dispose()
+
+
+async def fill(world: AsyncWorld, *clinics: str) -> None:
+    async with world.session() as session:
+        session.add_all([world.model(clinic=one, ssn=f"ssn of {one}", email=f"{one}@x") for one in clinics])
+        await session.commit()
+
+
+async def test_objects_are_written_and_read(world: AsyncWorld) -> None:
+    await fill(world, "acme", "globex")
+    world.keyring.forget()
+    async with world.session() as session:
+        found = (await session.scalars(select(world.model).order_by(world.model.id))).all()
+        assert [p.ssn for p in found] == ["ssn of acme", "ssn of globex"]
+        found[0].clinic = "globex"
+        await session.commit()
+        await session.refresh(found[0])
+        assert found[0].ssn == "ssn of acme"
+
+
+async def test_bulk_statements_are_sealed_row_by_row(world: AsyncWorld) -> None:
+    async with world.session() as session:
+        await session.execute(insert(world.model), [{"clinic": c, "ssn": c} for c in ("acme", "globex")])
+        await session.commit()
+    world.keyring.forget()
+    async with world.session() as session:
+        rows = (await session.execute(select(world.model.clinic, world.model.ssn))).all()
+    assert sorted(map(tuple, rows)) == [("acme", "acme"), ("globex", "globex")]
+
+
+async def test_rows_of_a_core_select_open_after_the_await(world: AsyncWorld) -> None:
+    await fill(world, "acme", "globex")
+    world.keyring.forget()
+    async with world.engine.connect() as connection:
+        result = await connection.execute(select(world.model.__table__.c.ssn))
+    assert sorted(result.scalars().all()) == ["ssn of acme", "ssn of globex"]
+
+
+async def test_rows_are_streamed(world: AsyncWorld) -> None:
+    await fill(world, *["acme", "globex"] * 20)
+    world.keyring.forget()
+    async with world.session() as session:
+        stream = await session.stream_scalars(select(world.model).execution_options(yield_per=7))
+        seen = [patient.ssn async for patient in stream]
+    assert len(seen) == 40
+
+
+async def test_the_scope_follows_await(world: AsyncWorld) -> None:
+    await fill(world, "acme", "globex")
+    query = select(world.model).where(world.model.email == "acme@x")
+    async with world.session() as session:
+        with pytest.raises(TenantRequired):
+            await session.scalars(query)
+        with tenant_scope("acme"):
+            assert (await session.scalars(query)).one().ssn == "ssn of acme"
+        with tenant_scope("globex"):
+            assert (await session.scalars(query)).all() == []
+
+
+async def test_fifty_tasks_cause_one_provider_call(world: AsyncWorld) -> None:
+    await fill(world, "acme")
+    world.keyring.forget()
+    world.provider.unwraps = 0
+
+    async def read() -> str:
+        async with world.engine.connect() as connection:
+            return (await connection.execute(select(world.model.ssn))).scalars().one()
+
+    assert set(await asyncio.gather(*(read() for _ in range(50)))) == {"ssn of acme"}
+    assert world.provider.unwraps == 1
+
+
+async def test_another_tenants_value_is_named(world: AsyncWorld) -> None:
+    await fill(world, "acme", "globex")
+    async with world.engine.begin() as connection:
+        stored = (await connection.exec_driver_sql("SELECT ssn FROM patients WHERE clinic = 'acme'")).scalar()
+        parameter = "?" if world.engine.dialect.name == "sqlite" else "$1"
+        await connection.exec_driver_sql(
+            f"UPDATE patients SET ssn = {parameter} WHERE clinic = 'globex'", (stored,)
+        )
+    async with world.session() as session:
+        with pytest.raises(TamperedError, match=r"patients\.ssn"):
+            await session.scalars(select(world.model))
+
+
+async def test_a_blocking_call_in_a_coroutine_is_refused_with_the_mend(world: AsyncWorld) -> None:
+    with pytest.raises(ConfigurationError, match="to_thread"):
+        world.keyring.warm(["acme"])
+    await asyncio.to_thread(world.keyring.warm, ["acme"])
+    assert [line.tenant for line in await asyncio.to_thread(world.keyring.status)] == ["acme"]

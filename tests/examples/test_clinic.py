@@ -1,0 +1,83 @@
+"""The example application, page by page."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from examples.clinic import create_app
+from examples.clinic.keys import Storage
+
+FORM = {
+    "name": "Ada Lovelace",
+    "ssn": "078-05-1120",
+    "email": "ada@example.org",
+    "born": "1815-12-10",
+    "history": "a\nb",
+}
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[FlaskClient]:
+    app = create_app(tmp_path)
+    yield app.test_client()
+    storage(app).close()
+
+
+def storage(app: object) -> Storage:
+    return app.extensions["clinic"]  # type: ignore[attr-defined,no-any-return]
+
+
+def post(client: FlaskClient, path: str, **fields: str) -> tuple[int, str]:
+    page = client.get("/riverside/patients/new").get_data(as_text=True)
+    found = re.search(r'name="token" value="([^"]+)"', page)
+    assert found
+    answer = client.post(path, data={**fields, "token": found[1]}, follow_redirects=True)
+    return answer.status_code, answer.get_data(as_text=True)
+
+
+def test_a_patient_is_added_listed_and_edited(client: FlaskClient) -> None:
+    status, page = post(client, "/riverside/patients/new", **FORM)
+    assert status == 200 and "Ada Lovelace" in page
+    number = re.findall(r"/riverside/patients/(\d+)", page)[-1]
+    status, page = post(client, f"/riverside/patients/{number}", **{**FORM, "name": "Ada King"})
+    assert status == 200 and "Ada King" in page and "Ada Lovelace" not in page
+    assert client.get(f"/hillside/patients/{number}").status_code == 404
+
+
+def test_a_clinics_list_shows_its_own_patients_only(client: FlaskClient) -> None:
+    post(client, "/riverside/patients/new", **FORM)
+    assert "Ada Lovelace" not in client.get("/hillside/patients").get_data(as_text=True)
+
+
+def test_a_form_with_a_fault_is_shown_again(client: FlaskClient) -> None:
+    status, page = post(client, "/riverside/patients/new", **{**FORM, "ssn": "far too long for a number"})
+    assert status == 422 and "longer than the 11 allowed" in page
+    assert post(client, "/riverside/patients/new", **{**FORM, "born": "yesterday"})[0] == 422
+    post(client, "/riverside/patients/new", **FORM)
+    assert "e-mail address" in post(client, "/riverside/patients/new", **FORM)[1]
+    assert client.post("/riverside/patients/new", data=FORM).status_code == 400
+
+
+def test_the_database_page_shows_stored_bytes_and_no_plaintext_among_them(client: FlaskClient) -> None:
+    post(client, "/riverside/patients/new", **FORM)
+    page = client.get("/database").get_data(as_text=True)
+    assert "Ada Lovelace" in page and len(re.findall(r"<code", page)) > 100
+    with storage(client.application).engine.connect() as connection:
+        raw = repr(connection.execute(text("SELECT * FROM patients")).all())
+    assert "Lovelace" not in raw and "078-05" not in raw
+
+
+def test_a_clinic_that_switches_its_key_off_is_sealed_and_the_other_goes_on(client: FlaskClient) -> None:
+    post(client, "/keys/hillside/off")
+    page = client.get("/hillside/patients").get_data(as_text=True)
+    assert page.count("is revoked") >= 12
+    assert "is revoked" not in client.get("/riverside/patients").get_data(as_text=True)
+    assert client.get("/database").status_code == 200
+    status, page = post(client, "/hillside/patients/new", **FORM)
+    assert status == 422 and "switched its key off" in page
+    post(client, "/keys/hillside/on")
+    assert "is revoked" not in client.get("/hillside/patients").get_data(as_text=True)
