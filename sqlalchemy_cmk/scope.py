@@ -41,6 +41,11 @@ def tenant_name(value: object) -> str:
     return name
 
 
+def key_owner(tenant: object) -> str:
+    """Return the name under which a tenant's keys are kept; the platform's is ``""``."""
+    return PLATFORM_TENANT if tenant == PLATFORM_TENANT else tenant_name(tenant)
+
+
 @contextmanager
 def tenant_scope(tenant: object) -> Iterator[None]:
     """Name the tenant of every statement in the block that has no row to tell it.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
+from sqlalchemy_cmk.keys.audit_chain import AuditEvent
 from sqlalchemy_cmk.providers.base import Wrapped
 from sqlalchemy_cmk.sealing import ColumnCipher, Suite, column_key, header_of
 
@@ -29,6 +32,14 @@ class DekState(StrEnum):
     DESTROYED = "destroyed"
 
 
+class TenantState(StrEnum):
+    """How it stands with a tenant's KEK, as the last process that asked found it."""
+
+    OK = "ok"
+    REVOKED = "revoked"
+    SHREDDED = "shredded"
+
+
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
     """A tenant as it is stored; ``epoch`` rises with every change of its keys."""
@@ -36,6 +47,7 @@ class TenantRecord:
     name: str
     kek_uri: str
     epoch: int
+    state: TenantState = TenantState.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,43 @@ class DekRecord:
     purpose: Purpose
     state: DekState
     wrappings: tuple[Wrapped, ...]
+    tenant_state: TenantState = TenantState.OK
+    seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """What one transaction does to a tenant's keys.
+
+    Attributes:
+        events: what the audit trail says of it.
+        kek_uri: the tenant's KEK from now on, if another.
+        state: the tenant's state from now on, if another.
+        new: DEKs to add, active.
+        retire: ids of DEKs to retire.
+        destroy: ids of DEKs to destroy.
+        wrappings: by DEK id, the wrappings that take the place of all it has.
+    """
+
+    events: tuple[AuditEvent, ...]
+    kek_uri: str | None = None
+    state: TenantState | None = None
+    new: tuple[DekRecord, ...] = ()
+    retire: tuple[bytes, ...] = ()
+    destroy: tuple[bytes, ...] = ()
+    wrappings: Mapping[bytes, tuple[Wrapped, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLine:
+    """A tenant's row in the tenants table, for people to read."""
+
+    tenant: str
+    kek_uri: str
+    state: TenantState
+    reason: str | None
+    state_since: datetime
+    seen_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +104,29 @@ class TenantStatus:
 
     Attributes:
         tenant: the tenant's name; ``""`` is the platform.
+        owner: ``"platform"`` where the platform's KEK wraps its DEKs, ``"customer"`` elsewhere.
         kek_uri: the KEK that wraps its new DEKs.
+        versions: the versions of its KEKs that wrap its DEKs now.
         active: how many DEKs are active (at most one for each purpose).
         retired: how many older DEKs still open values.
         open: how many of them are open in this process now.
+        state: ``ok``, ``revoked`` or ``shredded``, as the last process that asked the KEK found it.
+        reason: why it is revoked.
+        state_since: since when it is in that state (UTC).
+        seen_at: when the KEK last opened a DEK, to within ten minutes (UTC); ``None`` where it never did.
     """
 
     tenant: str
+    owner: str
     kek_uri: str
+    versions: tuple[str, ...]
     active: int
     retired: int
     open: int
+    state: TenantState
+    reason: str | None
+    state_since: datetime
+    seen_at: datetime | None
 
 
 class OpenedDek:

@@ -32,7 +32,8 @@ class OpenedKeys:
     """
 
     def __init__(self, max_open: int, clock: Callable[[], float]) -> None:
-        self._max_open = max_open
+        self.max_open = max_open
+        self.hits = 0
         self._clock = clock
         self._lock = threading.RLock()
         self._deks: OrderedDict[bytes, OpenedDek] = OrderedDict()
@@ -50,6 +51,7 @@ class OpenedKeys:
             if dek is None or self._clock() >= dek.deadline:
                 return None
             self._deks.move_to_end(dek_id)
+            self.hits += 1
             return dek
 
     def stale(self, dek_id: bytes) -> OpenedDek | None:
@@ -75,7 +77,7 @@ class OpenedKeys:
             self._deks[dek.id] = dek
             self._deks.move_to_end(dek.id)
             self._next_deadline = min(self._next_deadline, dek.deadline)
-            while len(self._deks) > self._max_open:
+            while len(self._deks) > self.max_open:
                 self._drop(next(iter(self._deks.values())))
 
     def activate(self, dek: OpenedDek) -> None:
@@ -87,9 +89,18 @@ class OpenedKeys:
             if dek.id in self._deks:
                 self._active[dek.tenant, dek.purpose] = dek.id
 
-    def extend(self, dek: OpenedDek, deadline: float) -> None:
-        """Let a DEK serve until a later deadline without a new proof."""
+    def deactivate(self, dek_id: bytes) -> None:
+        """Note that new values are sealed under this DEK no more: it was retired."""
         with self._lock:
+            dek = self._deks.get(dek_id)
+            if dek is not None and self._active.get((dek.tenant, dek.purpose)) == dek_id:
+                del self._active[dek.tenant, dek.purpose]
+                self._forget_in_columns(dek)
+
+    def renew(self, dek: OpenedDek, proven_at: float, deadline: float) -> None:
+        """Let an open DEK serve until a later deadline."""
+        with self._lock:
+            dek.proven_at = proven_at
             dek.deadline = deadline
             self._next_deadline = min(self._next_deadline, deadline)
 

@@ -1,44 +1,47 @@
-"""The key tables in SQL: every method is one transaction on the keyring's own connections."""
+"""The tenants, DEKs and wrappings in SQL: every method is one transaction on the keyring's connections."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from random import uniform
-from time import sleep
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, MetaData, Row, Select, func, insert, inspect, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchTableError, OperationalError, SQLAlchemyError
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
-from sqlalchemy_cmk.keys.connections import Connections, Work
-from sqlalchemy_cmk.keys.model import DekRecord, DekState, Purpose, TenantRecord
-from sqlalchemy_cmk.keys.tables import make_key_tables
+from sqlalchemy_cmk.keys.audit import AuditTrail
+from sqlalchemy_cmk.keys.audit_chain import AuditEvent
+from sqlalchemy_cmk.keys.database import KeyDatabase
+from sqlalchemy_cmk.keys.model import (
+    DekRecord,
+    DekState,
+    KeyChange,
+    Purpose,
+    TenantLine,
+    TenantRecord,
+    TenantState,
+)
 from sqlalchemy_cmk.providers.base import Wrapped
 
-T = TypeVar("T")
-
-RETRIES = 3
+SEEN_EVERY = timedelta(minutes=10)
 
 
 class KeyStore:
-    """Reads and writes the key tables.
+    """Reads and writes tenants, DEKs and wrappings.
 
     Args:
-        connections: the keyring's own connections.
-        prefix: the beginning of the key tables' names.
+        database: where the key tables are.
+        audit: told of every change, in the change's own transaction.
 
     Every method raises :class:`KeyUnavailable` when the tables cannot be reached or written now, and
     :class:`ConfigurationError` when they do not exist.
     """
 
-    def __init__(self, connections: Connections, prefix: str) -> None:
-        self._connections = connections
-        self._metadata = MetaData()
-        self._tables = make_key_tables(self._metadata, prefix)
-        if connections.in_memory:
-            connections.run(self._metadata.create_all)
+    def __init__(self, database: KeyDatabase, audit: AuditTrail) -> None:
+        self._database = database
+        self._audit = audit
+        self._tables = database.tables
 
     def dek(self, dek_id: bytes) -> DekRecord | None:
         """Return a DEK by its id, with its wrappings, in one statement."""
@@ -53,159 +56,152 @@ class KeyStore:
             )
         )
 
-    def deks_of(self, tenant: str) -> list[DekRecord]:
-        """Return every DEK of a tenant, whatever its state."""
-        statement = self._select_deks().where(self._tables.deks.c.tenant == tenant)
-        return _records(self._run(lambda connection: connection.execute(statement).all()))
+    def living_deks(self, tenant: str) -> list[DekRecord]:
+        """Return the DEKs of a tenant that have not been destroyed."""
+        deks = self._tables.deks
+        living = self._select_deks().where(deks.c.tenant == tenant, deks.c.state != DekState.DESTROYED)
+        return _records(self._database.run(lambda c: c.execute(living.order_by(deks.c.id)).all()))
 
     def tenant(self, tenant: str) -> TenantRecord | None:
         """Return a tenant, or ``None`` where it has no keys yet."""
-        table = self._tables.tenants
-        statement = select(table.c.tenant, table.c.kek_uri, table.c.epoch).where(table.c.tenant == tenant)
-        row = self._run(lambda connection: connection.execute(statement).first())
-        return TenantRecord(*row) if row else None
+        t = self._tables.tenants
+        statement = select(t.c.tenant, t.c.kek_uri, t.c.epoch, t.c.state).where(t.c.tenant == tenant)
+        row = self._database.run(lambda connection: connection.execute(statement).first())
+        return TenantRecord(row[0], row[1], row[2], TenantState(row[3])) if row else None
+
+    def tenants(self) -> list[TenantLine]:
+        """Return every tenant with its state and the KEK versions that wrap its DEKs."""
+        t = self._tables.tenants
+        columns = (t.c.tenant, t.c.kek_uri, t.c.state, t.c.reason, t.c.state_since, t.c.seen_at)
+        rows = self._database.run(lambda c: c.execute(select(*columns).order_by(t.c.tenant)).all())
+        return [
+            TenantLine(row[0], row[1], TenantState(row[2]), row[3], _aware(row[4]), row[5] and _aware(row[5]))
+            for row in rows
+        ]
+
+    def dek_counts(self) -> list[tuple[str, str, int]]:
+        """Return tenant, DEK state and how many."""
+        d = self._tables.deks
+        statement = select(d.c.tenant, d.c.state, func.count()).group_by(d.c.tenant, d.c.state)
+        return [(*row,) for row in self._database.run(lambda c: c.execute(statement).all())]
+
+    def wrapping_versions(self) -> list[tuple[str, str, str]]:
+        """Return the distinct tenant, KEK URI and KEK version of every wrapping."""
+        d, w = self._tables.deks, self._tables.wrappings
+        statement = select(d.c.tenant, w.c.kek_uri, w.c.kek_version).join(w, w.c.dek_id == d.c.id).distinct()
+        return [(*row,) for row in self._database.run(lambda c: c.execute(statement).all())]
 
     def add_tenant(self, tenant: str, kek_uri: str) -> TenantRecord:
         """Write a tenant that is not there yet; the one who was first wins."""
         new = insert(self._tables.tenants).values(tenant=tenant, kek_uri=kek_uri, epoch=0)
         with suppress(IntegrityError):
-            self._run(lambda connection: connection.execute(new))
+            self._database.run(lambda connection: connection.execute(new))
         return self.tenant(tenant) or TenantRecord(tenant, kek_uri, 0)
 
     def wraps_anything(self, kek_uri: str) -> bool:
         """Tell whether any DEK is wrapped by this KEK."""
         statement = select(self._tables.wrappings.c.dek_id).where(self._tables.wrappings.c.kek_uri == kek_uri)
-        return self._run(lambda connection: connection.execute(statement.limit(1)).first()) is not None
+        return self._database.run(lambda c: c.execute(statement.limit(1)).first()) is not None
 
-    def add_dek(self, owner: TenantRecord, dek: DekRecord) -> bool:
-        """Commit a new active DEK; ``False`` where somebody else changed the tenant's keys first."""
+    def apply(self, owner: TenantRecord, change: KeyChange) -> bool:
+        """Commit a change of a tenant's keys; ``False`` where somebody else changed them first."""
 
         def work(connection: Connection) -> bool:
-            if not self._advance(connection, owner, owner.kek_uri):
+            if not self._advance(connection, owner, change):
                 return False
-            connection.execute(
-                insert(self._tables.deks).values(
-                    id=dek.id, tenant=dek.tenant, purpose=dek.purpose, state=dek.state, active_slot=1
-                )
-            )
-            self._insert_wrappings(connection, dek.id, dek.wrappings)
+            for dek_id in (*change.retire, *change.destroy):
+                state = DekState.DESTROYED if dek_id in change.destroy else DekState.RETIRED
+                connection.execute(self._dek(dek_id).values(state=state, active_slot=None))
+            for dek in change.new:
+                columns = {"id": dek.id, "tenant": dek.tenant, "purpose": dek.purpose, "state": dek.state}
+                connection.execute(insert(self._tables.deks).values(**columns, active_slot=1))
+                self._wrap(connection, dek.id, dek.wrappings)
+            for dek_id, wrappings in change.wrappings.items():
+                self._wrap(connection, dek_id, wrappings)
+            self._audit.append(connection, change.events)
             return True
 
         try:
-            return self._run(work)
+            return self._database.run(work)
         except IntegrityError:
             return False
 
-    def replace_wrappings(self, owner: TenantRecord, kek_uri: str, wrapped: dict[bytes, Wrapped]) -> bool:
-        """Give a tenant another KEK: its DEKs' new wrappings in place of all the old ones."""
-        table = self._tables.wrappings
+    def note_refused(self, tenant: str, event: AuditEvent) -> None:
+        """Note that a tenant's KEK refuses, unless that is known."""
+        values = {"state": TenantState.REVOKED, "reason": event.detail, "state_since": _now()}
+        known_ok = self._tables.tenants.c.state == TenantState.OK
+        self._note(tenant, known_ok, values, event)
 
-        def work(connection: Connection) -> bool:
-            if not self._advance(connection, owner, kek_uri):
-                return False
-            for dek_id, wrapping in wrapped.items():
-                connection.execute(table.delete().where(table.c.dek_id == dek_id))
-                self._insert_wrappings(connection, dek_id, [wrapping])
-            return True
+    def note_opened(self, record: DekRecord, event: AuditEvent) -> None:
+        """Note that a tenant's KEK opened a DEK: at most every ten minutes, or when it had refused before."""
+        t, now = self._tables.tenants, _now()
+        if record.tenant_state is TenantState.REVOKED:
+            values = {"state": TenantState.OK, "reason": None, "state_since": _now(), "seen_at": now}
+            self._note(record.tenant, t.c.state == TenantState.REVOKED, values, event)
+        elif record.seen_at is None or now - _aware(record.seen_at) > SEEN_EVERY:
+            seen = update(t).where(t.c.tenant == record.tenant).values(seen_at=now)
+            self._database.run(lambda connection: connection.execute(seen))
 
-        return self._run(work)
+    def _note(
+        self, tenant: str, where: ColumnElement[bool], values: dict[str, Any], event: AuditEvent
+    ) -> None:
+        table = self._tables.tenants
+        change = update(table).where(table.c.tenant == tenant, where).values(**values)
 
-    def counts(self) -> list[tuple[str, str, str | None, int]]:
-        """Return tenant, KEK URI, DEK state and how many, for every tenant."""
-        tenants, deks = self._tables.tenants, self._tables.deks
-        statement = (
-            select(tenants.c.tenant, tenants.c.kek_uri, deks.c.state, func.count(deks.c.id))
-            .outerjoin(deks, deks.c.tenant == tenants.c.tenant)
-            .group_by(tenants.c.tenant, tenants.c.kek_uri, deks.c.state)
-            .order_by(tenants.c.tenant)
-        )
-        rows = self._run(lambda connection: connection.execute(statement).all())
-        return [(tenant, kek, state, count) for tenant, kek, state, count in rows]
+        def work(connection: Connection) -> None:
+            if connection.execute(change).rowcount:
+                self._audit.append(connection, [event])
 
-    def _advance(self, connection: Connection, owner: TenantRecord, kek_uri: str) -> bool:
+        self._database.run(work)
+
+    def _advance(self, connection: Connection, owner: TenantRecord, change: KeyChange) -> bool:
         """Take the tenant's next epoch, which locks its row: changes to its keys come one by one."""
         table = self._tables.tenants
-        result = connection.execute(
-            update(table)
-            .where(table.c.tenant == owner.name, table.c.epoch == owner.epoch)
-            .values(epoch=owner.epoch + 1, kek_uri=kek_uri)
-        )
-        return result.rowcount == 1
+        values: dict[str, Any] = {"epoch": owner.epoch + 1, "kek_uri": change.kek_uri or owner.kek_uri}
+        if change.state is not None and change.state is not owner.state:
+            values |= {"state": change.state, "reason": None, "state_since": _now()}
+        expected = (table.c.tenant == owner.name, table.c.epoch == owner.epoch)
+        return connection.execute(update(table).where(*expected).values(**values)).rowcount == 1
 
-    def _insert_wrappings(self, connection: Connection, dek_id: bytes, wrappings: Iterable[Wrapped]) -> None:
+    def _dek(self, dek_id: bytes) -> Any:
+        return update(self._tables.deks).where(self._tables.deks.c.id == dek_id)
+
+    def _wrap(self, connection: Connection, dek_id: bytes, wrappings: Iterable[Wrapped]) -> None:
+        """Put these wrappings in place of all that a DEK has."""
+        table = self._tables.wrappings
+        connection.execute(table.delete().where(table.c.dek_id == dek_id))
         for one in wrappings:
-            connection.execute(
-                insert(self._tables.wrappings).values(
-                    dek_id=dek_id,
-                    kek_uri=one.kek_uri,
-                    kek_version=one.kek_version,
-                    algorithm=one.algorithm,
-                    wrapped=one.data,
-                )
-            )
+            columns = {"kek_version": one.kek_version, "algorithm": one.algorithm, "wrapped": one.data}
+            connection.execute(insert(table).values(dek_id=dek_id, kek_uri=one.kek_uri, **columns))
 
     def _select_deks(self) -> Select[Any]:
-        d, w = self._tables.deks, self._tables.wrappings
-        return select(
-            d.c.id,
-            d.c.tenant,
-            d.c.purpose,
-            d.c.state,
-            w.c.kek_uri,
-            w.c.kek_version,
-            w.c.algorithm,
-            w.c.wrapped,
-        ).outerjoin(w, w.c.dek_id == d.c.id)
+        d, w, t = self._tables.deks, self._tables.wrappings, self._tables.tenants
+        dek = (d.c.id, d.c.tenant, d.c.purpose, d.c.state, t.c.state, t.c.seen_at)
+        wrapping = (w.c.kek_uri, w.c.kek_version, w.c.algorithm, w.c.wrapped)
+        joined = d.join(t, t.c.tenant == d.c.tenant).outerjoin(w, w.c.dek_id == d.c.id)
+        return select(*dek, *wrapping).select_from(joined)
 
     def _one(self, statement: Select[Any]) -> DekRecord | None:
-        records = _records(self._run(lambda connection: connection.execute(statement).all()))
+        records = _records(self._database.run(lambda connection: connection.execute(statement).all()))
         return records[0] if records else None
-
-    def _run(self, work: Work[T]) -> T:
-        try:
-            return self._run_again(work)
-        except IntegrityError:
-            raise
-        except DBAPIError as error:
-            problem: SQLAlchemyError = error
-        except (OSError, SQLAlchemyError) as error:
-            raise KeyUnavailable(f"the key tables cannot be reached: {type(error).__name__}") from error
-        self._explain(problem)
-        raise KeyUnavailable(
-            "the key tables cannot be read or written now "
-            f"({str(getattr(problem, 'orig', problem)).strip() or type(problem).__name__}); "
-            "where another writer holds SQLite's lock, call keyring.warm([tenant]) before you write"
-        ) from problem
-
-    def _run_again(self, work: Work[T]) -> T:
-        # A deadlock's victim, or a connection that the server closed meanwhile, has written nothing. SQLite
-        # has waited for its lock already.
-        for _ in range(0 if self._connections.is_sqlite else RETRIES):
-            try:
-                return self._connections.run(work)
-            except OperationalError:
-                sleep(uniform(0.01, 0.05))  # noqa: S311
-        return self._connections.run(work)
-
-    def _explain(self, problem: SQLAlchemyError) -> None:
-        name = self._tables.deks.name
-        try:
-            missing = not self._connections.run(lambda connection: inspect(connection).has_table(name))
-        except (SQLAlchemyError, OSError, NoSuchTableError):
-            return
-        if missing:
-            raise ConfigurationError(
-                f"the key table {name} does not exist: run metadata.create_all(engine) or the Alembic "
-                "migration that makes it, after keyring.protect(Base)"
-            ) from problem
 
 
 def _records(rows: Sequence[Row[Any]]) -> list[DekRecord]:
     found: dict[bytes, DekRecord] = {}
     for row in rows:
-        dek_id, tenant, purpose, state, kek_uri, version, algorithm, data = tuple[Any, ...](row)
+        dek_id, tenant, purpose, state, tenant_state, seen_at, *wrapped = tuple[Any, ...](row)
+        kek_uri, version, algorithm, data = wrapped
         key = bytes(dek_id)
         wrapping = () if kek_uri is None else (Wrapped(kek_uri, version, algorithm, bytes(data)),)
         before = found[key].wrappings if key in found else ()
-        found[key] = DekRecord(key, tenant, Purpose(purpose), DekState(state), before + wrapping)
+        about = (tenant, Purpose(purpose), DekState(state))
+        found[key] = DekRecord(key, *about, before + wrapping, TenantState(tenant_state), seen_at)
     return list(found.values())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

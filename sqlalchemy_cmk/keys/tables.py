@@ -1,11 +1,12 @@
-"""The key tables: tenants, DEKs and their wrappings. They hold no key in the clear."""
+"""The key tables: tenants, DEKs, their wrappings and the audit trail. They hold no key in the clear."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
     Dialect,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
     UniqueConstraint,
     func,
@@ -55,11 +57,13 @@ class ExactText(TypeDecorator[str]):
 
 @dataclass(frozen=True, slots=True)
 class KeyTables:
-    """The three key tables of one ``MetaData``."""
+    """The key tables of one ``MetaData``."""
 
     tenants: Table
     deks: Table
     wrappings: Table
+    audit: Table
+    audit_head: Table
 
 
 def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
@@ -67,26 +71,37 @@ def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
 
     Args:
         metadata: where ``create_all`` and Alembic's autogenerate look for tables.
-        prefix: the beginning of the three names.
+        prefix: the beginning of their names.
     """
-    names = [prefix + name for name in ("tenants", "deks", "wrappings")]
+    names = [prefix + field.name for field in fields(KeyTables)]
     if names[0] in metadata.tables:
         return KeyTables(*(metadata.tables[name] for name in names))
-    return KeyTables(_tenants(metadata, *names), _deks(metadata, *names), _wrappings(metadata, *names))
+    tenants, deks, wrappings, audit, audit_head = names
+    return KeyTables(
+        _tenants(metadata, tenants),
+        _deks(metadata, deks, tenants),
+        _wrappings(metadata, wrappings, deks),
+        _audit(metadata, audit),
+        _audit_head(metadata, audit_head),
+    )
 
 
-def _tenants(metadata: MetaData, tenants: str, *_: str) -> Table:
+def _tenants(metadata: MetaData, tenants: str) -> Table:
     return Table(
         tenants,
         metadata,
         Column("tenant", ExactText(190), primary_key=True),
         Column("kek_uri", ExactText(500), nullable=False),
         Column("epoch", Integer, nullable=False, default=0),
+        Column("state", String(10), nullable=False, default="ok"),
+        Column("reason", Text, nullable=True),
+        Column("state_since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("seen_at", DateTime(timezone=True), nullable=True),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     )
 
 
-def _deks(metadata: MetaData, tenants: str, deks: str, _wrappings: str) -> Table:
+def _deks(metadata: MetaData, deks: str, tenants: str) -> Table:
     # active_slot is 1 for the active DEK and NULL for others: every database holds NULLs for distinct
     # in a unique constraint, so there is at most one active DEK per tenant and purpose.
     return Table(
@@ -102,7 +117,7 @@ def _deks(metadata: MetaData, tenants: str, deks: str, _wrappings: str) -> Table
     )
 
 
-def _wrappings(metadata: MetaData, _tenants: str, deks: str, wrappings: str) -> Table:
+def _wrappings(metadata: MetaData, wrappings: str, deks: str) -> Table:
     return Table(
         wrappings,
         metadata,
@@ -112,4 +127,34 @@ def _wrappings(metadata: MetaData, _tenants: str, deks: str, wrappings: str) -> 
         Column("algorithm", String(50), nullable=False),
         Column("wrapped", LargeBinary, nullable=False),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )
+
+
+def _audit(metadata: MetaData, audit: str) -> Table:
+    # The moment is text: what is hashed must come back to the last digit from every database.
+    return Table(
+        audit,
+        metadata,
+        Column("seq", BigInteger, primary_key=True, autoincrement=False),
+        Column("at", String(40), nullable=False),
+        Column("event", String(20), nullable=False),
+        Column("tenant", ExactText(190), nullable=False),
+        Column("dek_id", String(16), nullable=False),
+        Column("kek_uri", ExactText(500), nullable=False),
+        Column("kek_version", String(255), nullable=False),
+        Column("actor", ExactText(200), nullable=False),
+        Column("origin", ExactText(200), nullable=False),
+        Column("detail", ExactText(500), nullable=False),
+        Column("previous", String(64), nullable=False),
+        Column("hash", String(64), nullable=False),
+    )
+
+
+def _audit_head(metadata: MetaData, audit_head: str) -> Table:
+    return Table(
+        audit_head,
+        metadata,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("seq", BigInteger, nullable=False),
+        Column("hash", String(64), nullable=False),
     )

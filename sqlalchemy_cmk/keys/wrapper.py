@@ -7,6 +7,7 @@ from hmac import compare_digest
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.keys.model import DekRecord
+from sqlalchemy_cmk.keys.telemetry import Telemetry
 from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped
 from sqlalchemy_cmk.sealing import DEK_BYTES
 
@@ -16,10 +17,12 @@ class Wrapper:
 
     Args:
         providers: asked in order; the first that handles a KEK URI serves it.
+        telemetry: times the calls.
     """
 
-    def __init__(self, providers: Sequence[KeyProvider]) -> None:
+    def __init__(self, providers: Sequence[KeyProvider], telemetry: Telemetry) -> None:
         self._providers = tuple(providers)
+        self._telemetry = telemetry
 
     def provider_of(self, kek_uri: str) -> KeyProvider:
         """Return the provider of a KEK.
@@ -41,13 +44,14 @@ class Wrapper:
             TamperedError: the provider gave back another key; the wrapping must not be used.
         """
         provider = self.provider_of(kek_uri)
-        wrapped = provider.wrap(kek_uri, dek)
-        if not compare_digest(provider.unwrap(wrapped), dek):
+        with self._telemetry.provider_call("wrap", type(provider).__name__):
+            wrapped = provider.wrap(kek_uri, dek)
+        if not compare_digest(self._unwrap_by(wrapped), dek):
             raise TamperedError(f"{kek_uri} does not unwrap what it wrapped: nothing was sealed under it")
         return wrapped
 
-    def unwrap(self, dek: DekRecord) -> bytes:
-        """Return a DEK's 32 bytes by the first of its wrappings that opens.
+    def unwrap(self, dek: DekRecord) -> tuple[bytes, Wrapped]:
+        """Return a DEK's 32 bytes, and the first of its wrappings that opens, which gave them.
 
         Raises:
             KeyUnavailable: some KEK could not be reached, and no other opened it.
@@ -57,15 +61,20 @@ class Wrapper:
         failure: CmkError = KeyRevoked(f"DEK {dek.id.hex()} of tenant {dek.tenant!r} has been destroyed")
         for wrapped in dek.wrappings:
             try:
-                key = self.provider_of(wrapped.kek_uri).unwrap(wrapped)
-            except (KeyRevoked, KeyUnavailable, TamperedError, ConfigurationError) as error:
+                key = self._unwrap_by(wrapped)
+            except CmkError as error:
                 if not isinstance(failure, KeyUnavailable):
                     failure = error
                 continue
             if len(key) != DEK_BYTES:
                 raise TamperedError(f"DEK {dek.id.hex()} has {len(key)} bytes instead of {DEK_BYTES}")
-            return key
+            return key, wrapped
         raise failure
+
+    def _unwrap_by(self, wrapped: Wrapped) -> bytes:
+        provider = self.provider_of(wrapped.kek_uri)
+        with self._telemetry.provider_call("unwrap", type(provider).__name__):
+            return provider.unwrap(wrapped)
 
     def close(self) -> None:
         """Close every provider."""

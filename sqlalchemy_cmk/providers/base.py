@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from enum import StrEnum
+from hmac import compare_digest
+from secrets import token_bytes
+
+from sqlalchemy_cmk.errors import CmkError, TamperedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,31 @@ class Wrapped:
     kek_version: str
     algorithm: str
     data: bytes
+
+
+class Level(StrEnum):
+    """How a finding stands."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that ``cmk doctor`` looked at.
+
+    Attributes:
+        level: how it stands.
+        subject: what was looked at: a KEK's URI, or a column.
+        what: what was found.
+        mend: how to mend it; empty if all is well.
+    """
+
+    level: Level
+    subject: str
+    what: str
+    mend: str = ""
 
 
 class KeyProvider(ABC):
@@ -46,6 +76,30 @@ class KeyProvider(ABC):
         Raises:
             TamperedError: the wrapped bytes are not what this KEK made.
         """
+
+    @abstractmethod
+    def newest_version(self, kek_uri: str) -> str:
+        """Return the KEK version that new wrappings are made with, asked for now and not remembered."""
+
+    def check(self, kek_uri: str) -> None:
+        """Refuse a KEK that cannot serve, before a tenant depends on it.
+
+        Raises:
+            ConfigurationError: it is of a wrong kind; the message names the KEK and the mend.
+            KeyRevoked: its owner gives no access.
+            KeyUnavailable: it cannot be reached now.
+        """
+        probe = token_bytes(32)
+        if not compare_digest(self.unwrap(self.wrap(kek_uri, probe)), probe):
+            raise TamperedError(f"{kek_uri} does not unwrap what it wrapped")
+
+    def examine(self, kek_uri: str) -> list[Finding]:
+        """Return what is well and what is not with a KEK, for ``cmk doctor``; never raises."""
+        try:
+            self.check(kek_uri)
+        except CmkError as error:
+            return [Finding(Level.PROBLEM, kek_uri, str(error), "see docs/revocation.md for this error")]
+        return [Finding(Level.OK, kek_uri, "wraps and unwraps")]
 
     def ensure(self, kek_uri: str) -> None:  # noqa: B027
         """Make the KEK where it does not exist and this provider may make it.

@@ -131,6 +131,10 @@ class LocalKeyProvider(KeyProvider):
                 f"a DEK wrapped by {wrapped.kek_uri} is damaged: it does not unwrap"
             ) from None
 
+    def newest_version(self, kek_uri: str) -> str:
+        """Return the id of the KEK's last version."""
+        return self._kek(kek_uri).versions[-1].id
+
     def ensure(self, kek_uri: str) -> None:
         """Make the KEK, and the file, where they do not exist."""
         name = self._name(kek_uri)
