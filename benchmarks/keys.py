@@ -2,6 +2,7 @@
 
 import gc
 import tempfile
+import tracemalloc
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, select
@@ -62,9 +63,11 @@ def memory() -> dict[str, float]:
     opened = OpenedKeys(KEYS, lambda: 0.0)
     put(opened, range(100))
     gc.collect()
-    before = resident()
+    tracemalloc.start()
     put(opened, range(100, KEYS))
-    grown = (resident() - before) / (KEYS - 100)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] / (KEYS - 100)
+    tracemalloc.stop()
     put(opened, range(KEYS, KEYS + 1000))
     return {"bytes of an opened key": grown, "kept at max_open_keys": len(opened) / KEYS}
 
@@ -76,8 +79,3 @@ def put(opened: OpenedKeys, numbers: range) -> None:
         dek.cipher("patients.name")
         dek.cipher("patients.ssn")
         opened.put(dek)
-
-
-def resident() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096

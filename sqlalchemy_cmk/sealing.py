@@ -119,10 +119,10 @@ class ColumnCipher:
 
 
 def _gcm_seal(gcm: AESGCM, header: bytes, aad: bytes) -> Seal:
-    encrypt = gcm.encrypt
+    encrypt, from_system, length = gcm.encrypt, urandom, NONCE_BYTES
 
     def seal(plaintext: bytes) -> bytes:
-        nonce = urandom(NONCE_BYTES)
+        nonce = from_system(length)
         return header + nonce + encrypt(nonce, plaintext, aad)
 
     return seal
