@@ -3,6 +3,7 @@
 from sqlalchemy_cmk.errors import (
     CmkError,
     ConfigurationError,
+    CredentialError,
     InvalidValue,
     KeyRevoked,
     KeyUnavailable,
@@ -22,6 +23,7 @@ install()
 __all__ = [
     "CmkError",
     "ConfigurationError",
+    "CredentialError",
     "EncryptedType",
     "InvalidValue",
     "KeyRevoked",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Null, Table
 
 from sqlalchemy_cmk.codec import Codec
 from sqlalchemy_cmk.errors import (
@@ -114,19 +114,25 @@ class SealedColumn:
     def sealer(self, tenant: str) -> Callable[[Any], Any]:
         """Return the function that seals values under the tenant's active DEK, for use at once.
 
-        It gives a :class:`SealedParameter`, or ``None`` for ``None`` unless the type keeps SQL NULL and its
-        own null apart, as JSON does. It raises :class:`InvalidValue` for a value that does not fit.
+        It gives a :class:`SealedParameter`; SQL's ``null()`` as it is; and ``None`` for ``None``, unless the
+        type keeps SQL NULL and its own null apart, as JSON does. It raises :class:`InvalidValue` for a
+        value that does not fit.
         """
         entry = self._sealers.get(tenant)
-        seal = entry[1] if entry else self._open_sealer(tenant)
+        seal = entry[1] if entry else None
         encode = self.codec.encode
         nulls = not self.column.type.should_evaluate_none
 
         def seal_one(value: Any) -> Any:
+            nonlocal seal
             if value is None and nulls:
                 return None
             if type(value) is Sealed:
                 return self._write_back(value, tenant)
+            if isinstance(value, Null):
+                return value
+            if seal is None:
+                seal = self._open_sealer(tenant)
             try:
                 return SealedParameter(seal(encode(value)))
             except InvalidValue as error:
@@ -162,6 +168,8 @@ class SealedColumn:
             if refusal is not None:
                 raise KeyRevoked(*refusal)
             dek = self.keyring.dek(dek_id)
+        except TamperedError as error:
+            raise TamperedError(f"{self.where}: DEK {dek_id.hex()}: {error}") from None
         except KeyRevoked as error:
             if self.on_revoked == "seal":
                 return Sealed(error.tenant or "?", self.context, str(error), sealed)
@@ -170,43 +178,51 @@ class SealedColumn:
             raise TamperedError(
                 f"{self.where}: there is no DEK {dek_id.hex()}: the value or the key tables were altered"
             )
-        self.check_owner(dek, None)
+        self.check_owner(dek.tenant, dek.id, None)
         if suite is not self.suite or dek.purpose is not self.purpose:
             raise TamperedError(
                 f"{self.where}: the value is sealed in a way this column does not use, DEK {dek_id.hex()}"
             )
         return self._open_under(dek, sealed)
 
-    def opened(self, header: bytes) -> OpenedDek | None:
-        """Open the DEK of a header ahead of use; ``None`` where the value will tell what is wrong."""
+    def opened(self, header: bytes) -> str | None:
+        """Open the DEK of a header ahead of use, and return its tenant.
+
+        ``None`` where that is not known, or the value will tell what is wrong.
+        """
         try:
             dek = self.keyring.dek(header[1:])
         except KeyRevoked as error:
             self.refusals[header] = str(error), error.tenant
-            return None
+            return error.tenant
         except CmkError:
             return None
         if dek is not None and header == header_of(self.suite, dek.id) and dek.purpose is self.purpose:
             self._remember_opener(dek)
-            return dek
+            return dek.tenant
         return None
 
-    def check_owner(self, dek: OpenedDek, owner: str | None) -> None:
+    def check_owner(self, tenant: str, dek_id: bytes, owner: str | None) -> None:
         """Refuse a value whose DEK is not that of the row, the scope or the platform.
+
+        Args:
+            tenant: the DEK's tenant.
+            dek_id: the DEK.
+            owner: the row's tenant, where it is known.
 
         Raises:
             TamperedError: the row belongs to another tenant than the DEK.
             TenantMismatch: the scope names another tenant.
         """
         expected = owner if self.has_tenant else PLATFORM_TENANT
-        if expected is not None and dek.tenant != expected:
+        if expected is not None and tenant != expected:
             raise TamperedError(
-                f"{self.where}: a row of tenant {expected!r} holds a value sealed for {dek.tenant!r} "
-                f"under DEK {dek.id.hex()}"
+                f"{self.where}: a row of tenant {expected!r} holds a value sealed for {tenant!r} "
+                f"under DEK {dek_id.hex()}"
             )
         scope = current_tenant()
-        if self.has_tenant and scope is not None and scope != dek.tenant:
-            raise TenantMismatch(f"{self.where}: a value of tenant {dek.tenant!r} in tenant_scope({scope!r})")
+        if self.has_tenant and scope is not None and scope != tenant:
+            raise TenantMismatch(f"{self.where}: a value of tenant {tenant!r} in tenant_scope({scope!r})")
 
     def drop_dek(self, dek: OpenedDek) -> None:
         """Forget everything made from a DEK."""
@@ -247,9 +263,11 @@ class SealedColumn:
             return parse_header(sealed)
         except NotSealed as error:
             reason = str(error)
+        named = isinstance(sealed, bytes) and len(sealed) >= HEADER_BYTES and sealed[0] in tuple(Suite)
         raise TamperedError(
             f"{self.where}: the stored value is not sealed ({reason}): plain text was written past this "
             "library, or the value was truncated"
+            + (f"; DEK {sealed[1:HEADER_BYTES].hex()}, if it ever was one" if named else "")
         )
 
     def _open_under(self, dek: OpenedDek, sealed: bytes) -> Any:

@@ -45,6 +45,13 @@ class KeyUnavailable(CmkError):
     """A KEK or the key tables cannot be reached now (network, lock, missing mount); try again."""
 
 
+class CredentialError(CmkError):
+    """The application's own credential failed at a KEK's place: neither revoked nor unavailable.
+
+    Renew the application's secret or its sign-in. Opened DEKs serve until their next proof.
+    """
+
+
 class TamperedError(CmkError):
     """A stored value is not what this library wrote there: altered, truncated, moved, or plain text."""
 

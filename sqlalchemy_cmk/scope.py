@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import Enum
+from uuid import UUID
 
 from sqlalchemy_cmk.errors import TenantMismatch, TenantRequired
 
@@ -33,7 +35,11 @@ def tenant_name(value: object) -> str:
     elif value is None:
         name = ""
     else:
-        name = str(getattr(value, "value", value))
+        plain = value.value if isinstance(value, Enum) else value
+        if not isinstance(plain, str | int | UUID):
+            kind = type(plain).__name__
+            raise TenantRequired(f"a tenant is named by a str, an int, a UUID or an Enum, not {kind}")
+        name = str(plain)
     if not name:
         raise TenantRequired("the row's tenant column is empty: set it before the row is written")
     if len(name) > LONGEST_TENANT:

@@ -34,7 +34,11 @@ class Sealed:
         return f"sealed: the key of {self.tenant!r} is revoked"
 
     def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
+        try:
+            return format(str(self), spec)
+        except ValueError:  # the format of a number or a date
+            pass
+        self._refuse()
 
     def __eq__(self, other: object) -> bool:
         if other is None or isinstance(other, Sealed):
@@ -50,7 +54,13 @@ class Sealed:
     __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = _refuse
     __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
-    __int__ = __float__ = __index__ = __bytes__ = __neg__ = __abs__ = _refuse
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = (
+        _refuse
+    )
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _refuse
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _refuse
+    __int__ = __float__ = __index__ = __bytes__ = __neg__ = __pos__ = __invert__ = __abs__ = _refuse
+    __call__ = __round__ = _refuse
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from sqlalchemy import Column, Dialect, LargeBinary, event
+from sqlalchemy import Column, Dialect, LargeBinary, Null, event
 from sqlalchemy.dialects.mysql import LONGBLOB
 from sqlalchemy.types import VARBINARY, TypeDecorator, TypeEngine, to_instance
 
@@ -25,7 +25,8 @@ from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from sqlalchemy_cmk.sealed import Sealed
 from sqlalchemy_cmk.sealing import Suite
 
-_SIZED = ("mysql", "mariadb", "sqlite", "mssql")
+# Not SQLite: it has no lengths, and would give a VARBINARY(n) the affinity of numbers.
+_SIZED = ("mysql", "mariadb", "mssql")
 # MySQL and MariaDB allow 65,535 bytes for a whole row, MSSQL 8,000 for a VARBINARY(n).
 _LONGEST_SIZED = 8000
 
@@ -120,7 +121,7 @@ class EncryptedType(TypeDecorator[Any]):
         def process(value: Any) -> Any:
             if type(value) is SealedParameter:
                 return bytes(value)
-            if value is None and nulls:
+            if (value is None and nulls) or isinstance(value, Null):
                 return None
             return bytes(self._placed().seal_in_scope(value))
 
@@ -142,9 +143,9 @@ class EncryptedType(TypeDecorator[Any]):
         self._refuse_literal()
 
     def compare_values(self, x: Any, y: Any) -> bool:
-        """Compare as the wrapped type does; a ``Sealed`` equals itself only."""
+        """Compare as the wrapped type does; a ``Sealed`` equals one of the same stored bytes only."""
         if isinstance(x, Sealed) or isinstance(y, Sealed):
-            return x is y
+            return isinstance(x, Sealed) and isinstance(y, Sealed) and x == y
         if isinstance(self.type_, TypeEngine):
             return self.type_.compare_values(x, y)
         return bool(x == y)

@@ -40,8 +40,8 @@ class Counting(KeyProvider):
     def handles(self, kek_uri: str) -> bool:
         return self.inner.handles(kek_uri)
 
-    def ensure(self, kek_uri: str) -> None:
-        self.inner.ensure(kek_uri)
+    def ensure(self, kek_uri: str, *, first: bool = True) -> None:
+        self.inner.ensure(kek_uri, first=first)
 
     def newest_version(self, kek_uri: str) -> str:
         return self.inner.newest_version(kek_uri)

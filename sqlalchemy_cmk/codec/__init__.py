@@ -8,7 +8,6 @@ beyond 64 bits is extension type 1 holding its decimal digits. See :func:`codec_
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from typing import Any
 
 from msgspec.msgpack import Decoder, Encoder
@@ -23,6 +22,7 @@ from sqlalchemy_cmk.codec.scalars import (
     enum_codec,
     moment,
     numeric,
+    restored_uuid,
     text_codec,
     uuid_for,
 )
@@ -80,9 +80,9 @@ def _packed(declared: TypeEngine[Any], canonical: bool) -> Packed:
     if isinstance(declared, types.ARRAY):
         return array_of(declared, codec_for(declared.item_type, canonical=canonical))
     if isinstance(declared, JSON):
-        return json_value, same, None
+        return json_value, json_value, None
     if isinstance(declared, types.Uuid):
-        return uuid_for(declared), uuid.UUID if declared.as_uuid else str, 38
+        return uuid_for(declared), restored_uuid(declared), 38
     if isinstance(declared, types.Numeric | types.Float):
         return numeric(declared, canonical)
     if isinstance(declared, types.DateTime):
@@ -93,7 +93,3 @@ def _packed(declared: TypeEngine[Any], canonical: bool) -> Packed:
         if isinstance(declared, sql_type):
             return convert
     raise ConfigurationError(f"EncryptedType cannot seal values of {type(declared).__name__}")
-
-
-def same(value: Any) -> Any:
-    return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.msgpack import Encoder, Ext
 
@@ -11,6 +11,7 @@ from sqlalchemy_cmk.errors import InvalidValue
 
 BIG_INT_EXT = 1
 
+Kind = TypeVar("Kind")
 Convert = Callable[[Any], Any]
 Packed = tuple[Convert, Convert, int | None]
 
@@ -20,7 +21,7 @@ class Codec:
 
     Attributes:
         encode: value to bytes; raises :class:`InvalidValue`, whose message never holds the value.
-        decode: bytes to value; raises ``ValueError`` where the bytes are no such value.
+        decode: bytes to value; raises some exception where the bytes are no such value.
         max_bytes: the longest plaintext in bytes, or ``None`` where it is not bounded.
     """
 
@@ -82,3 +83,14 @@ def ext_hook(code: int, data: memoryview) -> int:
 def wrong(expected: str, value: object) -> InvalidValue:
     """Return the error for a value of a wrong type, naming types only."""
     return InvalidValue(f"expected {expected}, not {type(value).__name__}")
+
+
+def expect(kind: type[Kind], value: Any) -> Kind:
+    """Return what was unpacked, if it is of the kind that was packed.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if type(value) is not kind:
+        raise ValueError(f"expected {kind.__name__}")
+    return value

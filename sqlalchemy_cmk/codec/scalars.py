@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from decimal import Context, Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from sqlalchemy import types
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeEngine
 
-from sqlalchemy_cmk.codec.base import Codec, Convert, Packed, wrong
+from sqlalchemy_cmk.codec.base import Codec, Convert, Packed, expect, wrong
 from sqlalchemy_cmk.errors import InvalidValue
 
 NEUTRAL = DefaultDialect()
@@ -82,10 +83,21 @@ def uuid_for(declared: types.Uuid[Any]) -> Convert:
     return check
 
 
+def restored_uuid(declared: types.Uuid[Any]) -> Convert:
+    """Return what restores a UUID type's values."""
+    as_uuid = declared.as_uuid
+
+    def restore(value: Any) -> uuid.UUID | str:
+        found = uuid.UUID(expect(str, value))
+        return found if as_uuid else str(found)
+
+    return restore
+
+
 def numeric(declared: Any, canonical: bool) -> Packed:
     """Return packed for a Numeric or Float type."""
     if not declared.asdecimal:
-        return (lambda value: _float(value) + 0.0) if canonical else _float, float, 9
+        return (lambda value: _float(value) + 0.0) if canonical else _float, partial(expect, float), 9
     precision, scale = declared.precision, declared.scale or 0
 
     def check(value: Any) -> str:
@@ -97,10 +109,15 @@ def numeric(declared: Any, canonical: bool) -> Packed:
         if precision is not None and number.is_finite() and number.adjusted() >= precision - scale and number:
             raise InvalidValue(f"the number has more than the {precision - scale} integer digits allowed")
         if canonical and number.is_finite():
-            number = number.normalize(Context(prec=max(1, len(number.as_tuple().digits))))
+            number = number.normalize(_exact(number)) if number else Decimal(0)
         return str(number)
 
-    return check, Decimal, None
+    return check, lambda value: Decimal(expect(str, value)), None
+
+
+def _exact(number: Decimal) -> Context:
+    """Return a context in which a Decimal loses nothing."""
+    return Context(prec=max(1, len(number.as_tuple().digits)), Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 
 def moment(kind: type[dt.datetime] | type[dt.time], canonical: bool) -> Convert:
@@ -155,8 +172,8 @@ def _float(value: Any) -> float:
 
 
 SIMPLE: tuple[tuple[type[TypeEngine[Any]], Packed], ...] = (
-    (types.Boolean, (_boolean, _boolean, 1)),
-    (types.Integer, (_integer, _integer, 9)),
+    (types.Boolean, (_boolean, partial(expect, bool), 1)),
+    (types.Integer, (_integer, partial(expect, int), 9)),
     (types.Date, (_date, dt.date.fromisoformat, 12)),
     (types.Interval, (_interval, _restore_interval, 40)),
 )

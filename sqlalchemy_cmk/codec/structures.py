@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, get_origin
+from typing import Any, get_origin, is_typeddict
 
 import msgspec
 from msgspec.msgpack import Decoder, Encoder
 from sqlalchemy import JSON, types
 
-from sqlalchemy_cmk.codec.base import Codec, Packed, ext_hook, pack, wrong
+from sqlalchemy_cmk.codec.base import Codec, Packed, expect, ext_hook, pack, wrong
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue
 
 
@@ -24,7 +24,7 @@ def json_value(value: Any) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise InvalidValue("the keys of a JSON object are str")
-        return {str(key): json_value(item) for key, item in value.items()}
+        return {str.__str__(key): json_value(item) for key, item in value.items()}
     raise wrong("a JSON value", value)
 
 
@@ -41,10 +41,13 @@ def array_of(declared: types.ARRAY[Any], item: Codec) -> Packed:
             return [check(one, level + 1) for one in value]
         return [None if one is None else item.encode(one) for one in value]
 
-    def restore(value: Any) -> Any:
+    def restore_item(value: Any) -> Any:
         if isinstance(value, list):
-            return as_list(restore(one) for one in value)
-        return None if value is None else item.decode(value)
+            return restore(value)
+        return None if value is None else item.decode(expect(bytes, value))
+
+    def restore(value: Any) -> Any:
+        return as_list(restore_item(one) for one in expect(list, value))
 
     return check, restore, None
 
@@ -53,6 +56,7 @@ def is_structured(declared: Any) -> bool:
     """Tell whether a Python type is one that :func:`codec_for` takes beside SQLAlchemy's types."""
     return (
         get_origin(declared) is not None
+        or is_typeddict(declared)
         or dataclasses.is_dataclass(declared)
         or _is_pydantic(declared)
         or (isinstance(declared, type) and issubclass(declared, msgspec.Struct | list | dict | tuple | set))
@@ -68,13 +72,14 @@ def python_codec(declared: Any, canonical: bool) -> Codec:
         decoder = Decoder(declared, ext_hook=ext_hook)
     except TypeError as error:
         raise ConfigurationError(f"EncryptedType cannot seal values of {declared!r}") from error
-    kind = get_origin(declared) or declared
+    kind = dict if is_typeddict(declared) else get_origin(declared) or declared
+    exact = dataclasses.is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
 
     def encode(value: Any) -> bytes:
-        if isinstance(kind, type) and not isinstance(value, kind):
+        if isinstance(kind, type) and not (type(value) is kind if exact else isinstance(value, kind)):
             raise wrong(kind.__name__, value)
         raw = pack(encoder, value)
-        decoder.decode(raw)
+        _refuse_change(value, decoder.decode(raw))
         return raw
 
     return Codec(encode, decoder.decode, None)
@@ -87,13 +92,30 @@ def _pydantic_codec(model: Any, encoder: Encoder) -> Codec:
         return model.model_validate(decoder.decode(raw), strict=False, by_name=True, by_alias=False)
 
     def encode(value: Any) -> bytes:
-        if not isinstance(value, model):
+        if type(value) is not model:
             raise wrong(model.__name__, value)
-        raw = pack(encoder, value.model_dump(round_trip=True))
-        decode(raw)
+        raw = pack(encoder, value.model_dump(round_trip=True, warnings=False))
+        _refuse_change(value, decode(raw))
         return raw
 
     return Codec(encode, decode, None)
+
+
+def _refuse_change(value: Any, restored: Any) -> None:
+    """Refuse a value that would come back as another."""
+    if not _same(value, restored):
+        raise InvalidValue(f"a {type(value).__name__} with these contents would come back changed")
+
+
+def _same(value: Any, restored: Any) -> bool:
+    if value == restored:
+        return True
+    # NaN differs from itself.
+    if isinstance(value, list | tuple) and isinstance(restored, list | tuple):
+        return len(value) == len(restored) and all(map(_same, value, restored))
+    if isinstance(value, dict) and isinstance(restored, dict):
+        return value.keys() == restored.keys() and all(_same(value[key], restored[key]) for key in value)
+    return type(value) is type(restored) and repr(value) == repr(restored)
 
 
 def _is_pydantic(declared: Any) -> bool:

@@ -1,18 +1,15 @@
 """The audit trail: key events in an append-only table, each row with the hash of the row before it.
 
-What changes keys is written in the transaction of the change. That a DEK was opened cold is written within
-about :data:`DELAY` seconds by a thread of its own, many at once, so that no request waits for the chain.
-There is never a row for a single value.
+What changes keys is written in the transaction of the change. That a DEK was opened cold is written a moment
+later, many at once, so that no request waits for the chain. There is never a row for a single value.
 """
 
 from __future__ import annotations
 
 import getpass
-import logging
 import os
 import socket
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -21,7 +18,6 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.forks import watch_forks
 from sqlalchemy_cmk.keys.audit_chain import (
     BEGINNING,
@@ -33,10 +29,8 @@ from sqlalchemy_cmk.keys.audit_chain import (
     verify_chain,
 )
 from sqlalchemy_cmk.keys.database import KeyDatabase
+from sqlalchemy_cmk.keys.later import Later
 
-logger = logging.getLogger("sqlalchemy_cmk.audit")
-
-DELAY = 0.5
 PAGE = 1000
 LONGEST_NAME = 200
 LONGEST_DETAIL = 500
@@ -47,52 +41,36 @@ class AuditTrail:
 
     Args:
         database: where the key tables are.
+        later: writes what nobody waits for.
         actor: who acts: a text, or a function that returns one (the user of the current request, say);
             by default the user that the process runs as.
     """
 
-    def __init__(self, database: KeyDatabase, actor: str | Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, database: KeyDatabase, later: Later, actor: str | Callable[[], str] | None = None
+    ) -> None:
         self._database = database
+        self._later = later
         self._actor = actor
         self._table = database.tables.audit
         self._head = database.tables.audit_head
         self._waiting: list[Stamped] = []
         self._lock = threading.Lock()
-        self._writing = threading.Lock()
-        self._writer: threading.Thread | None = None
         watch_forks(self)
 
     def append(self, connection: Connection, events: Sequence[AuditEvent]) -> None:
         """Write events in the caller's transaction, as its last statements: they take the chain's lock."""
         self._append(connection, [self._stamped(event) for event in events])
 
-    def later(self, event: AuditEvent) -> None:
+    def soon(self, event: AuditEvent) -> None:
         """Write an event soon, in a transaction of its own."""
         with self._lock:
             self._waiting.append(self._stamped(event))
-            if self._writer is None or not self._writer.is_alive():
-                self._writer = threading.Thread(target=_write_soon, args=[weakref.ref(self)], daemon=True)
-                self._writer.start()
-
-    def flush(self) -> None:
-        """Write what waits now; what cannot be written waits on.
-
-        Raises:
-            KeyUnavailable: the table cannot be written now.
-        """
-        with self._writing:
-            with self._lock:
-                events = list(self._waiting)
-            if events:
-                try:
-                    self._database.run(lambda connection: self._append(connection, events))
-                except IntegrityError:  # the very first row: another process made the head
-                    self._database.run(lambda connection: self._append(connection, events))
-                with self._lock:
-                    del self._waiting[: len(events)]
+        self._later.do("audit", self._write_waiting)
 
     def entries(self, tenant: str | None = None, last: int | None = None) -> list[AuditEntry]:
         """Return the trail in order, or the last so many rows of it; of one tenant, or of all."""
+        self._later.flush()
         statement = select(self._table).order_by(self._table.c.seq.desc()).limit(last)
         if tenant is not None:
             statement = statement.where(self._table.c.tenant == tenant)
@@ -104,6 +82,7 @@ class AuditTrail:
         Args:
             noted: the head's hash from an earlier verification, kept elsewhere: it has to be there still.
         """
+        self._later.flush()
         # The head moves in the transaction that adds rows: read after them it can only be further on.
         newest = self._database.run(lambda c: c.execute(select(func.max(self._table.c.seq))).scalar())
         head = self._database.run(lambda c: c.execute(select(self._head)).first())
@@ -118,8 +97,18 @@ class AuditTrail:
         """Leave the parent's events to the parent."""
         self._waiting = []
         self._lock = threading.Lock()
-        self._writing = threading.Lock()
-        self._writer = None
+
+    def _write_waiting(self) -> None:
+        with self._lock:
+            events = list(self._waiting)
+        if not events:
+            return
+        try:
+            self._database.run(lambda connection: self._append(connection, events), patient=False)
+        except IntegrityError:  # the very first row: another process made the head
+            self._database.run(lambda connection: self._append(connection, events), patient=False)
+        with self._lock:
+            del self._waiting[: len(events)]
 
     def _append(self, connection: Connection, events: Sequence[Stamped]) -> None:
         # The first statement takes the lock of the chain's head, on every database.
@@ -165,22 +154,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _write_soon(reference: weakref.ref[AuditTrail]) -> None:
-    """Write a trail's events in batches until nothing waits; the thread never keeps the trail alive."""
-    pause = threading.Event()
-    while True:
-        pause.wait(DELAY)
-        trail = reference()
-        if trail is None:
-            return
-        try:
-            trail.flush()
-        except CmkError as error:
-            logger.warning("the audit trail cannot be written now: %s", type(error).__name__)
-        with trail._lock:
-            if not trail._waiting:
-                trail._writer = None
-                return
-        del trail

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 from hashlib import sha256
-from hmac import compare_digest
 
 import msgspec
 
@@ -111,12 +110,12 @@ def verify_chain(entries: Iterable[AuditEntry], head: tuple[int, str], noted: st
         rows += 1
         if entry.seq != seq + 1:
             problems.append(f"rows {seq + 1} to {entry.seq - 1} were removed")
-        elif not compare_digest(entry.previous, previous):
+        elif entry.previous != previous:
             problems.append(f"row {entry.seq} does not follow the row before it: one of them was exchanged")
-        if not compare_digest(entry.computed_hash(), entry.hash):
+        if entry.computed_hash() != entry.hash:
             problems.append(f"row {entry.seq} was changed")
         seq, previous = entry.seq, entry.hash
-        known = known or compare_digest(entry.hash, noted or "")
+        known = known or entry.hash == noted
     if seq < head[0]:
         problems.append(f"rows {seq + 1} to {head[0]} were removed from the end")
     elif (seq, previous) != head:

@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -48,20 +49,31 @@ class Connections:
         elif sync is not engine:
             self._async_pool = sync.pool.recreate()
         elif isinstance(sync.pool, StaticPool | SingletonThreadPool):
-            self._engine = create_engine(sync.url)
+            self._engine = create_engine(sync.url, **self._transactional)
         else:
-            self._engine = create_engine(sync.url, pool=sync.pool.recreate())
+            self._engine = create_engine(sync.url, pool=sync.pool.recreate(), **self._transactional)
 
-    def run(self, work: Work[T]) -> T:
+    @property
+    def _transactional(self) -> dict[str, Any]:
+        # The application's connections may commit each statement by themselves; its pool's settings are
+        # taken over, and this one is undone: a DEK is never written without its wrapping.
+        return {"isolation_level": "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED"}
+
+    def run(self, work: Work[T], patient: bool = True) -> T:
         """Run one unit of work in a transaction of its own and commit it.
+
+        Args:
+            work: is given the connection.
+            patient: whether to wait for SQLite's lock.
 
         Raises:
             ConfigurationError: called straight from a coroutine on an async engine.
         """
+        unit = partial(_hurried if self.is_sqlite and not patient else _committed, work)
         if self._async_pool is not None:
-            return self._run_in_loop(self._async_pool, work)
-        with self._lock, self._engine.begin() as connection:
-            return work(connection)
+            return self._run_in_loop(self._async_pool, unit)
+        with self._lock, self._engine.connect() as connection:
+            return unit(connection)
 
     def after_fork(self) -> None:
         """Forget the parent's connections without closing them."""
@@ -89,21 +101,34 @@ class Connections:
         # Connections of an async driver belong to one event loop: each unit of work has its own pool.
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        engine = create_async_engine(self._url, pool=pool.recreate())
+        engine = create_async_engine(self._url, pool=pool.recreate(), **self._transactional)
         try:
-            async with engine.begin() as connection:
+            async with engine.connect() as connection:
                 return await connection.run_sync(work)
         finally:
             await engine.dispose()
 
 
+def _committed(work: Work[T], connection: Connection) -> T:
+    with connection.begin():
+        return work(connection)
+
+
+def _hurried(work: Work[T], connection: Connection) -> T:
+    """Do the work without waiting for SQLite's lock."""
+    patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    connection.rollback()
+    try:
+        return _committed(work, connection)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(patience)}")
+
+
 def _is_memory(engine: Engine) -> bool:
-    database = engine.url.database or ""
-    return engine.dialect.name == "sqlite" and (
-        database in ("", ":memory:")
-        or "mode=memory" in f"{database}{engine.url.query}"
-        or ":memory:" in database
-    )
+    database, mode = engine.url.database or "", engine.url.query.get("mode")
+    named = database == "" or ":memory:" in database or "mode=memory" in database
+    return engine.dialect.name == "sqlite" and (named or mode == "memory")
 
 
 def _memory_engine(engine: Engine) -> tuple[Engine, Any]:

@@ -34,8 +34,13 @@ class KeyDatabase:
         if connections.in_memory:
             connections.run(metadata.create_all)
 
-    def run(self, work: Work[T]) -> T:
+    def run(self, work: Work[T], *, patient: bool = True) -> T:
         """Run one unit of work in a transaction of its own and commit it.
+
+        Args:
+            work: is given the connection.
+            patient: whether to wait for SQLite's lock. What can be written at another time does not:
+                a waiting writer keeps those who read from writing.
 
         Raises:
             IntegrityError: somebody else was first.
@@ -43,7 +48,7 @@ class KeyDatabase:
             ConfigurationError: they do not exist, or are of an older release.
         """
         try:
-            return self._run_again(work)
+            return self._run_again(work, patient)
         except IntegrityError:
             raise
         except DBAPIError as error:
@@ -57,7 +62,7 @@ class KeyDatabase:
             "where another writer holds SQLite's lock, call keyring.warm([tenant]) before you write"
         ) from problem
 
-    def _run_again(self, work: Work[T]) -> T:
+    def _run_again(self, work: Work[T], patient: bool) -> T:
         # A deadlock's victim, or a connection that the server closed meanwhile, has written nothing. SQLite
         # has waited for its lock already.
         for _ in range(0 if self._connections.is_sqlite else RETRIES):
@@ -65,7 +70,7 @@ class KeyDatabase:
                 return self._connections.run(work)
             except OperationalError:
                 sleep(uniform(0.01, 0.05))  # noqa: S311
-        return self._connections.run(work)
+        return self._connections.run(work, patient)
 
     def _explain(self, problem: SQLAlchemyError) -> None:
         try:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, MetaData
 
-from sqlalchemy_cmk.errors import CmkError, ConfigurationError
+from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.forks import watch_forks
 from sqlalchemy_cmk.keys.audit import AuditTrail
 from sqlalchemy_cmk.keys.blocking import off_the_loop
 from sqlalchemy_cmk.keys.connections import Connections
 from sqlalchemy_cmk.keys.database import KeyDatabase
+from sqlalchemy_cmk.keys.examination import Examination
+from sqlalchemy_cmk.keys.later import Later
 from sqlalchemy_cmk.keys.lifecycle import Lifecycle
 from sqlalchemy_cmk.keys.making import Maker
 from sqlalchemy_cmk.keys.model import OpenedDek, Purpose, TenantStatus
@@ -26,7 +27,7 @@ from sqlalchemy_cmk.keys.store import KeyStore
 from sqlalchemy_cmk.keys.tables import make_key_tables
 from sqlalchemy_cmk.keys.telemetry import Telemetry
 from sqlalchemy_cmk.keys.wrapper import Wrapper
-from sqlalchemy_cmk.providers.base import KeyProvider
+from sqlalchemy_cmk.providers.base import Finding, KeyProvider
 from sqlalchemy_cmk.scope import key_owner
 
 INFO_KEY = "sqlalchemy_cmk.keyring"
@@ -48,8 +49,8 @@ class Keyring:
             a revocation takes effect within it. Default 300.
         outage_grace: seconds or ``timedelta`` for which opened DEKs serve on while their KEK cannot be
             reached. Default 3600.
-        retry_after: seconds or ``timedelta`` after which a KEK that refused, or could not be reached, is
-            asked again. Default 15.
+        retry_after: seconds or ``timedelta`` after which a KEK that refused is asked again, or one that
+            could not be reached while its DEKs are open. Default 15.
         revalidation_jitter: the part of ``revalidate_after`` by which proofs come earlier at random, so that
             many processes do not ask at once. Default 0.1.
         max_open_keys: how many DEKs are kept open; the least recently used goes first.
@@ -95,12 +96,24 @@ class Keyring:
         self._wrapper.provider_of(platform_key)
         self._connections = Connections(engine)
         database = KeyDatabase(self._connections, table_prefix)
-        self.audit = AuditTrail(database, actor)
+        self._later = Later()
+        self.audit = AuditTrail(database, self._later, actor)
         self._store = KeyStore(database, self.audit)
-        self._opener = Opener(times, self._store, self._wrapper, self._opened, self.audit, telemetry, clock)
+        self._opener = Opener(
+            times, self._store, self._wrapper, self._opened, self.audit, telemetry, self._later, clock
+        )
         self._maker = Maker(platform_key, self._store, self._wrapper, self._opener, clock)
         self.lifecycle = Lifecycle(platform_key, self._store, self._wrapper, self._opener.forget)
         self._protected: list[MetaData] = []
+        self.examination = Examination(
+            platform_key,
+            table_prefix,
+            self._connections,
+            self._store,
+            self._wrapper,
+            self.audit,
+            self._protected,
+        )
         watch_forks(self)
 
     def protect(self, base: MetaData | Any) -> None:
@@ -132,6 +145,8 @@ class Keyring:
             tenants: their names; ``""`` is the platform.
             purposes: ``"seal"``, and ``"fixed"`` for deterministic columns.
         """
+        if isinstance(tenants, str):
+            raise ConfigurationError(f"warm takes the names of several tenants: [{tenants!r}]")
         for tenant in tenants:
             for purpose in purposes:
                 self.active(key_owner(tenant), Purpose(purpose))
@@ -142,12 +157,19 @@ class Keyring:
 
     def status(self) -> list[TenantStatus]:
         """Return one line per tenant that has keys; no KEK is asked."""
+        off_the_loop(self._later.flush)
         return off_the_loop(lambda: read_status(self._store, self._opened, self.platform_key))
+
+    def examine(self) -> list[Finding]:
+        """Return what is well and what is not: the key tables, every KEK in use, the audit trail.
+
+        Each KEK is asked to wrap and to unwrap. Nothing is changed, and no row of the application is read.
+        """
+        return off_the_loop(self.examination.findings)
 
     def close(self) -> None:
         """Drop every opened DEK, close connections and providers, and let go of the metadata."""
-        with suppress(CmkError):
-            off_the_loop(self.audit.flush)
+        off_the_loop(self._later.close)
         self._opened.drop()
         for metadata in self._protected:
             metadata.info.pop(INFO_KEY, None)
@@ -203,7 +225,7 @@ def keyring_of(metadata: MetaData, where: str) -> Keyring:
 
 
 def _seconds(duration: float | timedelta, name: str) -> float:
-    seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
-    if not seconds >= 0:
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
         raise ConfigurationError(f"{name} is a duration in seconds, not {duration!r}")
-    return seconds
+    return float(seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable
 from sqlalchemy_cmk.keys.audit_chain import AuditEvent
 from sqlalchemy_cmk.keys.making import keks_of, new_dek
 from sqlalchemy_cmk.keys.model import DekRecord, DekState, KeyChange, Purpose, TenantRecord, TenantState
@@ -51,13 +51,11 @@ class Lifecycle:
                 was sealed under the old DEKs, but nothing sealed under one that only the new KEK wrapped.
         """
         provider = self._wrapper.provider_of(kek_uri)
-        if not self._store.wraps_anything(kek_uri):
-            provider.ensure(kek_uri)
+        self._wrapper.ensure(kek_uri, self._store.keks_in_use())
+        provider.check(kek_uri)
 
         def plan(owner: TenantRecord, living: list[DekRecord]) -> KeyChange:
             wrapped = {dek.id: (self._wrapper.wrap(kek_uri, self._open(dek)),) for dek in living}
-            if not living:
-                provider.check(kek_uri)
             event = AuditEvent("assign", owner.name, "", kek_uri, detail=f"from {owner.kek_uri}")
             change = KeyChange((event,), kek_uri, TenantState.OK, wrappings=wrapped)
             return self._with_fresh_dek(change, owner, living, (kek_uri,)) if fresh_dek else change
@@ -87,7 +85,7 @@ class Lifecycle:
             try:
                 report.rewrapped += self._rewrap(name, pace)
                 report.tenants += 1
-            except (KeyRevoked, KeyUnavailable, ConfigurationError) as error:
+            except CmkError as error:
                 if tenant is not None:
                     raise
                 report.failed[name] = str(error)
@@ -115,9 +113,7 @@ class Lifecycle:
 
         Both have to be taken away for the tenant's data to be shut.
         """
-        provider = self._wrapper.provider_of(kek_uri)
-        if not self._store.wraps_anything(kek_uri):
-            provider.ensure(kek_uri)
+        self._wrapper.ensure(kek_uri, self._store.keks_in_use())
 
         def plan(owner: TenantRecord, living: list[DekRecord]) -> KeyChange | None:
             bare = [dek for dek in living if all(one.kek_uri != kek_uri for one in dek.wrappings)]

@@ -84,8 +84,7 @@ class Maker:
         raise KeyUnavailable(f"the keys of tenant {tenant!r} keep changing under us: try again")
 
     def _commit(self, owner: TenantRecord, purpose: Purpose) -> OpenedDek | None:
-        if not self._store.wraps_anything(owner.kek_uri):
-            self._wrapper.provider_of(owner.kek_uri).ensure(owner.kek_uri)
+        self._wrapper.ensure(owner.kek_uri, self._store.keks_in_use())
         now = self._clock()
         kek_uris = keks_of(owner, self._store.living_deks(owner.name))
         try:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import TypeVar
 
-from sqlalchemy_cmk.errors import CmkError, KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk.errors import KeyRevoked, KeyUnavailable
 from sqlalchemy_cmk.keys.audit import AuditTrail
 from sqlalchemy_cmk.keys.audit_chain import AuditEvent
+from sqlalchemy_cmk.keys.later import Later
 from sqlalchemy_cmk.keys.model import DekRecord, DekState, OpenedDek, Purpose, TenantState
 from sqlalchemy_cmk.keys.opened import OpenedKeys
 from sqlalchemy_cmk.keys.refusals import Refusals
@@ -18,8 +18,6 @@ from sqlalchemy_cmk.keys.single_flight import SingleFlight
 from sqlalchemy_cmk.keys.store import KeyStore
 from sqlalchemy_cmk.keys.telemetry import Telemetry
 from sqlalchemy_cmk.keys.wrapper import Wrapper
-
-logger = logging.getLogger("sqlalchemy_cmk.keys")
 
 Found = TypeVar("Found")
 
@@ -33,7 +31,8 @@ class Times:
     Attributes:
         revalidate_after: until an opened DEK is proven anew.
         outage_grace: for how long opened DEKs serve on while their KEK cannot be reached.
-        retry_after: until a KEK that refused, or could not be reached, is asked again.
+        retry_after: until a KEK that refused is asked again, or one that could not be reached while its
+            DEKs are open.
         jitter: the part of ``revalidate_after``, 0 to 1, by which a proof may come earlier.
     """
 
@@ -53,6 +52,7 @@ class Opener:
         opened: where opened DEKs are kept.
         audit: told of cold opens.
         telemetry: counts them.
+        later: writes how it stands with a tenant, for people: no key waits for that.
         clock: seconds, monotonic.
     """
 
@@ -64,6 +64,7 @@ class Opener:
         opened: OpenedKeys,
         audit: AuditTrail,
         telemetry: Telemetry,
+        later: Later,
         clock: Callable[[], float],
     ) -> None:
         self._times = times
@@ -72,6 +73,7 @@ class Opener:
         self._opened = opened
         self._audit = audit
         self._telemetry = telemetry
+        self._later = later
         self._clock = clock
         self._flights = SingleFlight()
         self._refusals = Refusals(times.retry_after, clock)
@@ -108,8 +110,9 @@ class Opener:
 
     def prove(self, record: DekRecord) -> OpenedDek:
         """Have a stored DEK proven by a KEK, once for everyone who asks at the same time."""
-        fresh = self._opened.fresh(record.id)
-        return fresh or self._flights.do(("prove", record.id), lambda: self._prove(record))
+        return self._flights.do(
+            ("prove", record.id), lambda: self._opened.fresh(record.id) or self._prove(record)
+        )
 
     def keep(self, record: DekRecord, key: bytes, proven_at: float) -> OpenedDek:
         """Keep a DEK that a KEK has just proven."""
@@ -144,7 +147,7 @@ class Opener:
         self._note_proof((wrapped.kek_uri, wrapped.kek_version), now)
         event = AuditEvent("unwrap", record.tenant, record.id.hex(), wrapped.kek_uri, wrapped.kek_version)
         if stale is None:
-            self._audit.later(event)
+            self._audit.soon(event)
             self._telemetry.cold_open()
         self._note_state(record, event)
         return self.keep(record, key, now)
@@ -171,18 +174,12 @@ class Opener:
         if record.wrappings and record.tenant_state is TenantState.OK:
             kek = record.wrappings[0]
             event = AuditEvent("revoked", record.tenant, "", kek.kek_uri, kek.kek_version, reason)
-            self._try_to_note(lambda: self._store.note_refused(record.tenant, event))
+            self._later.do(("state", record.tenant), lambda: self._store.note_refused(record.tenant, event))
 
     def _note_state(self, record: DekRecord, event: AuditEvent) -> None:
-        restored = AuditEvent("restored", record.tenant, "", event.kek_uri, event.kek_version)
-        self._try_to_note(lambda: self._store.note_opened(record, restored))
-
-    def _try_to_note(self, note: Callable[[], None]) -> None:
-        # The state is for people: that it cannot be written must not keep a key shut, or open.
-        try:
-            note()
-        except CmkError as error:
-            logger.warning("the tenant's state cannot be noted now: %s", type(error).__name__)
+        if self._store.is_news(record):
+            restored = AuditEvent("restored", record.tenant, "", event.kek_uri, event.kek_version)
+            self._later.do(("state", record.tenant), lambda: self._store.note_opened(record, restored))
 
     def _or_grace(self, stale: OpenedDek | None, load: Callable[[], Found]) -> Found | OpenedDek:
         """Ride out an outage with a key that is already open, until the grace is over."""

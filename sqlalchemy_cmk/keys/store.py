@@ -98,10 +98,10 @@ class KeyStore:
             self._database.run(lambda connection: connection.execute(new))
         return self.tenant(tenant) or TenantRecord(tenant, kek_uri, 0)
 
-    def wraps_anything(self, kek_uri: str) -> bool:
-        """Tell whether any DEK is wrapped by this KEK."""
-        statement = select(self._tables.wrappings.c.dek_id).where(self._tables.wrappings.c.kek_uri == kek_uri)
-        return self._database.run(lambda c: c.execute(statement.limit(1)).first()) is not None
+    def keks_in_use(self) -> set[str]:
+        """Return the KEKs that wrap anything."""
+        statement = select(self._tables.wrappings.c.kek_uri).distinct()
+        return {row[0] for row in self._database.run(lambda c: c.execute(statement).all())}
 
     def apply(self, owner: TenantRecord, change: KeyChange) -> bool:
         """Commit a change of a tenant's keys; ``False`` where somebody else changed them first."""
@@ -132,15 +132,20 @@ class KeyStore:
         known_ok = self._tables.tenants.c.state == TenantState.OK
         self._note(tenant, known_ok, values, event)
 
+    def is_news(self, record: DekRecord) -> bool:
+        """Tell whether :meth:`note_opened` has something to write."""
+        known = record.seen_at is not None and _now() - _aware(record.seen_at) <= SEEN_EVERY
+        return record.tenant_state is TenantState.REVOKED or not known
+
     def note_opened(self, record: DekRecord, event: AuditEvent) -> None:
-        """Note that a tenant's KEK opened a DEK: at most every ten minutes, or when it had refused before."""
-        t, now = self._tables.tenants, _now()
+        """Note that a tenant's KEK opened a DEK, and that it did so again if it had refused before."""
+        t = self._tables.tenants
         if record.tenant_state is TenantState.REVOKED:
-            values = {"state": TenantState.OK, "reason": None, "state_since": _now(), "seen_at": now}
+            values = {"state": TenantState.OK, "reason": None, "state_since": _now(), "seen_at": _now()}
             self._note(record.tenant, t.c.state == TenantState.REVOKED, values, event)
-        elif record.seen_at is None or now - _aware(record.seen_at) > SEEN_EVERY:
-            seen = update(t).where(t.c.tenant == record.tenant).values(seen_at=now)
-            self._database.run(lambda connection: connection.execute(seen))
+        else:
+            seen = update(t).where(t.c.tenant == record.tenant).values(seen_at=_now())
+            self._database.run(lambda connection: connection.execute(seen), patient=False)
 
     def _note(
         self, tenant: str, where: ColumnElement[bool], values: dict[str, Any], event: AuditEvent
@@ -152,7 +157,7 @@ class KeyStore:
             if connection.execute(change).rowcount:
                 self._audit.append(connection, [event])
 
-        self._database.run(work)
+        self._database.run(work, patient=False)
 
     def _advance(self, connection: Connection, owner: TenantRecord, change: KeyChange) -> bool:
         """Take the tenant's next epoch, which locks its row: changes to its keys come one by one."""
@@ -192,7 +197,9 @@ def _records(rows: Sequence[Row[Any]]) -> list[DekRecord]:
         dek_id, tenant, purpose, state, tenant_state, seen_at, *wrapped = tuple[Any, ...](row)
         kek_uri, version, algorithm, data = wrapped
         key = bytes(dek_id)
-        wrapping = () if kek_uri is None else (Wrapped(kek_uri, version, algorithm, bytes(data)),)
+        # Text in its place was not written by this library; it unwraps to an error.
+        raw = data.encode() if isinstance(data, str) else bytes(data or b"")
+        wrapping = () if kek_uri is None else (Wrapped(kek_uri, version, algorithm, raw),)
         before = found[key].wrappings if key in found else ()
         about = (tenant, Purpose(purpose), DekState(state))
         found[key] = DekRecord(key, *about, before + wrapping, TenantState(tenant_state), seen_at)

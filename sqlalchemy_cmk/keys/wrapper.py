@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from hmac import compare_digest
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
@@ -36,6 +36,17 @@ class Wrapper:
         raise ConfigurationError(
             f"no provider handles the KEK {kek_uri!r}: give Keyring(providers=[...]) one"
         )
+
+    def ensure(self, kek_uri: str, in_use: Set[str]) -> None:
+        """Have a KEK made that wraps nothing yet, if its provider makes KEKs.
+
+        Args:
+            kek_uri: the KEK.
+            in_use: the KEKs that wrap something.
+        """
+        if kek_uri not in in_use:
+            provider = self.provider_of(kek_uri)
+            provider.ensure(kek_uri, first=not any(map(provider.handles, in_use)))
 
     def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
         """Wrap a DEK and prove it: the provider has unwrapped it again where the KEK lives.

@@ -29,4 +29,4 @@ def install() -> None:
     event.listen(Session, "do_orm_execute", note_owner)
     event.listen(Engine, "before_execute", before_execute, retval=True)
     event.listen(Engine, "after_execute", check_result)
-    redact_rows("sqlalchemy.engine.Engine")
+    redact_rows()

@@ -13,14 +13,16 @@ from operator import itemgetter, methodcaller
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, CursorResult, Table
+from sqlalchemy import ClauseElement, Connection, CursorResult, Label, SelectBase, Table
 from sqlalchemy.engine.cursor import ResultFetchStrategy
 from sqlalchemy.engine.interfaces import Compiled
+from sqlalchemy.sql.visitors import iterate
 
 from sqlalchemy_cmk.column import SealedColumn
 from sqlalchemy_cmk.errors import TenantRequired
 from sqlalchemy_cmk.keys.blocking import on_the_bridge
 from sqlalchemy_cmk.orm import private
+from sqlalchemy_cmk.orm.redaction import redact_rows
 from sqlalchemy_cmk.orm.tenants import TenantSource, tenant_source
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, current_tenant, tenant_name
 from sqlalchemy_cmk.sealing import HEADER_BYTES
@@ -58,13 +60,14 @@ def check_result(
         positions = _positions[compiled] = sealed_positions(compiled)
     if not positions:
         return
+    redact_rows(connection.engine)
     owner = execution_options.get(OWNER_OPTION)
     # Under asyncio rows may be read outside of the bridge, where no key can be opened: open them now.
     buffered = private.buffer_rows(result) if on_the_bridge() else None
     checked = CheckedFetch(buffered or result.cursor_strategy, positions, owner)
     result.cursor_strategy = checked
     if buffered is not None:
-        checked.check(list(buffered._rowbuffer))  # type: ignore[attr-defined]
+        checked.check(private.buffered_rows(buffered))
 
 
 def sealed_positions(compiled: Compiled) -> tuple[SealedPosition, ...]:
@@ -85,9 +88,10 @@ def _tenant_index(
     if source is None:
         return None
     origins = {id(one.table) for one in objects if getattr(one, "table", None) is not None}
+    origins = origins or _origin_of_expression(objects)
     base: list[int] = []
     for index, (others, _) in enumerate(entries):
-        for other in others:
+        for other in map(_unlabelled, others):
             if not _is_tenant_column(other, source):
                 continue
             if id(other.table) in origins:
@@ -96,6 +100,18 @@ def _tenant_index(
                 base.append(index)
                 break
     return base[0] if len(base) == 1 else None
+
+
+def _origin_of_expression(objects: tuple[Any, ...]) -> set[int]:
+    """Return the table whose columns an expression is made of, if it is one and no subquery's."""
+    parts = [part for one in objects if isinstance(one, ClauseElement) for part in iterate(one)]
+    found = {id(part.table) for part in parts if getattr(part, "table", None) is not None}  # type: ignore[attr-defined]
+    alone = len(found) == 1 and not any(isinstance(part, SelectBase) for part in parts)
+    return found if alone else set()
+
+
+def _unlabelled(one: Any) -> Any:
+    return one.element if isinstance(one, Label) else one
 
 
 def _is_tenant_column(other: Any, source: TenantSource) -> bool:
@@ -201,10 +217,10 @@ class CheckedFetch(ResultFetchStrategy):
                 owner = self._owner if tenant_index is None else row[tenant_index]
                 pairs.add((owner, bytes(stored[:HEADER_BYTES])))
         for owner, header in pairs:
-            dek = column.opened(header)
-            if dek is not None:
+            tenant = column.opened(header)
+            if tenant is not None:
                 known = None if owner is None and tenant_index is None else _name(owner)
-                column.check_owner(dek, known)
+                column.check_owner(tenant, header[1:], known)
 
 
 def _name(owner: Any) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy_cmk.orm import private
 from sqlalchemy_cmk.orm.fetch import OWNER_OPTION
 from sqlalchemy_cmk.orm.tenants import Identity, tenant_source
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, tenant_name
+from sqlalchemy_cmk.sealed import Sealed
 from sqlalchemy_cmk.types import EncryptedType
 
 Owners = dict[tuple[Table, Identity], str]
@@ -128,9 +129,13 @@ def _owner_by_relationship(state: InstanceState[Any], model: SealedModel) -> Any
 
 
 def _to_be_sealed(state: InstanceState[Any], model: SealedModel) -> list[SealedColumn]:
-    changed = state.committed_state
-    moves = model.tenant_attribute in changed
-    return [column for key, column in model.attributes.items() if moves or key in changed]
+    tenant = model.tenant_attribute
+    moves = tenant is not None and state.attrs[tenant].history.has_changes()
+    return [
+        column
+        for key, column in model.attributes.items()
+        if (moves or state.attrs[key].history.has_changes()) and not isinstance(state.dict.get(key), Sealed)
+    ]
 
 
 def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:

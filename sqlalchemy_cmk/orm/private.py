@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import CursorResult, Insert, Select, Update
@@ -87,11 +87,26 @@ def sealed_processors(row: Any) -> Sequence[Any]:
     return getattr(getattr(row, "_parent", None), "_processors", None) or ()
 
 
+def row_types(row: Any) -> Iterator[Any]:
+    """Return the types of the columns that a row's metadata knows.
+
+    Rows put together from several results, as RETURNING gives them, have their processors behind them.
+    """
+    for record in (getattr(getattr(row, "_parent", None), "_keymap", None) or {}).values():
+        for one in record[2] or ():
+            yield getattr(one, "type", None)
+
+
 def buffer_rows(result: CursorResult[Any]) -> ResultFetchStrategy | None:
     """Read all rows of an unbuffered result now and return the strategy that gives them out."""
     if type(result.cursor_strategy) is not CursorFetchStrategy or result.cursor is None:
         return None
     return FullyBufferedCursorFetchStrategy(result.cursor, initial_buffer=list(result.cursor.fetchall()))
+
+
+def buffered_rows(buffered: ResultFetchStrategy) -> Sequence[Any]:
+    """Return the rows that :func:`buffer_rows` has read."""
+    return list(getattr(buffered, "_rowbuffer"))  # noqa: B009
 
 
 def refreshed_state(execution: ORMExecuteState) -> Any:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import logging
 
+from sqlalchemy import Engine
+
 from sqlalchemy_cmk.column import OPENS
 from sqlalchemy_cmk.orm import private
+from sqlalchemy_cmk.types import EncryptedType
+
+LOGGER = "sqlalchemy.engine.Engine"
+
+_covered: set[str] = set()
 
 
 class RowRedaction(logging.Filter):
@@ -22,11 +29,15 @@ def _redacted(argument: object) -> object:
     row = getattr(argument, "row", None)
     if row is None:
         return argument
-    if any(getattr(processor, OPENS, False) for processor in private.sealed_processors(row)):
+    opens = any(getattr(processor, OPENS, False) for processor in private.sealed_processors(row))
+    if opens or any(isinstance(one, EncryptedType) for one in private.row_types(row)):
         return "(a row with sealed columns, not shown)"
     return argument
 
 
-def redact_rows(logger: str) -> None:
-    """Put the redaction on a logger."""
-    logging.getLogger(logger).addFilter(RowRedaction())
+def redact_rows(engine: Engine | None = None) -> None:
+    """Put the redaction on the logger of all engines, or on that of an engine with a ``logging_name``."""
+    name = LOGGER if engine is None or not engine.logging_name else f"{LOGGER}.{engine.logging_name}"
+    if name not in _covered:
+        _covered.add(name)
+        logging.getLogger(name).addFilter(RowRedaction())

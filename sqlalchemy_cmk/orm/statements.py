@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, CompoundSelect, Connection, Insert, Select, Table, Update
+from sqlalchemy import BindParameter, CompoundSelect, Connection, Delete, Insert, Select, Table, Update
 from sqlalchemy.sql import visitors
 
 from sqlalchemy_cmk.errors import UnsupportedOperation
@@ -32,8 +32,10 @@ def before_execute(
             rows = _own_rows(multiparams if many else [params] if params else [], execution_options)
             seal = seal_insert if isinstance(statement, Insert) else seal_update
             statement, rows = seal(connection, statement, table, rows)  # type: ignore[arg-type]
+            if isinstance(statement, Update) and "compiled_cache" not in execution_options:
+                rows = _seal_criteria(statement, rows)
             return (statement, rows, {}) if many else (statement, [], rows[0] if rows else {})
-    elif isinstance(statement, Select | CompoundSelect):
+    elif isinstance(statement, Select | CompoundSelect | Delete):
         _refuse_ordering(statement)
         if params or multiparams:
             rows = _seal_criteria(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
 
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
+from sqlalchemy_cmk.forks import watch_forks
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -64,13 +66,37 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Let one process at a time change the file; the lock is a file of its own beside it."""
+    """Let one thread of one process at a time change the file; the lock is a file of its own beside it.
+
+    The lock is POSIX's: a forked child does not inherit it, and so cannot hold it up.
+    """
+    with _threads.lock, _process_lock(path):
+        yield
+
+
+class _Threads:
+    """The lock between the threads of this process, another one in a forked child."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Another thread may have held the lock when the process was copied."""
+        self.lock = threading.Lock()
+
+
+_threads = _Threads()
+
+
+@contextmanager
+def _process_lock(path: Path) -> Iterator[None]:
     try:
         handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise KeyUnavailable(f"the key file {path} cannot be locked: {error.strerror}") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.lockf(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

@@ -101,11 +101,16 @@ class KeyProvider(ABC):
             return [Finding(Level.PROBLEM, kek_uri, str(error), "see docs/revocation.md for this error")]
         return [Finding(Level.OK, kek_uri, "wraps and unwraps")]
 
-    def ensure(self, kek_uri: str) -> None:  # noqa: B027
+    def ensure(self, kek_uri: str, *, first: bool = True) -> None:  # noqa: B027
         """Make the KEK where it does not exist and this provider may make it.
 
         Called only when nothing is wrapped by this KEK yet: a KEK that has gone missing is never
         replaced by a new one.
+
+        Args:
+            kek_uri: the KEK.
+            first: whether nothing is wrapped by any KEK of this provider: where KEKs were kept before,
+                the place may have gone missing too, and must not be made anew.
         """
 
     def close(self) -> None:  # noqa: B027

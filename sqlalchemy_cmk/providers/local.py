@@ -135,9 +135,11 @@ class LocalKeyProvider(KeyProvider):
         """Return the id of the KEK's last version."""
         return self._kek(kek_uri).versions[-1].id
 
-    def ensure(self, kek_uri: str) -> None:
-        """Make the KEK, and the file, where they do not exist."""
+    def ensure(self, kek_uri: str, *, first: bool = True) -> None:
+        """Make the KEK where it does not exist, and the file if nothing depends on one yet."""
         name = self._name(kek_uri)
+        if not first:
+            self._read()
         if self._variable is None:
             self._change(lambda keys: keys.keks.setdefault(name, Kek([_new_version()])))
 
@@ -165,7 +167,7 @@ class LocalKeyProvider(KeyProvider):
                 raise KeyUnavailable(
                     f"the environment variable {self._variable} is not set: it holds the KEKs"
                 )
-            return _parse(text.encode(), self._origin)
+            return _parse(os.fsencode(text), self._origin)
         raw = read_private(self._path)
         if raw is None:
             raise KeyUnavailable(

@@ -3,6 +3,7 @@
 import datetime as dt
 import enum
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    Column,
     Date,
     DateTime,
     Enum,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     LargeBinary,
     Numeric,
     String,
+    Table,
     Text,
     Time,
     Unicode,
@@ -244,3 +247,13 @@ def things(vault: Vault, declared: Any, wrap: Any = lambda type_: type_, **optio
     )
     vault.create()
     return model
+
+
+def test_sql_null_is_kept_apart_from_json_null_in_core_too(make_vault: Callable[[], Vault]) -> None:
+    vault = make_vault()
+    sealed = EncryptedType(JSON)
+    table = Table("notes", vault.base.metadata, Column("id", Integer, primary_key=True), Column("a", sealed))
+    vault.create()
+    with vault.engine.begin() as connection:
+        connection.execute(table.insert(), [{"a": null()}, {"a": None}])
+    assert [row[0] is None for row in vault.raw("SELECT a FROM notes ORDER BY id")] == [True, False]

@@ -1,0 +1,119 @@
+"""Private names of other libraries stay in orm/private.py, where each has a test that watches it.
+
+A private name is a module's own if one of its classes defines it, and on ``self`` if any class of the package
+does. Whatever else begins with an underscore belongs to somebody who may change it without notice.
+"""
+
+import ast
+import importlib
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy_cmk
+
+PACKAGE = Path(sqlalchemy_cmk.__file__).parent
+WATCHED = ("sqlalchemy", "alembic", "flask")
+BY_NAME = ("getattr", "hasattr", "setattr", "delattr", "attrgetter", "methodcaller")
+# Begin with an underscore and are documented all the same.
+PUBLIC = {"_asdict", "_mapping", "_fields", "_replace", "_exit"}
+
+
+class Names(ast.NodeVisitor):
+    """The private names that a module defines for its own classes, and those that it uses on any object."""
+
+    def __init__(self, path: Path) -> None:
+        self.defined: dict[str, set[str]] = {}
+        self.of_self: dict[str, int] = {}
+        self.of_others: dict[str, int] = {}
+        self.imports: set[str] = set()
+        self._class = ""
+        self.visit(ast.parse(path.read_text()))
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        outer, self._class = self._class, node.name
+        for one in node.body:
+            self._define(getattr(one, "name", ""))
+            for target in getattr(one, "targets", [getattr(one, "target", None)]):
+                self._define(getattr(target, "id", ""))
+                if getattr(target, "id", "") == "__slots__":
+                    for slot in ast.literal_eval(one.value):  # type: ignore[attr-defined]
+                        self._define(slot)
+        self.generic_visit(node)
+        self._class = outer
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        mine = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        if mine and isinstance(node.ctx, ast.Store):
+            self._define(node.attr)
+        self._use(self.of_self if mine else self.of_others, node.attr, node)
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if getattr(node.func, "id", getattr(node.func, "attr", "")) in BY_NAME:
+            for argument in node.args:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    self._use(self.of_others, argument.value, node)
+        self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self._import(node, [alias.name for alias in node.names])
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        self._import(node, [f"{node.module}.{alias.name}" for alias in node.names])
+
+    def _import(self, node: ast.AST, paths: list[str]) -> None:
+        for path in paths:
+            package, *rest = path.split(".")
+            self.imports.add(package)
+            for name in rest if package != PACKAGE.name else ():
+                self._use(self.of_others, name, node)
+
+    def _define(self, name: str) -> None:
+        if is_private(name):
+            self.defined.setdefault(self._class, set()).add(name)
+
+    def _use(self, uses: dict[str, int], name: str, node: Any) -> None:
+        if is_private(name) and name not in PUBLIC:
+            uses[name] = node.lineno
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def modules() -> dict[str, Names]:
+    return {str(path.relative_to(PACKAGE)): Names(path) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def test_no_other_module_uses_a_private_name_that_is_not_its_own() -> None:
+    names = modules()
+    ours = set().union(*(own for one in names.values() for own in one.defined.values()))
+    foreign = []
+    for path, one in names.items():
+        here = set().union(*one.defined.values())
+        foreign += [f"{path}:{line} {name}" for name, line in one.of_others.items() if name not in here]
+        foreign += [f"{path}:{line} self.{name}" for name, line in one.of_self.items() if name not in ours]
+    assert [use for use in foreign if not use.startswith("orm/private.py:")] == []
+
+
+def test_private_names_are_found_where_they_are_known_to_be() -> None:
+    assert {"_values", "_generate", "_ordered_values", "_refresh_state"} <= set(
+        modules()["orm/private.py"].of_others
+    )
+
+
+def test_no_class_of_ours_takes_a_private_name_of_its_base_in_another_library() -> None:
+    checked = []
+    for path, names in modules().items():
+        if not names.imports.intersection(WATCHED):
+            continue
+        module = importlib.import_module(
+            ".".join((PACKAGE.name, *Path(path).with_suffix("").parts)).removesuffix(".__init__")
+        )
+        for name, own in names.defined.items():
+            kind = getattr(module, name, object)
+            for base in kind.__mro__:
+                if base.__module__.split(".")[0] in WATCHED:
+                    checked.append(name)
+                    assert own.isdisjoint({*vars(base), *vars(base).get("__annotations__", ())}), (name, base)
+    assert {"EncryptedType", "CheckedFetch"} <= set(checked)

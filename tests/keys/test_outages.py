@@ -1,0 +1,207 @@
+"""Keys in trouble: outages are ridden out, revocations take effect, altered key tables are named."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from sqlalchemy_cmk import KeyRevoked, KeyUnavailable, TamperedError
+from tests.keys.conftest import World
+from tests.support.databases import Database
+
+REVALIDATE, GRACE, RETRY = 300, 3600, 15
+
+
+def away(kek_uri: str) -> None:
+    raise KeyUnavailable("the vault is away")
+
+
+def test_with_revalidate_after_zero_every_use_is_proven(make_lite: Callable[..., World]) -> None:
+    world = make_lite(revalidate_after=0)
+    world.keyring.assign("acme", "local:acme")
+    world.write("acme", "one")
+    assert world.read() == ["one"]
+    world.provider.disable("local:acme")
+    with pytest.raises(KeyRevoked):
+        world.read()
+    with pytest.raises(KeyRevoked):
+        world.write("acme", "two")
+
+
+def test_during_an_outage_the_kek_is_asked_now_and_then(lite: World) -> None:
+    lite.write("acme", "one")
+    lite.provider.calls.clear()
+    lite.provider.fault = away
+    lite.now += REVALIDATE
+    for _ in range(10):
+        assert lite.read() == ["one"]
+    assert lite.provider.calls == ["unwrap"]
+    lite.now += RETRY
+    for _ in range(10):
+        lite.write("acme", "more")
+    assert lite.provider.calls == ["unwrap"] * 2
+
+
+def test_an_outage_ends_when_the_kek_answers(lite: World) -> None:
+    lite.write("acme", "one")
+    lite.provider.fault = away
+    lite.now += GRACE - RETRY
+    assert lite.read() == ["one"]
+    lite.provider.fault = lambda kek_uri: None
+    lite.now += RETRY
+    assert lite.read() == ["one"]
+    lite.provider.fault = away
+    lite.now += GRACE - 1
+    assert lite.read() == ["one"]
+
+
+def test_an_outage_outlasts_its_grace_for_nobody(lite: World) -> None:
+    lite.write("acme", "one")
+    lite.provider.fault = away
+    for _ in range(GRACE // RETRY - 1):
+        lite.now += RETRY
+        assert lite.read() == ["one"]
+    lite.now += RETRY
+    with pytest.raises(KeyUnavailable, match="the vault is away"):
+        lite.read()
+    with pytest.raises(KeyUnavailable):
+        lite.write("acme", "two")
+    assert lite.open_deks("acme") == 0
+    lite.provider.fault = lambda kek_uri: None
+    assert lite.read() == ["one"]
+
+
+def test_a_cold_key_has_no_grace(lite: World) -> None:
+    lite.write("acme", "one")
+    lite.restart()
+    lite.provider.fault = away
+    with pytest.raises(KeyUnavailable):
+        lite.read()
+    with pytest.raises(KeyUnavailable):
+        lite.keyring.warm(["new"])
+
+
+def test_without_grace_an_outage_shuts_at_the_next_proof(make_lite: Callable[..., World]) -> None:
+    world = make_lite(outage_grace=0)
+    world.write("acme", "one")
+    world.provider.fault = away
+    world.now += REVALIDATE - 1
+    assert world.read() == ["one"]
+    world.now += 1
+    with pytest.raises(KeyUnavailable):
+        world.read()
+
+
+def test_key_tables_that_cannot_be_reached_are_an_outage_too(
+    make_lite: Callable[..., World], sqlite_database: Database
+) -> None:
+    world = make_lite(engine=create_engine(sqlite_database.url, connect_args={"timeout": 0.05}))
+    world.write("acme", "one")
+    world.now += REVALIDATE
+    with world.engine.connect() as other:
+        other.execute(text("BEGIN EXCLUSIVE"))
+        assert other.execute(world.notes.select()).one().text == "one"
+        world.now += GRACE
+        with pytest.raises(KeyUnavailable, match="locked"):
+            other.execute(world.notes.select()).all()
+        other.rollback()
+    assert world.read() == ["one"]
+
+
+def test_a_revocation_drops_every_key_of_its_tenant_and_no_other(world: World) -> None:
+    world.keyring.assign("acme", "local:acme")
+    world.write("acme", "one")
+    world.write("acme", "code", table=world.codes)
+    world.write("globex", "two")
+    world.provider.disable("local:acme")
+    world.now += REVALIDATE
+    with pytest.raises(KeyRevoked, match="local:acme is disabled") as caught:
+        world.read("acme")
+    assert caught.value.tenant == "acme"
+    assert world.open_deks("acme") == 0
+    with pytest.raises(KeyRevoked):
+        world.write("acme", "code", table=world.codes)
+    assert world.read("globex") == ["two"] and world.open_deks("globex") == 1
+
+
+def test_a_restored_kek_serves_without_a_restart(world: World) -> None:
+    world.keyring.assign("acme", "local:acme")
+    world.write("acme", "one")
+    world.provider.disable("local:acme")
+    world.now += REVALIDATE
+    with pytest.raises(KeyRevoked):
+        world.read()
+    world.provider.enable("local:acme")
+    world.now += RETRY
+    world.write("acme", "two")
+    assert world.read() == ["one", "two"]
+
+
+def test_a_kek_that_refused_is_not_asked_at_every_use(lite: World) -> None:
+    lite.keyring.assign("acme", "local:acme")
+    lite.write("acme", "one")
+    lite.provider.disable("local:acme")
+    lite.now += REVALIDATE
+    lite.provider.calls.clear()
+    for _ in range(10):
+        with pytest.raises(KeyRevoked):
+            lite.read()
+    assert lite.provider.calls == ["unwrap"]
+    lite.now += RETRY
+    with pytest.raises(KeyRevoked):
+        lite.read()
+    assert lite.provider.calls == ["unwrap"] * 2
+
+
+def test_an_outage_does_not_hide_a_revocation(lite: World) -> None:
+    lite.keyring.assign("acme", "local:acme")
+    lite.write("acme", "one")
+    lite.provider.fault = away
+    lite.now += REVALIDATE
+    assert lite.read() == ["one"]
+    lite.provider.fault = lambda kek_uri: None
+    lite.provider.disable("local:acme")
+    lite.now += RETRY
+    with pytest.raises(KeyRevoked):
+        lite.read()
+
+
+def test_forget_makes_a_revocation_take_effect_at_once(lite: World) -> None:
+    lite.keyring.assign("acme", "local:acme")
+    lite.write("acme", "one")
+    lite.provider.disable("local:acme")
+    assert lite.read() == ["one"]
+    lite.keyring.forget("acme")
+    with pytest.raises(KeyRevoked):
+        lite.read()
+    lite.provider.enable("local:acme")
+    lite.keyring.forget("acme")
+    assert lite.read() == ["one"]
+
+
+def test_a_dek_whose_row_was_deleted_is_named(world: World) -> None:
+    world.write("acme", "one")
+    dek_id = world.active("acme")
+    world.execute("DELETE FROM cmk_wrappings")
+    world.execute("DELETE FROM cmk_deks")
+    world.restart()
+    assert world.keyring.dek(dek_id) is None
+    with pytest.raises(TamperedError, match=rf"notes\.text.*no DEK {dek_id.hex()}"):
+        world.read()
+
+
+def test_a_dek_whose_wrappings_were_deleted_is_named(world: World) -> None:
+    world.write("acme", "one")
+    dek_id = world.active("acme")
+    world.execute("DELETE FROM cmk_wrappings")
+    world.restart()
+    with pytest.raises(KeyRevoked, match=f"DEK {dek_id.hex()} of tenant 'acme' has been destroyed"):
+        world.read()
+
+
+def test_a_damaged_wrapping_is_named(world: World) -> None:
+    world.write("acme", "one")
+    world.execute("UPDATE cmk_wrappings SET wrapped = 'nonsense'")
+    world.restart()
+    with pytest.raises(TamperedError, match="is damaged"):
+        world.read()

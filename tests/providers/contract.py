@@ -1,0 +1,217 @@
+"""What every key provider has to do: one class of tests, run by the tests of each provider."""
+
+import os
+import traceback
+from base64 import b64encode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+from typing import Protocol
+
+import pytest
+
+from sqlalchemy_cmk import CmkError, KeyRevoked, TamperedError
+from sqlalchemy_cmk.providers import KeyProvider, Wrapped
+from tests.keys.processes import in_fork
+
+URIS = [
+    "local:acme",
+    "https://acme.vault.azure.net/keys/clinic-kek",
+    "https://acme.managedhsm.azure.net/keys/clinic-kek",
+    "pkcs11:token=T;object=NAME",
+    "file:///etc/passwd",
+]
+NONSENSE = ["", "acme", "local", "local:", "https://", "https://example.org/", "pkcs11", "pkcs11:"]
+
+
+class KekPlace(Protocol):
+    """A place with two KEKs, and what their owner can do there to the first one.
+
+    The fixture `kek_place` gives one. What is done takes effect before the method returns: a provider that
+    remembers a KEK's newest version for a while is made so that it does not here.
+    """
+
+    provider: KeyProvider
+    kek_uri: str
+    other_kek_uri: str
+
+    def rotate(self) -> None:
+        """Add a version to the KEK."""
+
+    def revoke(self) -> None:
+        """Take access to the KEK away."""
+
+    def restore(self) -> None:
+        """Give access to the KEK back."""
+
+    def new_provider(self) -> KeyProvider:
+        """The provider as another process makes it."""
+
+
+class ProviderContract:
+    """The tests of one provider; `kek_place` comes from the module that derives from this class."""
+
+    errors_of_damage: tuple[type[CmkError], ...] = (TamperedError,)
+
+    @pytest.fixture
+    def dek(self) -> bytes:
+        return os.urandom(32)
+
+    def test_it_unwraps_what_it_wrapped(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        assert kek_place.provider.unwrap(wrapped) == dek
+        assert dek not in wrapped.data
+
+    def test_another_process_unwraps_it(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        assert kek_place.new_provider().unwrap(wrapped) == dek
+
+    def test_a_wrapping_records_its_kek_its_version_and_its_algorithm(
+        self, kek_place: KekPlace, dek: bytes
+    ) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        assert wrapped.kek_uri == kek_place.kek_uri
+        assert 0 < len(wrapped.kek_version) <= 255 and 0 < len(wrapped.algorithm) <= 50
+
+    def test_a_new_version_wraps_and_the_old_one_still_unwraps(self, kek_place: KekPlace, dek: bytes) -> None:
+        old = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        kek_place.rotate()
+        for provider in (kek_place.provider, kek_place.new_provider()):
+            new = provider.wrap(kek_place.kek_uri, dek)
+            assert new.kek_version != old.kek_version
+            assert provider.unwrap(old) == dek and provider.unwrap(new) == dek
+
+    def test_a_revoked_kek_refuses_and_is_named(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        assert kek_place.provider.unwrap(wrapped) == dek
+        kek_place.revoke()
+        for provider in (kek_place.provider, kek_place.new_provider()):
+            with pytest.raises(KeyRevoked) as caught:
+                provider.unwrap(wrapped)
+            assert kek_place.kek_uri in str(caught.value)
+            with pytest.raises(KeyRevoked) as caught:
+                provider.wrap(kek_place.kek_uri, dek)
+            assert kek_place.kek_uri in str(caught.value)
+
+    def test_revocation_leaves_another_kek_alone(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.other_kek_uri, dek)
+        kek_place.revoke()
+        assert kek_place.provider.unwrap(wrapped) == dek
+
+    def test_a_restored_kek_unwraps_again(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        kek_place.revoke()
+        with pytest.raises(KeyRevoked):
+            kek_place.provider.unwrap(wrapped)
+        kek_place.restore()
+        assert kek_place.provider.unwrap(wrapped) == dek
+
+    def test_a_damaged_wrapping_does_not_unwrap(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        for data in damaged(wrapped.data):
+            with pytest.raises(self.errors_of_damage):
+                kek_place.provider.unwrap(replace(wrapped, data=data))
+        assert kek_place.provider.unwrap(wrapped) == dek
+
+    def test_the_wrapping_of_another_kek_does_not_unwrap(self, kek_place: KekPlace, dek: bytes) -> None:
+        ours = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        theirs = kek_place.provider.wrap(kek_place.other_kek_uri, dek)
+        with pytest.raises(self.errors_of_damage):
+            kek_place.provider.unwrap(replace(ours, data=theirs.data))
+
+    def test_the_wrapping_of_another_version_does_not_unwrap(self, kek_place: KekPlace, dek: bytes) -> None:
+        old = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        kek_place.rotate()
+        new = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        with pytest.raises(self.errors_of_damage):
+            kek_place.provider.unwrap(replace(new, data=old.data))
+
+    def test_a_version_that_is_gone_is_revoked(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        with pytest.raises(KeyRevoked) as caught:
+            kek_place.provider.unwrap(replace(wrapped, kek_version=unknown(wrapped.kek_version)))
+        assert kek_place.kek_uri in str(caught.value)
+
+    def test_it_handles_its_own_uris_only(self, kek_place: KekPlace) -> None:
+        assert kek_place.provider.handles(kek_place.kek_uri)
+        assert kek_place.provider.handles(kek_place.other_kek_uri)
+        scheme = kek_place.kek_uri.partition(":")[0]
+        foreign = [uri for uri in URIS if uri.partition(":")[0] != scheme]
+        assert [uri for uri in foreign + NONSENSE if kek_place.provider.handles(uri)] == []
+
+    def test_a_kek_that_exists_is_never_made_anew(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        kek_place.provider.ensure(kek_place.kek_uri)
+        assert kek_place.provider.wrap(kek_place.kek_uri, dek).kek_version == wrapped.kek_version
+        assert kek_place.provider.unwrap(wrapped) == dek
+
+    def test_sixteen_threads_use_it_at_once(self, kek_place: KekPlace) -> None:
+        barrier = Barrier(16)
+
+        def use(_: int) -> bool:
+            barrier.wait(60)
+            for uri in [kek_place.kek_uri, kek_place.other_kek_uri] * 3:
+                dek = os.urandom(32)
+                if kek_place.provider.unwrap(kek_place.provider.wrap(uri, dek)) != dek:
+                    return False
+            return True
+
+        with ThreadPoolExecutor(16) as pool:
+            assert list(pool.map(use, range(16))) == [True] * 16
+
+    def test_a_forked_child_uses_it_beside_its_parent(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+
+        def use() -> bool:
+            theirs = kek_place.provider.wrap(kek_place.kek_uri, dek)
+            return kek_place.provider.unwrap(theirs) == kek_place.provider.unwrap(wrapped) == dek
+
+        assert in_fork(use)
+        assert use() and in_fork(use)
+
+    def test_no_key_is_shown(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        shown = [repr(kek_place.provider), str(kek_place.provider), repr(wrapped)]
+        for bad in (
+            replace(wrapped, data=wrapped.data[:-1]),
+            replace(wrapped, kek_version=unknown(wrapped.kek_version)),
+        ):
+            shown.append(words_of_failure(lambda bad=bad: kek_place.provider.unwrap(bad)))
+        kek_place.revoke()
+        shown.append(words_of_failure(lambda: kek_place.provider.wrap(kek_place.kek_uri, dek)))
+        shown.append(words_of_failure(lambda: kek_place.provider.unwrap(wrapped)))
+        for text in shown:
+            assert not any(secret in text for secret in spellings(dek))
+
+
+def damaged(data: bytes) -> list[bytes]:
+    """The data with bits flipped from its beginning to its end, shortened, lengthened and empty."""
+    places = {round(part * (len(data) - 1)) for part in (0, 0.1, 0.25, 0.5, 0.75, 0.9, 1)}
+    flipped = [
+        data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :] for place in places for bit in (1, 0x80)
+    ]
+    return [*flipped, b"", data[:1], data[: len(data) // 2], data[:-8], data[:-1], data + b"\0", data + data]
+
+
+def unknown(version: str) -> str:
+    """A version of the same form that was never made."""
+    return "".join("0" if character == "f" else "f" for character in version)
+
+
+def words_of_failure(call: Callable[[], bytes | Wrapped]) -> str:
+    """Everything that a log could hold of the error that a call raises."""
+    with pytest.raises(Exception) as caught:
+        call()
+    error = caught.value
+    return "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
+
+
+def spellings(key: bytes) -> list[str]:
+    """The forms in which a key would be seen in a text; its end is left out, which a slice may cut off."""
+    return [
+        key[:24].hex(),
+        b64encode(key[:24]).decode(),
+        repr(key[:24])[2:-1],
+        str(list(key[:24]))[1:-1],
+    ]
