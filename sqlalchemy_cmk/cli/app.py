@@ -1,0 +1,94 @@
+"""The command ``cmk`` itself: its global option, its subcommands, and how errors end it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import click
+
+from sqlalchemy_cmk.cli.audit import audit
+from sqlalchemy_cmk.cli.changes import add_wrapping, assign, drop_wrapping, rotate_dek
+from sqlalchemy_cmk.cli.doctor import doctor
+from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
+from sqlalchemy_cmk.cli.options import VARIABLE
+from sqlalchemy_cmk.cli.output import print_error
+from sqlalchemy_cmk.cli.rewrap import rewrap
+from sqlalchemy_cmk.cli.shred import shred
+from sqlalchemy_cmk.cli.status import status
+from sqlalchemy_cmk.errors import CmkError
+
+_JSON = f"{__name__}.json"
+
+
+class CmkGroup(click.Group):
+    """Ends every error of the library with its exit code and one line, or as JSON; never with a traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the global options."""
+        # Looked up before the subcommand's own options are parsed: they may be what is wrong.
+        ctx.meta[_JSON] = "--json" in args
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _end_usage(ctx, error)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            _end_usage(ctx, error)
+        except click.Abort:
+            _end(ctx, ExitCode.USAGE, "NotConfirmed", "nothing was done")
+        except KeyboardInterrupt:
+            _end(ctx, ExitCode.STOPPED, "KeyboardInterrupt", "stopped")
+        except CmkError as error:
+            _end(ctx, exit_code(error), type(error).__name__, str(error))
+
+
+def _end_usage(ctx: click.Context, error: click.UsageError) -> NoReturn:
+    if not ctx.meta[_JSON]:
+        raise error
+    _end(ctx, ExitCode.USAGE, type(error).__name__, error.format_message())
+
+
+def _end(ctx: click.Context, code: ExitCode, kind: str, message: str) -> NoReturn:
+    print_error(kind, message, ctx.meta[_JSON])
+    ctx.exit(code)
+
+
+def _checked_place(ctx: click.Context, parameter: click.Parameter, place: str | None) -> str | None:
+    if place is not None and not all(place.partition(":")):
+        raise click.BadParameter("it is written MODULE:ATTRIBUTE, as in clinic.keys:keyring")
+    return place
+
+
+@click.group(cls=CmkGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--keyring",
+    envvar=VARIABLE,
+    metavar="MODULE:ATTRIBUTE",
+    callback=_checked_place,
+    help=f"The application's Keyring, or a function that returns it. Default: ${VARIABLE}.",
+)
+@click.pass_context
+def cmk(ctx: click.Context, keyring: str | None) -> None:
+    """Look at the keys of an application's tenants, and change them.
+
+    The platform's own tenant is written ''.
+    """
+    ctx.obj = keyring
+
+
+for command in (
+    status,
+    doctor,
+    assign,
+    rewrap,
+    rotate_dek,
+    add_wrapping,
+    drop_wrapping,
+    shred,
+    audit,
+):
+    cmk.add_command(command)

@@ -1,0 +1,89 @@
+"""Finding the application's keyring by ``MODULE:ATTRIBUTE``, as Flask and gunicorn find an application."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import traceback
+from contextlib import redirect_stdout
+from functools import reduce
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError
+from sqlalchemy_cmk.keys import Keyring
+
+# A module that cannot be imported may quote its settings: "could not parse postgresql://app:PASSWORD@db".
+_CREDENTIALS = re.compile(r"://\S*@")
+_SETTING = re.compile(r"(?i)(\w*(?:password|passwd|pwd|secret|token|key)\w*['\"]?\s*[=:]\s*)\S+")
+
+
+def load_keyring(place: str) -> Keyring:
+    """Return the keyring at ``MODULE:ATTRIBUTE``; the attribute may be dotted, and be what returns it.
+
+    What the module prints while it is imported goes to stderr: stdout is for results.
+
+    Raises:
+        ConfigurationError: there is none; the message says where the search ended.
+    """
+    module_name, _, attribute = place.partition(":")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    with redirect_stdout(sys.stderr):
+        found = _attribute(_module(module_name), attribute, place)
+        if not isinstance(found, Keyring) and callable(found):
+            found = _called(found, place)
+    if not isinstance(found, Keyring):
+        raise ConfigurationError(
+            f"{place} is of type {type(found).__name__}, neither a Keyring nor a function that returns one"
+        )
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigurationError(
+                f"there is no module {error.name!r} in {Path.cwd()} or on sys.path"
+            ) from None
+        _explain(f"the module {name!r} cannot be imported", error)
+    except (Exception, SystemExit) as error:
+        _explain(f"the module {name!r} cannot be imported", error)
+
+
+def _attribute(module: ModuleType, attribute: str, place: str) -> Any:
+    try:
+        return reduce(getattr, attribute.split("."), module)
+    except AttributeError:
+        raise ConfigurationError(
+            f"{place}: the module {module.__name__!r} has no attribute {attribute!r}"
+        ) from None
+
+
+def _called(factory: Any, place: str) -> Any:
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise ConfigurationError(f"{place} has to be callable without arguments: {error}") from None
+    try:
+        return factory()
+    except (Exception, SystemExit) as error:
+        _explain(f"{place} returned no keyring", error)
+
+
+def _explain(what: str, error: BaseException) -> NoReturn:
+    """Raise the error with its place, without its traceback and without what it may quote."""
+    if isinstance(error, CmkError):
+        raise error
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    # The first line only: SQLAlchemy writes a statement and its parameters below it.
+    message = _SETTING.sub(r"\1...", _CREDENTIALS.sub("://...@", str(error).partition("\n")[0]))
+    raise ConfigurationError(
+        f"{what}: {type(error).__name__}: {message} ({frame.filename}, line {frame.lineno})"
+    ) from None

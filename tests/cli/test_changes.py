@@ -1,0 +1,138 @@
+"""The commands that change keys: what they change, what they ask first, and what they say."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from tests.cli.conftest import PLACE, Application
+
+SOON = 30  # seconds, until a process that does not do its part is given up
+
+
+def keks(app: Application, tenant: str) -> set[str]:
+    """The KEKs that wrap a tenant's DEKs."""
+    rows = app.raw(
+        "SELECT w.kek_uri FROM cmk_wrappings w JOIN cmk_deks d ON d.id = w.dek_id "
+        f"WHERE d.tenant = '{tenant}'"
+    )
+    return {row[0] for row in rows}
+
+
+def deks(app: Application, tenant: str, purpose: str) -> list[str]:
+    query = f"SELECT state FROM cmk_deks WHERE tenant = '{tenant}' AND purpose = '{purpose}' ORDER BY state"
+    return [row[0] for row in app.raw(query)]
+
+
+def test_assign_puts_a_tenant_under_a_kek(app: Application) -> None:
+    assert app.json("assign", "globex", "local:globex") == {
+        "tenant": "globex",
+        "kek_uri": "local:globex",
+        "before": "local:pmk",
+        "fresh_dek": False,
+    }
+    assert keks(app, "globex") == {"local:globex"} and deks(app, "globex", "seal") == ["active"]
+    assert "before: local:globex" in app.run("assign", "globex", "local:pmk").stdout
+
+
+def test_assign_tells_that_a_tenant_had_no_keys_as_after_a_mistyped_name(app: Application) -> None:
+    assert "had no keys here until now" in app.run("assign", "amce", "local:acme").stdout
+
+
+def test_assign_makes_a_fresh_dek_on_request(app: Application) -> None:
+    app.json("assign", "globex", "local:globex", "--fresh-dek")
+    assert deks(app, "globex", "seal") == ["active", "retired"]
+
+
+def test_the_platforms_own_tenant_is_written_as_an_empty_name(app: Application) -> None:
+    app.keyring.warm([""])
+    assert app.run("assign", "", "local:newer").stdout.startswith("(platform) is under local:newer")
+
+
+def test_rotate_dek_makes_a_new_dek_without_a_question(app: Application) -> None:
+    assert app.json("rotate-dek", "acme") == {"tenant": "acme", "purpose": "seal"}
+    assert deks(app, "acme", "seal") == ["active", "retired"]
+
+
+@pytest.mark.parametrize(("answer", "code", "after"), [("y\n", 0, 2), ("n\n", 2, 1), ("", 2, 1)])
+def test_rotating_the_fixed_dek_is_asked_about_with_the_consequence(
+    app: Application, answer: str, code: int, after: int
+) -> None:
+    result = app.run("rotate-dek", "acme", "--purpose", "fixed", typed=answer)
+    assert result.exit_code == code and "re-encrypted" in result.stderr
+    assert len(deks(app, "acme", "fixed")) == after
+
+
+def test_rotating_the_fixed_dek_is_confirmed_for_scripts(app: Application) -> None:
+    assert app.json("rotate-dek", "acme", "--purpose", "fixed", "--yes")["purpose"] == "fixed"
+    assert deks(app, "acme", "fixed") == ["active", "retired"]
+
+
+def test_a_question_leaves_stdout_to_json(app: Application) -> None:
+    result = app.run("rotate-dek", "acme", "--purpose", "fixed", "--json", typed="n\n")
+    assert json.loads(result.stdout) == {"error": "NotConfirmed", "message": "nothing was done"}
+
+
+def test_a_wrapping_is_added_and_dropped(app: Application) -> None:
+    told = {"tenant": "acme", "kek_uri": "local:second"}
+    assert app.json("add-wrapping", "acme", "local:second") == {**told, "wraps": True}
+    assert keks(app, "acme") == {"local:acme", "local:second"}
+    assert app.json("drop-wrapping", "acme", "local:second") == {**told, "wraps": False}
+    assert keks(app, "acme") == {"local:acme"}
+
+
+def test_the_last_wrapping_is_not_dropped(app: Application) -> None:
+    result = app.run("drop-wrapping", "acme", "local:acme")
+    assert result.exit_code == 5 and "last KEK" in result.stderr
+    assert keks(app, "acme") == {"local:acme"}
+
+
+def test_rewrap_moves_every_tenant_to_the_newest_versions(app: Application) -> None:
+    app.provider.rotate("local:acme")
+    app.provider.rotate("local:pmk")
+    assert app.json("rewrap") == {"tenants": 2, "rewrapped": 4, "failed": {}}
+    assert app.status("acme")["versions"] == [app.provider.newest_version("local:acme")]
+    assert "0 DEKs wrapped anew, 2 tenants" in app.run("rewrap").stdout
+
+
+def test_rewrap_of_one_tenant_leaves_the_others(app: Application) -> None:
+    app.provider.rotate("local:acme")
+    app.provider.rotate("local:pmk")
+    assert app.json("rewrap", "globex", "--rate", "100")["rewrapped"] == 2
+    assert app.status("acme")["versions"] != [app.provider.newest_version("local:acme")]
+
+
+def test_rewrap_names_who_failed_and_does_the_rest(app: Application) -> None:
+    app.provider.rotate("local:pmk")
+    app.provider.disable("local:acme")
+    result = app.json("rewrap", code=1)
+    assert result["rewrapped"] == 2 and list(result["failed"]) == ["acme"]
+    again = app.run("rewrap")
+    assert again.exit_code == 1 and "1 failed" in again.stdout and "acme: " in again.stderr
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "fast"])
+def test_a_rate_is_a_number_above_zero(app: Application, rate: str) -> None:
+    assert app.run("rewrap", "--rate", rate).exit_code == 2
+
+
+def test_the_progress_bar_is_on_stderr_and_stdout_is_json(app: Application) -> None:
+    result = app.process("rewrap", "--json", FORCE_COLOR="1", TERM="xterm")
+    assert json.loads(result.stdout)["tenants"] == 2
+    assert "rewrapping" in result.stderr and "2/2" in result.stderr
+
+
+def test_a_rewrap_that_is_stopped_says_so_and_goes_on_the_next_time(app: Application) -> None:
+    app.provider.rotate("local:acme")
+    app.provider.rotate("local:pmk")
+    running = app.start("--keyring", PLACE, "rewrap", "--rate", "0.3")
+    give_up = time.monotonic() + SOON
+    # Two DEKs at this rate take three seconds for acme, and three more before globex is begun.
+    while not app.raw("SELECT 1 FROM cmk_audit WHERE event = 'rewrap'"):
+        assert time.monotonic() < give_up and running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=SOON)
+    assert (running.returncode, out) == (130, "") and "Traceback" not in err and "stopped" in err
+    assert app.json("rewrap") == {"tenants": 2, "rewrapped": 2, "failed": {}}

@@ -1,0 +1,130 @@
+"""`cmk status`: what a person sees at a glance, and what a program reads."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.cli.conftest import Application
+
+VAULT = "https://acme-production.vault.azure.net/keys/clinic-kek"
+VERSION = "5f0c12ab5f0c12ab5f0c12ab5f0c12ab"
+
+
+def test_every_tenant_is_listed_with_its_key(app: Application) -> None:
+    acme, globex = app.json("status")
+    assert (acme["tenant"], acme["owner"], acme["kek_uri"]) == ("acme", "customer", "local:acme")
+    assert (globex["tenant"], globex["owner"], globex["kek_uri"]) == ("globex", "platform", "local:pmk")
+    assert acme["deks"] == {"active": 2, "retired": 0} and acme["state"] == "ok"
+    assert acme["versions"] == [app.provider.newest_version("local:acme")]
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(acme["state_since"])) < timedelta(minutes=5)
+
+
+def test_the_table_shows_the_same(app: Application) -> None:
+    app.run("rotate-dek", "acme")
+    shown = app.run("status").stdout
+    line = next(one for one in shown.splitlines() if one.strip().startswith("acme"))
+    version = app.provider.newest_version("local:acme")
+    assert line.split()[:5] == ["acme", "customer", "local:acme", version[:8], "2/1"]
+    assert "2 tenants: 2 ok" in shown
+
+
+def test_the_platforms_own_tenant_is_named(app: Application) -> None:
+    app.keyring.warm([""])
+    assert "(platform)" in app.run("status").stdout
+    assert app.status("")["owner"] == "platform"
+
+
+def test_status_is_filtered_by_tenant_and_by_state(app: Application) -> None:
+    app.run("shred", "globex", "--confirm", "globex")
+    assert [line["tenant"] for line in app.json("status", "--tenant", "acme")] == ["acme"]
+    assert [line["tenant"] for line in app.json("status", "--state", "shredded")] == ["globex"]
+    assert app.json("status", "--tenant", "acme", "--state", "shredded") == []
+    assert app.run("status", "--state", "lost").exit_code == 2
+
+
+def test_a_revoked_tenant_is_shown_with_the_reason_and_is_no_error(app: Application) -> None:
+    app.provider.disable("local:acme")
+    app.run("doctor")
+    result = app.run("status")
+    assert result.exit_code == 0 and "1 ok, 1 revoked" in result.stdout
+    assert "revoked for" in result.stdout and "disabled" in result.stdout
+    assert "is disabled" in app.status("acme")["reason"]
+
+
+def test_no_kek_is_asked_without_newest(app: Application) -> None:
+    (app.folder / "keys.json").unlink()
+    assert app.run("status").exit_code == 0
+    assert "newest" not in app.status("acme")
+
+
+def test_newest_marks_who_needs_a_rewrap(app: Application) -> None:
+    before = app.provider.newest_version("local:acme")
+    app.provider.rotate("local:acme")
+    after = app.provider.newest_version("local:acme")
+    acme, globex = app.json("status", "--newest")
+    assert acme["needs_rewrap"] is True and acme["newest"] == {"local:acme": after}
+    assert globex["needs_rewrap"] is False
+    shown = app.run("status", "--newest").stdout
+    assert before[:8] in shown and after[:8] in shown
+    assert shown.count("needs a rewrap") == 1 and "1 to rewrap" in shown
+
+
+def test_newest_shows_a_question_mark_for_a_kek_that_cannot_tell(app: Application) -> None:
+    app.provider.disable("local:acme")
+    acme, globex = app.json("status", "--newest")
+    assert acme["newest"] == {"local:acme": None} and acme["needs_rewrap"] is None
+    assert globex["needs_rewrap"] is False
+    line = next(one for one in app.run("status", "--newest").stdout.splitlines() if "local:acme" in one)
+    assert line.split()[4] == "?"
+
+
+def test_newest_is_told_for_each_of_two_keks(app: Application) -> None:
+    app.keyring.lifecycle.add_wrapping("acme", "local:second")
+    app.provider.rotate("local:second")
+    (acme,) = app.json("status", "--newest", "--tenant", "acme")
+    assert set(acme["newest"]) == {"local:acme", "local:second"} and acme["needs_rewrap"] is True
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("status", "--newest")])
+def test_typical_names_fit_100_columns(app: Application, arguments: tuple[str, ...]) -> None:
+    app.keyring.warm(["northwind-traders", ""])
+    app.execute("UPDATE cmk_tenants SET kek_uri = :u WHERE tenant = 'acme'", u=VAULT)
+    app.execute(
+        "UPDATE cmk_wrappings SET kek_uri = :u, kek_version = :v WHERE kek_uri = 'local:acme'",
+        u=VAULT,
+        v=VERSION,
+    )
+    hours_ago = (datetime.now(UTC) - timedelta(hours=23)).strftime("%Y-%m-%d %H:%M:%S.000000")
+    app.execute("UPDATE cmk_tenants SET seen_at = :t, state_since = :t", t=hours_ago)
+    app.execute(
+        "UPDATE cmk_tenants SET state = 'revoked', reason = 'the key is disabled' WHERE tenant = 'acme'"
+    )
+    lines = app.run(*arguments).stdout.splitlines()
+    assert max(len(line) for line in lines) <= 100
+    header = next(line for line in lines if "tenant" in line)
+    for name in ("tenant", "owner", "KEK", "version", "act/ret", "state", "last seen"):
+        assert name in header
+    table = "\n".join(lines)
+    for cell in ("customer", "(platform)", VERSION[:8], "revoked for 23 h", "23 h ago"):
+        assert cell in table
+    assert "…" not in table
+
+
+def test_a_state_is_coloured_on_a_terminal(app: Application) -> None:
+    app.run("shred", "globex", "--confirm", "globex")
+    shown = app.process("status", FORCE_COLOR="1", TERM="xterm").stdout
+    assert "\x1b[32mok\x1b[0m" in shown and "\x1b[35mshredded\x1b[0m" in shown
+    assert "\x1b[" not in app.process("status").stdout
+
+
+def test_no_tenant_is_told_on_stderr(app: Application) -> None:
+    result = app.run("status", "--tenant", "nobody")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "No such tenant" in result.stderr
+
+
+def test_a_tenants_name_cannot_steer_the_terminal(app: Application) -> None:
+    app.keyring.warm(["[red]evil\x1b]0;title\x07"])
+    shown = app.run("status").stdout.replace("\n", "")
+    assert "\x1b" not in shown and "\x07" not in shown
+    assert "[red]" in shown
