@@ -62,6 +62,11 @@ class Sealed:
     __int__ = __float__ = __index__ = __bytes__ = __neg__ = __pos__ = __invert__ = __abs__ = _refuse
     __call__ = __round__ = _refuse
 
+    @property
+    def _parents(self) -> dict[Any, Any]:
+        """Nothing is tracked of what ``sqlalchemy.ext.mutable`` finds here when objects are pickled."""
+        return {}
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
 )
+from sqlalchemy.schema import BLANK_SCHEMA
 from sqlalchemy.types import BINARY, VARBINARY, TypeEngine
 
 _MYSQL = ("mysql", "mariadb")
@@ -70,17 +71,20 @@ def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
     """Put the key tables into a ``MetaData``, or find them there.
 
     Args:
-        metadata: where ``create_all`` and Alembic's autogenerate look for tables.
+        metadata: where ``create_all`` and Alembic's autogenerate look for tables. A schema that it gives its
+            tables is not for these: the keyring looks for them in the connection's own.
         prefix: the beginning of their names.
     """
     names = [prefix + field.name for field in fields(KeyTables)]
     if names[0] in metadata.tables:
         return KeyTables(*(metadata.tables[name] for name in names))
     tenants, deks, wrappings, audit, audit_head = names
+    tenants_table = _tenants(metadata, tenants)
+    deks_table = _deks(metadata, deks, tenants_table)
     return KeyTables(
-        _tenants(metadata, tenants),
-        _deks(metadata, deks, tenants),
-        _wrappings(metadata, wrappings, deks),
+        tenants_table,
+        deks_table,
+        _wrappings(metadata, wrappings, deks_table),
         _audit(metadata, audit),
         _audit_head(metadata, audit_head),
     )
@@ -98,35 +102,38 @@ def _tenants(metadata: MetaData, tenants: str) -> Table:
         Column("state_since", DateTime(timezone=True), nullable=False, server_default=func.now()),
         Column("seen_at", DateTime(timezone=True), nullable=True),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        schema=BLANK_SCHEMA,
     )
 
 
-def _deks(metadata: MetaData, deks: str, tenants: str) -> Table:
+def _deks(metadata: MetaData, deks: str, tenants: Table) -> Table:
     # active_slot is 1 for the active DEK and NULL for others: every database holds NULLs for distinct
     # in a unique constraint, so there is at most one active DEK per tenant and purpose.
     return Table(
         deks,
         metadata,
         Column("id", _DEK_ID, primary_key=True),
-        Column("tenant", ExactText(190), ForeignKey(f"{tenants}.tenant"), nullable=False),
+        Column("tenant", ExactText(190), ForeignKey(tenants.c.tenant), nullable=False),
         Column("purpose", String(10), nullable=False),
         Column("state", String(10), nullable=False),
         Column("active_slot", Integer, nullable=True),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
         UniqueConstraint("tenant", "purpose", "active_slot", name=f"uq_{deks}_active"),
+        schema=BLANK_SCHEMA,
     )
 
 
-def _wrappings(metadata: MetaData, wrappings: str, deks: str) -> Table:
+def _wrappings(metadata: MetaData, wrappings: str, deks: Table) -> Table:
     return Table(
         wrappings,
         metadata,
-        Column("dek_id", _DEK_ID, ForeignKey(f"{deks}.id"), primary_key=True),
+        Column("dek_id", _DEK_ID, ForeignKey(deks.c.id), primary_key=True),
         Column("kek_uri", ExactText(500), primary_key=True),
         Column("kek_version", String(255), nullable=False),
         Column("algorithm", String(50), nullable=False),
         Column("wrapped", LargeBinary, nullable=False),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        schema=BLANK_SCHEMA,
     )
 
 
@@ -147,6 +154,7 @@ def _audit(metadata: MetaData, audit: str) -> Table:
         Column("detail", ExactText(500), nullable=False),
         Column("previous", String(64), nullable=False),
         Column("hash", String(64), nullable=False),
+        schema=BLANK_SCHEMA,
     )
 
 
@@ -157,4 +165,5 @@ def _audit_head(metadata: MetaData, audit_head: str) -> Table:
         Column("id", Integer, primary_key=True, autoincrement=False),
         Column("seq", BigInteger, nullable=False),
         Column("hash", String(64), nullable=False),
+        schema=BLANK_SCHEMA,
     )

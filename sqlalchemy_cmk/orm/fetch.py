@@ -7,7 +7,7 @@ ones are opened, and each DEK must belong to the tenant that the row names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter, methodcaller
 from typing import Any
@@ -33,11 +33,12 @@ OWNER_OPTION = "cmk_row_tenant"
 
 @dataclass(frozen=True, slots=True)
 class SealedPosition:
-    """Where a result carries a sealed column, and where the tenant of its row."""
+    """Where a result carries a sealed column, where the tenant of its row, and what reads its name."""
 
     column: SealedColumn
     index: int
     tenant_index: int | None
+    name: Callable[[Any], str]
 
 
 _positions: WeakKeyDictionary[Compiled, tuple[SealedPosition, ...]] = WeakKeyDictionary()
@@ -76,17 +77,20 @@ def sealed_positions(compiled: Compiled) -> tuple[SealedPosition, ...]:
     found = []
     for index, (objects, type_) in enumerate(entries):
         if isinstance(type_, EncryptedType) and type_.place is not None:
-            found.append(SealedPosition(type_.place, index, _tenant_index(type_.place, objects, entries)))
+            table = type_.place.column.table
+            source = tenant_source(table) if isinstance(table, Table) else None
+            tenant_index = None if source is None else _tenant_index(source, table, objects, entries)
+            name = tenant_name if source is None else source.reader(compiled.dialect)
+            found.append(SealedPosition(type_.place, index, tenant_index, name))
     return tuple(found)
 
 
 def _tenant_index(
-    column: SealedColumn, objects: tuple[Any, ...], entries: Sequence[tuple[tuple[Any, ...], Any]]
+    source: TenantSource,
+    table: Any,
+    objects: tuple[Any, ...],
+    entries: Sequence[tuple[tuple[Any, ...], Any]],
 ) -> int | None:
-    table = column.column.table
-    source = tenant_source(table) if isinstance(table, Table) else None
-    if source is None:
-        return None
     origins = {id(one.table) for one in objects if getattr(one, "table", None) is not None}
     origins = origins or _origin_of_expression(objects)
     base: list[int] = []
@@ -182,10 +186,7 @@ class CheckedFetch(ResultFetchStrategy):
 
     def _all_of_one(self, position: SealedPosition, rows: Any) -> bool:
         """Tell whether all rows are one tenant's and all values under its open DEKs: the usual case, fast."""
-        try:
-            owner = self._owner_of_all(position, rows)
-        except TenantRequired:
-            return False
+        owner = self._owner_of_all(position, rows)
         headers = position.column.headers.get(owner) if owner is not None else None
         if not headers:
             return False
@@ -204,7 +205,7 @@ class CheckedFetch(ResultFetchStrategy):
         owners = set(map(itemgetter(position.tenant_index), rows))
         if len(owners) != 1:
             return None
-        owner = tenant_name(owners.pop())
+        owner = _name(position, owners.pop())
         return owner if scope in (None, owner) else None
 
     def _each(self, position: SealedPosition, rows: Any) -> None:
@@ -219,12 +220,12 @@ class CheckedFetch(ResultFetchStrategy):
         for owner, header in pairs:
             tenant = column.opened(header)
             if tenant is not None:
-                known = None if owner is None and tenant_index is None else _name(owner)
+                known = owner if tenant_index is None else _name(position, owner)
                 column.check_owner(tenant, header[1:], known)
 
 
-def _name(owner: Any) -> str:
+def _name(position: SealedPosition, raw: Any) -> str:
     try:
-        return tenant_name(owner)
-    except TenantRequired:
+        return position.name(raw)
+    except (TenantRequired, LookupError, ValueError):
         return PLATFORM_TENANT

@@ -17,8 +17,8 @@ from sqlalchemy_cmk.keys.keyring import Keyring
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.orm import private
 from sqlalchemy_cmk.orm.fetch import OWNER_OPTION
-from sqlalchemy_cmk.orm.tenants import Identity, tenant_source
-from sqlalchemy_cmk.scope import PLATFORM_TENANT, tenant_name
+from sqlalchemy_cmk.orm.tenants import Identity, TenantSource, tenant_source
+from sqlalchemy_cmk.scope import PLATFORM_TENANT
 from sqlalchemy_cmk.sealed import Sealed
 from sqlalchemy_cmk.types import EncryptedType
 
@@ -34,7 +34,12 @@ class SealedModel:
     """The sealed attributes of a mapped class, and the attribute that names the tenant."""
 
     attributes: dict[str, SealedColumn]
+    source: TenantSource | None
     tenant_attribute: str | None
+
+    def tenant(self, owner: Any) -> str:
+        """Return the tenant's name for what the tenant attribute holds."""
+        return PLATFORM_TENANT if self.source is None else self.source.name(owner)
 
 
 _models: WeakKeyDictionary[Mapper[Any], SealedModel | None] = WeakKeyDictionary()
@@ -59,7 +64,7 @@ def _describe(mapper: Mapper[Any]) -> SealedModel | None:
         return None
     source = next((s for place in places.values() if (s := tenant_source(place.table))), None)
     tenant = None if source is None else mapper.get_property_by_column(source.column).key
-    return SealedModel(places, tenant)
+    return SealedModel(places, source, tenant)
 
 
 def before_flush(session: Session, flush_context: Any, instances: Any) -> None:
@@ -101,10 +106,10 @@ def _needed_by_dirty(session: Session) -> set[Need]:
 
 
 def _needs(model: SealedModel, owner: Any, columns: Iterable[SealedColumn]) -> Iterator[Need]:
-    tenant = PLATFORM_TENANT if model.tenant_attribute is None else owner
-    if tenant is not None and (tenant != "" or model.tenant_attribute is None):
+    if model.source is None or owner not in (None, ""):
+        tenant = model.tenant(owner)
         for column in columns:
-            yield column.keyring, tenant_name(tenant) if tenant else PLATFORM_TENANT, column.purpose
+            yield column.keyring, tenant, column.purpose
 
 
 def _owner(state: InstanceState[Any], model: SealedModel) -> Any:
@@ -151,7 +156,7 @@ def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> N
         for key in model.attributes:
             getattr(target, key)
             flag_modified(target, key)
-    owner = tenant_name(getattr(target, model.tenant_attribute))
+    owner = model.tenant(getattr(target, model.tenant_attribute))
     tables.update(column.table for key, column in model.attributes.items() if key in state.committed_state)
     for table in tables:
         identity = tuple(_committed(state, mapper, column) for column in table.primary_key)
@@ -190,4 +195,4 @@ def note_owner(execution: ORMExecuteState) -> None:
     history = state.attrs[model.tenant_attribute].history
     owner = (history.deleted or history.unchanged or (None,))[0]
     if owner is not None:
-        execution.update_execution_options(**{OWNER_OPTION: tenant_name(owner)})
+        execution.update_execution_options(**{OWNER_OPTION: model.tenant(owner)})

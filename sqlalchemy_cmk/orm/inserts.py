@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, and_, case
+from sqlalchemy import Connection, Insert, Table
 
 from sqlalchemy_cmk.column import SealedColumn
 from sqlalchemy_cmk.errors import TenantRequired, UnsupportedOperation
 from sqlalchemy_cmk.orm import private
 from sqlalchemy_cmk.orm.tenants import TenantSource, owners_in_database, sealed_columns, tenant_source
+from sqlalchemy_cmk.orm.upserts import seal_upsert
 from sqlalchemy_cmk.orm.values import (
     MISSING,
     Row,
@@ -19,9 +19,10 @@ from sqlalchemy_cmk.orm.values import (
     column_of,
     known_value,
     python_default,
+    refuse_shared,
     seal_value,
 )
-from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, tenant_name
+from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant
 
 
 def seal_insert(
@@ -37,10 +38,12 @@ def seal_insert(
         UnsupportedOperation: the rows come from a SELECT, or a value is SQL.
     """
     columns = sealed_columns(table)
-    if not columns:
+    if not columns and private.upsert_clause(statement) is None:
         return statement, rows
-    next(iter(columns.values())).keyring.opened.sweep()
-    if private.is_from_select(statement):
+    for column in columns.values():
+        column.keyring.opened.sweep()
+        break
+    if columns and private.is_from_select(statement):
         raise UnsupportedOperation(
             f"INSERT INTO {table.fullname} ... SELECT cannot seal what the SELECT returns: "
             "read the rows and insert them"
@@ -73,6 +76,7 @@ class _InsertSealer:
         self.seal_rows(given, tenants, columns)
         statement = self.statement
         if embedded:
+            refuse_shared(self.statement, embedded.values(), given)
             tenant = self.only(tenants)
             sealed = {
                 key: seal_value(self.columns[key], value, tenant, row)
@@ -80,7 +84,7 @@ class _InsertSealer:
                 for key, value in embedded.items()
             }
             statement = private.with_single_values(statement, self.original_keys(sealed))
-        return self.upsert(statement, tenants), given if rows or any(given) else rows
+        return self.upsert(statement, given, tenants), given if rows or any(given) else rows
 
     def seal_rows(self, rows: list[Row], tenants: list[str], columns: list[SealedColumn]) -> None:
         """Seal the parameters of many rows; what does not change from row to row is looked up once."""
@@ -108,7 +112,8 @@ class _InsertSealer:
                 value = row[key] if key in row else python_default(column.column.default)
                 if value is not MISSING:
                     row[key] = seal_value(column, value, tenant, params)
-        return self.upsert(private.with_multi_values(self.statement, given), tenants), rows
+        statement = private.with_multi_values(self.statement, given)
+        return self.upsert(statement, rows or [{}], tenants), rows
 
     def named(self, row: Any) -> Row:
         pairs = row.items() if isinstance(row, dict) else zip(self.table.c.keys(), row, strict=False)
@@ -134,7 +139,7 @@ class _InsertSealer:
                 owner = self.unusual_owner(source, row, params)
             tenant = known.get(owner)
             if tenant is None:
-                tenant = known[owner] = agreed_tenant(_owner(owner, where, key), where)
+                tenant = known[owner] = agreed_tenant(_owner(source, owner), where)
             found.append(tenant)
         return found
 
@@ -178,67 +183,17 @@ class _InsertSealer:
             )
         return tenants[0]
 
-    def upsert(self, statement: Insert, tenants: list[str]) -> Insert:
-        clause = private.upsert_clause(statement)
-        if clause is None:
-            return statement
-        if hasattr(clause, "update_values_to_set"):
-            return self.on_conflict(statement, copy(clause), tenants)
-        if hasattr(clause, "update"):
-            return self.on_duplicate(statement, copy(clause), tenants)
-        return statement
-
-    def on_conflict(self, statement: Any, clause: Any, tenants: list[str]) -> Insert:
-        """PostgreSQL, SQLite: a row of another tenant is left alone by a condition."""
-        given = clause.update_values_to_set
-        changed, touches = self.assignments(statement, list(dict(given).items()), tenants)
-        clause.update_values_to_set = type(given)(changed)
-        if touches and self.source is not None and self.source.table is self.table:
-            column = self.source.column
-            same = column == statement.excluded[column.key]
-            where = clause.update_whereclause
-            clause.update_whereclause = same if where is None else and_(where, same)
-        return private.with_upsert_clause(statement, clause)
-
-    def on_duplicate(self, statement: Any, clause: Any, tenants: list[str]) -> Insert:
-        """MySQL, MariaDB: a row of another tenant keeps its sealed values."""
-        is_dict = isinstance(clause.update, dict)
-        pairs = list(clause.update.items() if is_dict else clause.update)
-        changed, touches = self.assignments(statement, pairs, tenants)
-        if touches and self.source is not None and self.source.table is self.table:
-            owner = self.source.column
-            same = owner == statement.inserted[owner.key]
-            changed = [
-                (
-                    key,
-                    case((same, value), else_=self.table.c[name])
-                    if (name := column_of(statement, self.table, key))
-                    else value,
-                )
-                for key, value in changed
-            ]
-        clause.update = dict(changed) if is_dict else changed
-        return private.with_upsert_clause(statement, clause)
-
-    def assignments(
-        self, statement: Insert, pairs: list[tuple[Any, Any]], tenants: list[str]
-    ) -> tuple[list[tuple[Any, Any]], bool]:
-        changed, touches = [], False
-        for raw, value in pairs:
-            column = self.columns.get(column_of(statement, self.table, raw) or "")
-            if column is not None:
-                touches = True
-                tenant = self.only(tenants) if not hasattr(value, "__visit_name__") else tenants[0]
-                value = as_element(column, seal_value(column, value, tenant, {}))
-            changed.append((raw, value))
-        return changed, touches
+    def upsert(self, statement: Insert, rows: list[Row], tenants: list[str]) -> Insert:
+        dialect = self.connection.dialect
+        return seal_upsert(dialect, statement, self.table, self.columns, self.source, rows, tenants)
 
 
-def _owner(owner: Any, where: str, key: str) -> str:
+def _owner(source: TenantSource, owner: Any) -> str:
     try:
-        return tenant_name(owner)
+        return source.name(owner)
     except TenantRequired:
         pass
     raise TenantRequired(
-        f"{where}: the row's tenant column {key!r} is empty: set it before the row is written"
+        f"{source.table.fullname}: the row's tenant column {source.column.key!r} is empty: "
+        "set it before the row is written"
     )

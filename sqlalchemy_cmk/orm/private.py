@@ -16,6 +16,8 @@ from sqlalchemy.engine.cursor import (
 )
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.sql.elements import _textual_label_reference
+from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.util import immutabledict
 
 Values = dict[Any, Any]
@@ -67,8 +69,14 @@ def is_from_select(statement: Insert) -> bool:
 
 
 def ordering(statement: Any) -> Sequence[Any]:
-    """Return the ORDER BY elements of a SELECT or UNION."""
-    return getattr(statement, "_order_by_clauses", ())
+    """Return the ORDER BY elements of a SELECT or UNION; for a name the column that it stands for."""
+    found = []
+    for element in getattr(statement, "_order_by_clauses", ()):
+        names = {part.element for part in iterate(element) if isinstance(part, _textual_label_reference)}
+        named = statement.selected_columns if names else ()
+        found += [one for one in named if names & {getattr(one, "name", None), getattr(one, "key", None)}]
+        found.append(element)
+    return found
 
 
 def grouping(statement: Any) -> Sequence[Any]:

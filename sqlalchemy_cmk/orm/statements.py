@@ -11,8 +11,6 @@ from typing import Any
 from sqlalchemy import BindParameter, CompoundSelect, Connection, Delete, Insert, Select, Table, Update
 from sqlalchemy.sql import visitors
 
-from sqlalchemy_cmk.errors import UnsupportedOperation
-from sqlalchemy_cmk.orm import private
 from sqlalchemy_cmk.orm.inserts import seal_insert
 from sqlalchemy_cmk.orm.tenants import sealed_columns, tenant_source
 from sqlalchemy_cmk.orm.updates import seal_update
@@ -24,7 +22,7 @@ Params = tuple[Any, list[dict[str, Any]]]
 def before_execute(
     connection: Connection, statement: Any, multiparams: Any, params: Any, execution_options: Any
 ) -> tuple[Any, Any, Any]:
-    """Seal what an INSERT or UPDATE writes; refuse a SELECT that orders by sealed bytes."""
+    """Seal what an INSERT or UPDATE writes, and the named parameters of criteria."""
     if isinstance(statement, Insert | Update):
         table = _plain_table(statement.table)
         if table is not None and _concerns(table):
@@ -35,13 +33,11 @@ def before_execute(
             if isinstance(statement, Update) and "compiled_cache" not in execution_options:
                 rows = _seal_criteria(statement, rows)
             return (statement, rows, {}) if many else (statement, [], rows[0] if rows else {})
-    elif isinstance(statement, Select | CompoundSelect | Delete):
-        _refuse_ordering(statement)
-        if params or multiparams:
-            rows = _seal_criteria(
-                statement, [dict(row) for row in multiparams] if multiparams else [dict(params)]
-            )
-            return (statement, rows, {}) if multiparams else (statement, [], rows[0])
+    elif isinstance(statement, Select | CompoundSelect | Delete) and (params or multiparams):
+        rows = _seal_criteria(
+            statement, [dict(row) for row in multiparams] if multiparams else [dict(params)]
+        )
+        return (statement, rows, {}) if multiparams else (statement, [], rows[0])
     return statement, multiparams, params
 
 
@@ -84,18 +80,3 @@ def _seal_in_scope(place: Any, value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_seal_in_scope(place, one) for one in value]
     return value if isinstance(value, bytes) and type(value) is not bytes else place.seal_in_scope(value)
-
-
-def _refuse_ordering(statement: Any) -> None:
-    for element in private.ordering(statement):
-        if isinstance(getattr(element, "type", None), EncryptedType):
-            raise UnsupportedOperation(
-                f"ORDER BY {element}: sealed bytes have no useful order: sort the loaded rows in Python"
-            )
-    for element in private.grouping(statement):
-        type_ = getattr(element, "type", None)
-        if isinstance(type_, EncryptedType) and not type_.deterministic:
-            raise UnsupportedOperation(
-                f"GROUP BY or DISTINCT over {element}: it is sealed with a random nonce, no two values "
-                "are equal: declare it EncryptedType(..., deterministic=True)"
-            )

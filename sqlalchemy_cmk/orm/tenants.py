@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, or_, select
+from sqlalchemy import (
+    BINARY,
+    CHAR,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Table,
+    Uuid,
+    and_,
+    or_,
+    select,
+)
+from sqlalchemy import cast as cast_to
 from sqlalchemy.orm import Mapper
 
 from sqlalchemy_cmk.column import TENANT_INFO_KEY, SealedColumn
@@ -40,12 +55,34 @@ class TenantSource:
         """The table that holds the tenant column."""
         return self.column.table
 
+    def name(self, value: object) -> str:
+        """Return the tenant's name for a value of the column, one name for all forms of a value.
+
+        Raises:
+            TenantRequired: it names no tenant.
+        """
+        if isinstance(value, str) and isinstance(self.column.type, CHAR):
+            value = value.rstrip(" ")  # databases pad it, or take the padding away
+        elif isinstance(value, str) and isinstance(self.column.type, Uuid):
+            with suppress(ValueError):
+                value = UUID(value)
+        return tenant_name(value)
+
+    def reader(self, dialect: Dialect) -> Callable[[Any], str]:
+        """Return :meth:`name` for values as the driver gives them."""
+        processor = self.column.type.dialect_impl(dialect).result_processor(dialect, None)
+        return self.name if processor is None else lambda raw: self.name(processor(raw))
+
 
 _sealed_columns: WeakKeyDictionary[Table, tuple[int, dict[str, SealedColumn]]] = WeakKeyDictionary()
 
 
 def sealed_columns(table: Table) -> dict[str, SealedColumn]:
-    """Return the sealed columns of a table by their keys."""
+    """Return the sealed columns of a table by their keys.
+
+    Raises:
+        ConfigurationError: the database would write a value of its own into one of them.
+    """
     known = _sealed_columns.get(table)
     if known is None or known[0] != len(table.columns):
         found = {
@@ -53,8 +90,24 @@ def sealed_columns(table: Table) -> dict[str, SealedColumn]:
             for column in table.columns
             if isinstance(column.type, EncryptedType) and column.type.place is not None
         }
+        for place in found.values():
+            _refuse_computed(place)
         known = _sealed_columns[table] = len(table.columns), found
     return known[1]
+
+
+def _refuse_computed(place: SealedColumn) -> None:
+    column = place.column
+    own = [one for one in (column.default, column.onupdate) if one is not None]
+    if (
+        column.server_default is not None
+        or column.server_onupdate is not None
+        or not all(one.is_scalar or one.is_callable for one in own)
+    ):
+        raise ConfigurationError(
+            f"{place.where}: the database would write its default or computed value unsealed: "
+            "give the column a Python default instead"
+        )
 
 
 def tenant_source(table: Table) -> TenantSource | None:
@@ -127,16 +180,28 @@ def owners_in_database(
     Args:
         rows: primary keys of ``source.table``.
     """
-    primary = list(source.table.primary_key)
     wanted = list(dict.fromkeys(rows))
     found: dict[Identity, str] = {}
     for start in range(0, len(wanted), _LOOKUP):
-        part = wanted[start : start + _LOOKUP]
-        criteria: ColumnElement[bool]
-        if len(primary) == 1:
-            criteria = primary[0].in_([row[0] for row in part])
-        else:
-            criteria = or_(*(and_(*(c == v for c, v in zip(primary, row, strict=True))) for row in part))
-        for row in connection.execute(select(source.column, *primary).where(criteria)):
-            found[tuple(row[1:])] = tenant_name(row[0])
+        found |= _owners(connection, source, wanted[start : start + _LOOKUP])
+    # A database may hold keys for equal that Python does not: '7' and 7, 'a' and 'A'.
+    for identity in [one for one in wanted if one not in found]:
+        for owner in _owners(connection, source, [identity]).values():
+            found[identity] = owner
     return found
+
+
+def _owners(connection: Connection, source: TenantSource, rows: list[Identity]) -> dict[Identity, str]:
+    primary = list(source.table.primary_key)
+    criteria: ColumnElement[bool]
+    if len(primary) == 1:
+        criteria = primary[0].in_([row[0] for row in rows])
+    else:
+        criteria = or_(*(and_(*(c == v for c, v in zip(primary, row, strict=True))) for row in rows))
+    found = connection.execute(select(source.column, *primary).where(criteria))
+    return {tuple(row[1:]): source.name(row[0]) for row in found}
+
+
+def exact(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
+    """Return what to compare a tenant column by: MySQL's and MariaDB's collations hold 'acme' for 'ACME'."""
+    return cast_to(column, BINARY()) if dialect.name in ("mysql", "mariadb") else column

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Table, Update, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Table, Update, select
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
+from sqlalchemy.sql.visitors import iterate
 
 from sqlalchemy_cmk.column import SealedColumn
 from sqlalchemy_cmk.errors import TenantMismatch, TenantRequired, UnsupportedOperation
@@ -15,6 +16,7 @@ from sqlalchemy_cmk.orm.flush import flushed_owner
 from sqlalchemy_cmk.orm.tenants import (
     Identity,
     TenantSource,
+    exact,
     owners_in_database,
     sealed_columns,
     tenant_source,
@@ -26,10 +28,11 @@ from sqlalchemy_cmk.orm.values import (
     column_of,
     known_value,
     python_default,
+    refuse_shared,
     seal_plain,
     seal_value,
 )
-from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, current_tenant, tenant_name
+from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant
 
 
 def seal_update(
@@ -65,7 +68,7 @@ class _UpdateSealer:
         self.table = table
         self.columns: dict[str, SealedColumn] = sealed_columns(table)
         self.source: TenantSource | None = tenant_source(table)
-        self.by_criteria = False
+        self.guard: ColumnElement[bool] | None = None
         self.embedded = {
             key: (raw, value)
             for raw, value in private.single_values(statement).items()
@@ -101,7 +104,7 @@ class _UpdateSealer:
             return [PLATFORM_TENANT] * len(rows)
         identities = [self.identity(row) for row in rows]
         if any(identity is None for identity in identities):
-            return [self.tenant_of_criteria(self.source)] * len(rows)
+            return [self.tenant_of_criteria(self.source, rows)] * len(rows)
         return self.tenants_of_rows(self.source, [one for one in identities if one is not None])
 
     def tenants_of_rows(self, source: TenantSource, identities: list[Identity]) -> list[str]:
@@ -112,7 +115,7 @@ class _UpdateSealer:
         where = self.table.fullname
         return [agreed_tenant(owners.get(one), where) for one in identities]
 
-    def tenant_of_criteria(self, source: TenantSource) -> str:
+    def tenant_of_criteria(self, source: TenantSource, rows: list[Row]) -> str:
         """Return the scope's tenant, having made sure that the criteria match no other tenant's rows."""
         where = self.table.fullname
         tenant = agreed_tenant(None, where)
@@ -120,16 +123,27 @@ class _UpdateSealer:
             raise UnsupportedOperation(
                 f"{where}: a bulk UPDATE cannot tell the tenants of its rows: update them by primary key"
             )
-        others = select(source.column).distinct()
+        compared = exact(source.column, self.connection.dialect)
+        others = select(source.column, compared).distinct()
         if self.statement.whereclause is not None:
             others = others.where(self.statement.whereclause)
-        for owner in self.connection.execute(others).scalars():
-            if owner is None or tenant_name(owner) != tenant:
-                raise TenantMismatch(
-                    f"{where}: the UPDATE in tenant_scope({tenant!r}) would write rows of another tenant"
-                )
-        self.by_criteria = True
+        found: list[Any] = []
+        for row in map(self.criteria_of, rows):
+            found += self.connection.execute(others, row).all()
+        if any(owner is None or source.name(owner) != tenant for owner, _ in found):
+            raise TenantMismatch(
+                f"{where}: the UPDATE in tenant_scope({tenant!r}) would write rows of another tenant"
+            )
+        # The rows were looked at before; those that came to match since are left alone.
+        self.guard = compared.in_({value for _, value in found})
         return tenant
+
+    def criteria_of(self, row: Row) -> Row:
+        """Return the parameters that the WHERE clause names, which are not those to be written."""
+        criteria = self.statement.whereclause
+        parts = () if criteria is None else iterate(criteria)
+        names = {part.key for part in parts if isinstance(part, BindParameter)}
+        return {name: value for name, value in row.items() if name in names}
 
     def identity(self, row: Row) -> Identity | None:
         """Return the primary key that the WHERE clause pins, in the order of the tenant's table."""
@@ -153,6 +167,7 @@ class _UpdateSealer:
         statement = self.statement
         embedded = {key: pair for key, pair in self.embedded.items() if key in self.columns}
         if embedded:
+            refuse_shared(self.statement, [value for _, value in embedded.values()], rows)
             if len(set(tenants)) != 1:
                 raise TenantRequired(
                     f"{self.table.fullname}: one value for rows of several tenants: put it into each row"
@@ -163,16 +178,7 @@ class _UpdateSealer:
                 for key, (raw, value) in embedded.items()
             }
             statement = private.with_single_values(statement, sealed)
-        if self.by_criteria and self.source is not None:
-            # The rows were looked at before; those that came to match since are left alone.
-            statement = statement.where(self.source.column == _raw_owner(self.source))
-        return statement
-
-
-def _raw_owner(source: TenantSource) -> Any:
-    """Return the scope's tenant as the tenant column holds it."""
-    python_type = source.column.type.python_type
-    return current_tenant() if python_type is str else python_type(current_tenant())
+        return statement if self.guard is None else statement.where(self.guard)
 
 
 def _pinned(criteria: Any, table: Table) -> dict[str, BindParameter[Any]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 from sqlalchemy import BindParameter, Insert, Null, Table, Update, bindparam
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.expression import ColumnClause
+from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import NullType
 
 from sqlalchemy_cmk.column import SealedColumn
@@ -59,6 +62,8 @@ def seal_value(column: SealedColumn, value: Any, tenant: str, row: Row) -> Any:
         if element.key in row:
             row[element.key] = seal_plain(column, row[element.key], tenant)
             return value
+        if element.required:  # SQLAlchemy says that it was not given
+            return value
         return seal_plain(column, element.effective_value, tenant)
     if isinstance(element, ClauseElement):
         if isinstance(element, Null) or _same_context(column, element):
@@ -82,6 +87,23 @@ def seal_plain(column: SealedColumn, value: Any, tenant: str) -> Any:
     return column.sealer(tenant)(value)
 
 
+def refuse_shared(statement: Insert | Update, values: Iterable[Any], rows: list[Row]) -> None:
+    """Refuse a named parameter that is written to a sealed column and used elsewhere as well.
+
+    Raises:
+        UnsupportedOperation: what is sealed for the one would reach the other.
+    """
+    names = {one.key for one in values if isinstance(one, BindParameter) and one.key in rows[0]}
+    if not names:
+        return
+    used = Counter(one.key for one in iterate(statement) if isinstance(one, BindParameter))
+    for name in names:
+        if used[name] > 1:
+            raise UnsupportedOperation(
+                f"the parameter {name!r} is sealed for one column and used elsewhere too: give each its own"
+            )
+
+
 def _same_context(column: SealedColumn, element: Any) -> bool:
     place = getattr(getattr(element, "type", None), "place", None)
     return isinstance(element, ColumnClause) and place is not None and place.context == column.context
@@ -93,4 +115,14 @@ def python_default(default: Any) -> Any:
         return MISSING
     if default.is_scalar:
         return default.arg
-    return default.arg(None) if default.is_callable else MISSING
+    return default.arg(_NoContext()) if default.is_callable else MISSING
+
+
+class _NoContext:
+    """In place of SQLAlchemy's execution context, which does not exist yet when a default is sealed."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise UnsupportedOperation(
+            "a default that reads the statement's other values is not supported here, in a table with sealed "
+            "columns: set the value in Python, in __init__ or before the flush"
+        )
