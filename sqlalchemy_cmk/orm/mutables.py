@@ -21,7 +21,8 @@ _waiting: list[Mapper[Any]] = []
 
 def note_mapper(mapper: Mapper[Any], class_: Any) -> None:
     """Note a mapper with columns that may load a ``Sealed``."""
-    if _keys(mapper):
+    # Not .column_attrs: it would configure the mappers, before classes that they name are declared.
+    if any(map(_may_be_sealed, mapper.columns)):
         _waiting.append(mapper)
 
 
@@ -45,9 +46,8 @@ def shield_loads() -> None:
 
 
 def _keys(mapper: Mapper[Any]) -> tuple[str, ...]:
-    return tuple(
-        attribute.key
-        for attribute in mapper.column_attrs
-        if isinstance(attribute.columns[0].type, EncryptedType)
-        and attribute.columns[0].type.on_revoked == "seal"
-    )
+    return tuple(one.key for one in mapper.column_attrs if _may_be_sealed(one.columns[0]))
+
+
+def _may_be_sealed(column: Any) -> bool:
+    return isinstance(column.type, EncryptedType) and column.type.on_revoked == "seal"

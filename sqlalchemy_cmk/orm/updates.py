@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Table, Update, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Table, Update, false, or_, select
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 from sqlalchemy.sql.visitors import iterate
@@ -135,7 +135,8 @@ class _UpdateSealer:
                 f"{where}: the UPDATE in tenant_scope({tenant!r}) would write rows of another tenant"
             )
         # The rows were looked at before; those that came to match since are left alone.
-        self.guard = compared.in_({value for _, value in found})
+        values = {value for _, value in found}
+        self.guard = or_(*(compared == value for value in values)) if values else false()
         return tenant
 
     def criteria_of(self, row: Row) -> Row:
