@@ -117,6 +117,33 @@ async def test_rows_are_streamed(world: AsyncWorld) -> None:
     assert len(seen) == 40
 
 
+async def test_the_only_connection_is_enough_for_cold_keys(world: AsyncWorld) -> None:
+    await fill(world, *["acme", "globex"] * 5)
+    engine = create_async_engine(world.engine.url, pool_size=1, max_overflow=0, pool_timeout=5)
+    ordered = select(world.model).order_by(world.model.id)
+    async with AsyncSession(engine) as session:
+        world.keyring.forget()
+        async for patient in await session.stream_scalars(ordered.execution_options(yield_per=2)):
+            assert patient.ssn == f"ssn of {patient.clinic}"
+        world.keyring.forget()
+        await session.refresh(patient)
+        world.keyring.forget()
+        patient.ssn = "new"
+        savepoint = await session.begin_nested()
+        patient.clinic = "acme"
+        await session.flush()
+        await savepoint.rollback()
+        world.keyring.forget()
+        await session.refresh(patient)
+        assert (patient.clinic, patient.ssn) == ("globex", "new")
+    async with engine.connect() as connection:
+        world.keyring.forget()
+        table = world.model.__table__
+        rows = await connection.stream(select(table.c.clinic, table.c.ssn))
+        assert {row.ssn async for row in rows} == {"ssn of acme", "ssn of globex"}
+    await engine.dispose()
+
+
 async def test_the_scope_follows_await(world: AsyncWorld) -> None:
     await fill(world, "acme", "globex")
     query = select(world.model).where(world.model.email == "acme@x")

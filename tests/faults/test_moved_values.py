@@ -148,7 +148,6 @@ RENAMED: dict[str, Read] = {
     "both renamed in a union": rows(lambda p: halves(p, p.clinic.label("c"), p.ssn.label("s"))),
     "coalesce": rows(lambda p: select(p.clinic, func.coalesce(p.ssn, p.ssn)).order_by(p.id)),
     "case": rows(lambda p: select(p.clinic, case((p.id > 0, p.ssn))).order_by(p.id)),
-    "coalesce": rows(lambda p: select(p.clinic, func.coalesce(p.ssn, p.ssn)).order_by(p.id)),
 }
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import String, create_engine, event, inspect, select
+from sqlalchemy import MetaData, String, create_engine, event, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.schema import CreateSchema
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring, tenant_scope
 from sqlalchemy_cmk.keys.keyring import INFO_KEY
@@ -46,6 +47,42 @@ def test_a_base_or_its_metadata_is_protected(database: Database, tmp_path: Path,
         session.commit()
         keyring.forget()
         assert session.scalars(select(model)).one().ssn == "078-05-1120"
+    keyring.close()
+    engine.dispose()
+
+
+def test_tables_in_a_schema_are_served_from_key_tables_outside_of_it(
+    database: Database, tmp_path: Path
+) -> None:
+    if database.name == "postgresql":
+        schema = "clinics"
+        engine = create_engine(database.url)
+        with engine.begin() as connection:
+            connection.execute(CreateSchema(schema))
+    else:  # SQLite's main database; in MariaDB a schema is a database, and this test has one of its own
+        engine = create_engine(database.url)
+        schema = "main" if database.name == "sqlite" else str(engine.url.database)
+
+    class Base(DeclarativeBase):
+        metadata = MetaData(schema=schema)
+
+    class Patient(Base):
+        __tablename__ = "patients"
+        __cmk_tenant__ = "clinic"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        clinic: Mapped[str] = mapped_column(String(40))
+        ssn: Mapped[str] = mapped_column(EncryptedType(String(40), deterministic=True))
+
+    keyring = Keyring(engine, platform_key="local:pmk", providers=[LocalKeyProvider(tmp_path / "keys.json")])
+    keyring.protect(Base)
+    keyring.protect(Base)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Patient(clinic="acme", ssn="078-05-1120"))
+        session.commit()
+        keyring.forget()
+        with tenant_scope("acme"):
+            assert session.scalars(select(Patient).where(Patient.ssn == "078-05-1120")).one()
     keyring.close()
     engine.dispose()
 
