@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import CompoundSelect, FromClause, Insert, Over, Select, Table, Tuple, Update
+from sqlalchemy import ClauseElement, CompoundSelect, FromClause, Insert, Over, Select, Table, Tuple, Update
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
@@ -39,7 +39,7 @@ def before_cursor_execute(
     if compiled is None or compiled in _passed:
         return
     whole = compiled.statement
-    if isinstance(whole, Select | CompoundSelect | Insert | Update):
+    if isinstance(whole, ClauseElement):
         for element in iterate(whole):
             _refuse_reading(element)
             if isinstance(element, Insert | Update):

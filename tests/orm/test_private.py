@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     create_engine,
+    desc,
     event,
     func,
     insert,
@@ -146,6 +147,13 @@ def test_ordering_is_the_order_by_of_selects_and_unions() -> None:
     assert list(private.ordering(select(table).order_by(b, a))) == [b, a]
     assert list(private.ordering(union_all(select(a), select(a)).order_by(a))) == [a]
     assert list(private.ordering(select(table))) == [] == list(private.ordering(text("SELECT 1")))
+
+
+@pytest.mark.parametrize("statement", [select(a, b), union_all(select(a, b), select(a, b))])
+@pytest.mark.parametrize("order", ["a", desc("a")])
+def test_ordering_by_a_name_is_by_the_column_that_has_it(statement: Any, order: Any) -> None:
+    found = [getattr(one, "name", None) for one in private.ordering(statement.order_by(order))]
+    assert "a" in found and "b" not in found
 
 
 def test_grouping_is_the_group_by_and_what_distinct_compares() -> None:

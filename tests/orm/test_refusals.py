@@ -10,6 +10,7 @@ from sqlalchemy import (
     String,
     Table,
     case,
+    delete,
     desc,
     func,
     insert,
@@ -64,6 +65,7 @@ WRITES: dict[str, Any] = {
         insert(p).values(id=9, clinic="globex", ssn="x").returning(p.id).cte()
     ),
     "of an UPDATE in a CTE": lambda p, v: select(update(p).values(ssn="x").returning(p.id).cte()),
+    "beside a DELETE": lambda p, v: delete(v).add_cte(update(p).values(ssn="x").cte()),
     "beside a SELECT": lambda p, v: select(p.id).add_cte(update(p).values(ssn="x").cte()),
 }
 
