@@ -73,7 +73,7 @@ class OpenedKeys:
         with self._lock:
             replaced = self._deks.get(dek.id)
             if replaced is not None and replaced is not dek:
-                self._drop(replaced)
+                self._forget_in_columns(replaced)
             self._deks[dek.id] = dek
             self._deks.move_to_end(dek.id)
             self._next_deadline = min(self._next_deadline, dek.deadline)

@@ -89,14 +89,14 @@ class Opener:
         def find() -> OpenedDek | None:
             return self._opened.fresh(dek_id) or self._or_grace(self._opened.stale(dek_id), load)
 
-        return self._once(dek_id, find)
+        return self._once(dek_id, find, lambda: self._riding(self._opened.stale(dek_id)))
 
     def active(self, tenant: str, purpose: Purpose, make: Callable[[], OpenedDek]) -> OpenedDek:
         """Return a tenant's active DEK, opened; ``make`` makes it where there is none."""
 
         def load() -> OpenedDek:
             record = self._store.active_dek(tenant, purpose)
-            opened = make() if record is None else self.prove(record)
+            opened = make() if record is None else self._proven_or_open(record)
             self._opened.activate(opened)
             return opened
 
@@ -106,12 +106,16 @@ class Opener:
                 return fresh
             return self._or_grace(self._opened.stale_active(tenant, purpose), load)
 
-        return self._once((tenant, purpose), find)
+        return self._once(
+            (tenant, purpose), find, lambda: self._riding(self._opened.stale_active(tenant, purpose))
+        )
 
     def prove(self, record: DekRecord) -> OpenedDek:
         """Have a stored DEK proven by a KEK, once for everyone who asks at the same time."""
         return self._flights.do(
-            ("prove", record.id), lambda: self._opened.fresh(record.id) or self._prove(record)
+            ("prove", record.id),
+            lambda: self._opened.fresh(record.id) or self._prove(record),
+            lambda: self._riding(self._opened.stale(record.id)),
         )
 
     def keep(self, record: DekRecord, key: bytes, proven_at: float) -> OpenedDek:
@@ -129,8 +133,14 @@ class Opener:
         """Forget the calls of the parent's threads: nobody ends them here."""
         self._flights.after_fork()
 
-    def _once(self, question: object, find: Callable[[], Found]) -> Found:
-        return self._flights.do(question, lambda: self._refusals.ask(question, find))
+    def _once(
+        self, question: object, find: Callable[[], Found], meanwhile: Callable[[], Found | None]
+    ) -> Found:
+        return self._flights.do(question, lambda: self._refusals.ask(question, find), meanwhile)
+
+    def _proven_or_open(self, record: DekRecord) -> OpenedDek:
+        """Prove the active DEK, or ride on with it where reading has opened it and nothing was sealed yet."""
+        return self._or_grace(self._opened.stale(record.id), lambda: self.prove(record))
 
     def _prove(self, record: DekRecord) -> OpenedDek:
         if record.state is not DekState.ACTIVE:
@@ -142,6 +152,9 @@ class Opener:
         try:
             key, wrapped = self._wrapper.unwrap(record)
         except KeyRevoked as error:
+            moved = self._moved(record)
+            if moved is not None:
+                return self._prove(moved)
             self._refused(record, str(error))
             raise KeyRevoked(str(error), record.tenant) from error
         self._note_proof((wrapped.kek_uri, wrapped.kek_version), now)
@@ -151,6 +164,14 @@ class Opener:
             self._telemetry.cold_open()
         self._note_state(record, event)
         return self.keep(record, key, now)
+
+    def _moved(self, record: DekRecord) -> DekRecord | None:
+        """Return a DEK as it is stored now, where its wrappings changed between our look and our call."""
+        try:
+            now = self._store.dek(record.id)
+        except KeyUnavailable:
+            return None
+        return now if now is not None and set(now.wrappings) != set(record.wrappings) else None
 
     def _proven_by_another(self, stale: OpenedDek, record: DekRecord) -> bool:
         """Renew an open DEK where the KEK version that wraps it has just unwrapped another DEK.
@@ -194,6 +215,15 @@ class Opener:
             until = min(now + self._times.retry_after, stale.proven_at + self._times.outage_grace)
             self._opened.renew(stale, stale.proven_at, until)
             return stale
+
+    def _riding(self, stale: OpenedDek | None) -> OpenedDek | None:
+        """Return an open DEK if its KEK is known to be out of reach: nobody need wait for the next try.
+
+        So a KEK that does not answer holds up one thread until its time-out, and not every thread.
+        """
+        if stale is None or stale.deadline <= stale.proven_at + self._times.revalidate_after:
+            return None
+        return stale if self._clock() < stale.proven_at + self._times.outage_grace else None
 
     def _note_proof(self, kek: tuple[str, str], now: float) -> None:
         if len(self._proofs) > 2 * self._opened.max_open:

@@ -17,8 +17,14 @@ class SingleFlight:
         self._lock = threading.Lock()
         self._flights: dict[Hashable, Future[Any]] = {}
 
-    def do(self, key: Hashable, call: Callable[[], T]) -> T:
-        """Return ``call()``, or the outcome of the one already under way for this key."""
+    def do(self, key: Hashable, call: Callable[[], T], meanwhile: Callable[[], T | None] = lambda: None) -> T:
+        """Return ``call()``, or the outcome of the one already under way for this key.
+
+        Args:
+            key: what is asked for.
+            call: asks for it.
+            meanwhile: what serves those who come while a call is under way; they wait where it is ``None``.
+        """
         with self._lock:
             flight = self._flights.get(key)
             leads = flight is None
@@ -26,6 +32,8 @@ class SingleFlight:
                 flight = self._flights[key] = Future()
         if leads:
             self._lead(key, flight, call)
+        elif (serves := meanwhile()) is not None:
+            return serves
         result: T = flight.result()
         return result
 

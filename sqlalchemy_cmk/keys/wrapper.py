@@ -74,7 +74,8 @@ class Wrapper:
             try:
                 key = self._unwrap_by(wrapped)
             except CmkError as error:
-                if not isinstance(failure, KeyUnavailable):
+                # Revoked is said only where every KEK refused; an outage may end by itself.
+                if isinstance(error, KeyUnavailable) or isinstance(failure, KeyRevoked):
                     failure = error
                 continue
             if len(key) != DEK_BYTES:

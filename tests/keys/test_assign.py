@@ -238,6 +238,22 @@ def test_values_are_written_and_read_while_a_tenant_moves(world: World) -> None:
     other.close()
 
 
+def test_the_old_kek_may_be_switched_off_the_moment_a_tenant_has_moved(world: World) -> None:
+    world.keyring.assign("acme", "local:old")
+    world.write("acme", "one")
+    other = World(world.url, world.folder)
+
+    def move_first(kek_uri: str) -> None:
+        other.provider.fault = lambda kek_uri: None
+        world.keyring.assign("acme", "local:new")
+        world.provider.disable("local:old")
+
+    other.provider.fault = move_first
+    assert other.read("acme") == ["one"]
+    assert next(line.state for line in other.keyring.status() if line.tenant == "acme") == "ok"
+    other.close()
+
+
 def assign_and_die(url: str, folder: Path, statement: str) -> None:
     world = World(url, folder)
     with before_statement(statement, die):

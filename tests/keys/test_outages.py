@@ -1,12 +1,15 @@
 """Keys in trouble: outages are ridden out, revocations take effect, altered key tables are named."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from sqlalchemy_cmk import KeyRevoked, KeyUnavailable, TamperedError
-from tests.keys.conftest import World
+from sqlalchemy_cmk import CredentialError, KeyRevoked, KeyUnavailable, TamperedError
+from tests.keys.conftest import World, statements
 from tests.support.databases import Database
 
 REVALIDATE, GRACE, RETRY = 300, 3600, 15
@@ -69,6 +72,76 @@ def test_an_outage_outlasts_its_grace_for_nobody(lite: World) -> None:
     assert lite.open_deks("acme") == 0
     lite.provider.fault = lambda kek_uri: None
     assert lite.read() == ["one"]
+
+
+def test_a_key_that_reading_has_opened_is_sealed_with_during_an_outage(lite: World) -> None:
+    lite.write("acme", "one")
+    lite.restart()
+    assert lite.read() == ["one"]
+    lite.provider.fault = away
+    lite.now += REVALIDATE
+    lite.write("acme", "two")
+    assert lite.read() == ["one", "two"]
+
+
+def test_a_key_that_reading_has_proven_anew_is_sealed_with_during_an_outage(lite: World) -> None:
+    lite.write("acme", "one")
+    lite.now += REVALIDATE
+    assert lite.read() == ["one"]
+    with statements(lambda statement: pytest.fail(f"the key tables are away too: {statement}")):
+        lite.write("acme", "two")
+    lite.provider.fault = away
+    lite.now += REVALIDATE
+    lite.write("acme", "three")
+
+
+def test_a_kek_that_does_not_answer_holds_up_one_thread_and_no_other(lite: World) -> None:
+    lite.write("acme", "one")
+    lite.provider.fault = away
+    lite.now += REVALIDATE
+    assert lite.read() == ["one"]
+    lite.now += RETRY
+    asked, answered = threading.Event(), threading.Event()
+
+    def hang(kek_uri: str) -> None:
+        asked.set()
+        answered.wait(60)
+        away(kek_uri)
+
+    lite.provider.fault = hang
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            held_up = pool.submit(lite.read)
+            assert asked.wait(60)
+            assert pool.submit(lite.read).result(30) == ["one"]
+            pool.submit(lite.write, "acme", "two").result(30)
+            assert not held_up.done()
+        finally:
+            answered.set()
+        assert held_up.result(60) == ["one"]
+
+
+def test_whoever_comes_while_a_proof_is_due_waits_for_it(lite: World) -> None:
+    lite.write("acme", "one")
+    lite.now += REVALIDATE
+    asked, answered = threading.Event(), threading.Event()
+
+    def refuse(kek_uri: str) -> None:
+        asked.set()
+        answered.wait(60)
+        raise KeyRevoked("the owner took it away")
+
+    lite.provider.fault = refuse
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lite.read)
+        assert asked.wait(60)
+        second = pool.submit(lite.read)
+        with pytest.raises(TimeoutError):
+            second.result(0.2)
+        answered.set()
+        for one in (first, second):
+            with pytest.raises(KeyRevoked):
+                one.result(60)
 
 
 def test_a_cold_key_has_no_grace(lite: World) -> None:
@@ -164,6 +237,24 @@ def test_an_outage_does_not_hide_a_revocation(lite: World) -> None:
     lite.now += RETRY
     with pytest.raises(KeyRevoked):
         lite.read()
+
+
+def test_a_credential_that_failed_is_not_taken_for_a_revocation_by_the_other_kek(lite: World) -> None:
+    lite.keyring.assign("acme", "local:west")
+    lite.write("acme", "one")
+    lite.keyring.lifecycle.add_wrapping("acme", "local:east")
+
+    def fault(failing: str, kek_uri: str) -> None:
+        if kek_uri == failing:
+            raise CredentialError("the sign-in failed")
+        raise KeyRevoked("the owner took it away")
+
+    for failing in ("local:west", "local:east"):
+        lite.provider.fault = partial(fault, failing)
+        lite.keyring.forget()
+        with pytest.raises(CredentialError):
+            lite.read()
+    assert next(line.state for line in lite.keyring.status() if line.tenant == "acme") == "ok"
 
 
 def test_forget_makes_a_revocation_take_effect_at_once(lite: World) -> None:

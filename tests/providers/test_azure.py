@@ -258,6 +258,24 @@ def test_a_dead_vault_is_not_asked_by_every_thread(place: AzurePlace) -> None:
     assert len(place.vault.requests) <= asked + 4
 
 
+def test_a_vault_known_to_be_dead_is_tried_once_at_a_time(place: AzurePlace) -> None:
+    wrapped = place.provider.wrap(place.kek_uri, DEK)
+    place.vault.faults.fail(503)
+    place.vault.requests.clear()
+    for _ in range(2):
+        with pytest.raises(KeyUnavailable):
+            place.provider.unwrap(wrapped)
+    asked = [len(place.vault.requests)]
+    deadline = time.monotonic() + 30
+    while len(asked) < 3 and time.monotonic() < deadline:
+        with pytest.raises(KeyUnavailable):
+            place.provider.unwrap(wrapped)
+        if len(place.vault.requests) > asked[-1]:
+            asked.append(len(place.vault.requests))
+        threading.Event().wait(0.05)
+    assert asked == [4, 5, 6]
+
+
 def test_a_vault_that_comes_back_is_used_again(place: AzurePlace) -> None:
     wrapped = place.provider.wrap(place.kek_uri, DEK)
     place.vault.faults.fail(503)

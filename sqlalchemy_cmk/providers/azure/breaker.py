@@ -38,6 +38,11 @@ class CircuitBreaker:
                 self._shut_until = now + self._pause()
             return True
 
+    @property
+    def tripped(self) -> bool:
+        """Whether the last callers got no answer."""
+        return self._failures >= FAILURES
+
     def succeeded(self) -> None:
         """Note an answer."""
         with self._lock:

@@ -50,9 +50,11 @@ class Vault:
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Answer:
         if not self._breaker.lets_through():
             raise KeyUnavailable(f"{self._host} has not answered lately; it is asked again in a moment")
+        # A vault that is known to be dead is tried once, so that the one who tries is soon back.
+        retries = 0 if self._breaker.tripped else self._retries
         give_up = time.monotonic() + self._retry_bound
         failure = KeyUnavailable(self._host)
-        for attempt in range(self._retries + 1):
+        for attempt in range(retries + 1):
             wanted = 0.0
             try:
                 answer = self._client.send(HttpRequest(method, path, json=body))
@@ -64,7 +66,7 @@ class Vault:
             except KeyUnavailable as error:
                 failure = KeyUnavailable(f"{self._host}: {error}")
             pause = max(wanted, FIRST_BACKOFF * 2**attempt) * _random.uniform(1.0, 1.5)
-            if attempt == self._retries or time.monotonic() + pause > give_up:
+            if attempt == retries or time.monotonic() + pause > give_up:
                 break
             time.sleep(pause)
         self._breaker.failed(wanted)
