@@ -8,6 +8,7 @@ a tenant to what seals for it. The keyring takes entries out when a DEK expires 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Literal
 
 from sqlalchemy import Column, Null, Table
@@ -16,8 +17,10 @@ from sqlalchemy_cmk.codec import Codec
 from sqlalchemy_cmk.errors import (
     CmkError,
     ConfigurationError,
+    CredentialError,
     InvalidValue,
     KeyRevoked,
+    KeyUnavailable,
     TamperedError,
     TenantMismatch,
 )
@@ -80,7 +83,7 @@ class SealedColumn:
         self.openers: dict[bytes, tuple[Callable[..., bytes], object]] = {}
         self.headers: dict[str, tuple[bytes, ...]] = {}
         # What the KEKs refused during the last fetch: asked once for a fetch, not once for every value.
-        self.refusals: dict[bytes, tuple[str, str | None]] = {}
+        self.refusals: dict[bytes, KeyRevoked | KeyUnavailable | CredentialError] = {}
         self._sealers: dict[str, tuple[bytes, Seal]] = {}
 
     @property
@@ -166,7 +169,8 @@ class SealedColumn:
         refusal = self.refusals.get(sealed[:HEADER_BYTES])
         try:
             if refusal is not None:
-                raise KeyRevoked(*refusal)
+                # Copies have no traceback, whose frames would be kept and shared between threads.
+                raise copy(refusal)
             dek = self.keyring.dek(dek_id)
         except TamperedError as error:
             raise TamperedError(f"{self.where}: DEK {dek_id.hex()}: {error}") from None
@@ -193,8 +197,12 @@ class SealedColumn:
         try:
             dek = self.keyring.dek(header[1:])
         except KeyRevoked as error:
-            self.refusals[header] = str(error), error.tenant
+            self.refusals[header] = copy(error)
             return error.tenant
+        except (KeyUnavailable, CredentialError) as error:
+            # The KEK was asked, perhaps until a time-out: the values do not ask it again.
+            self.refusals[header] = copy(error)
+            return None
         except CmkError:
             return None
         if dek is not None and header == header_of(self.suite, dek.id) and dek.purpose is self.purpose:

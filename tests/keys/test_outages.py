@@ -296,3 +296,15 @@ def test_a_damaged_wrapping_is_named(world: World) -> None:
     world.restart()
     with pytest.raises(TamperedError, match="is damaged"):
         world.read()
+
+
+def test_a_read_asks_a_kek_that_is_away_once(lite: World) -> None:
+    lite.write("acme", "one", "two")
+    lite.restart()
+    lite.provider.fault = away
+    for number in range(1, 3):
+        with pytest.raises(KeyUnavailable, match="the vault is away"):
+            lite.read()
+        assert lite.provider.calls == ["unwrap"] * number
+    lite.provider.fault = lambda kek_uri: None
+    assert lite.read() == ["one", "two"]

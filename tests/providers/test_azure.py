@@ -4,8 +4,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from azure.core.pipeline.transport import RequestsTransport
+from azure.keyvault.keys import (
+    KeyClient,
+    KeyRotationLifetimeAction,
+    KeyRotationPolicy,
+    KeyRotationPolicyAction,
+)
 
 from sqlalchemy_cmk import (
     CmkError,
@@ -13,8 +22,12 @@ from sqlalchemy_cmk import (
     CredentialError,
     KeyRevoked,
     KeyUnavailable,
+    TamperedError,
 )
 from sqlalchemy_cmk.providers import AzureKeyVaultProvider, Level
+from sqlalchemy_cmk.providers.azure.examination import _recovery as recovery_findings
+from sqlalchemy_cmk.providers.azure.identifiers import AZURE_HOSTS
+from sqlalchemy_cmk.providers.azure.keys import NEEDED, VaultKey
 from sqlalchemy_cmk.testing import KeyVaultEmulator
 from tests.providers.contract import ProviderContract
 from tests.providers.places import AzurePlace, hsm_place, vault_place
@@ -92,12 +105,15 @@ def test_every_wrap_and_unwrap_is_one_request_that_the_vault_sees(place: AzurePl
     assert uses(place) == ["get", *["wrapKey"] * 3, *["unwrapKey"] * 3]
 
 
-def test_three_permissions_are_enough(place: AzurePlace) -> None:
+def test_three_permissions_are_enough_and_each_is_needed(place: AzurePlace) -> None:
     place.provider.check(place.kek_uri)
     seen = {one.operation for one in place.vault.requests if one.status == 200}
     assert seen == {"get", "wrapKey", "unwrapKey"}
-    with pytest.raises(Exception, match="permission"):
-        place.vault._access.check(place.emulator.app, "list")
+    for one in seen:
+        place.vault.revoke(place.emulator.app)
+        place.vault.grant(place.emulator.app, seen - {one})
+        with pytest.raises(KeyRevoked, match="ForbiddenByPolicy"):
+            place.provider.check(place.kek_uri)
 
 
 def test_without_a_version_the_newest_is_looked_up_again_after_a_while(place: AzurePlace) -> None:
@@ -130,6 +146,58 @@ def test_each_vault_has_the_credential_of_its_directory(place: AzurePlace) -> No
     assert asked == [place.vault.url]
 
 
+@pytest.mark.parametrize("kind", ["credential", "async_credential"])
+def test_a_credential_is_made_once_for_all_vaults_and_closed_in_the_end(place: AzurePlace, kind: str) -> None:
+    other = vault_place(place.emulator)
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(getattr(place.emulator, kind)())
+        return made[-1]
+
+    provider = place.new_provider(credential=make)
+    for kek_uri in (place.kek_uri, other.kek_uri):
+        provider.check(kek_uri)
+    assert len(made) == 1
+    close = Mock(wraps=made[0].close)
+    made[0].close = close
+    provider.close()
+    assert close.call_count == 1
+    provider.check(place.kek_uri)
+    assert len(made) == 2
+    other.close()
+
+
+def test_a_credential_that_was_given_is_not_closed(place: AzurePlace) -> None:
+    credential = place.emulator.credential()
+    close = Mock(wraps=credential.close)
+    credential.close = close
+    provider = place.new_provider(credential=credential)
+    provider.check(place.kek_uri)
+    provider.close()
+    assert close.call_count == 0
+
+
+def test_the_sdks_options_reach_its_clients(place: AzurePlace) -> None:
+    class Noting(RequestsTransport):
+        sent = 0
+
+        def send(self, *arguments: Any, **options: Any) -> Any:
+            self.sent += 1
+            return super().send(*arguments, **options)
+
+    transport = Noting(connection_verify=place.emulator.client_options["connection_verify"])
+    place.new_provider(transport=transport).check(place.kek_uri)
+    assert transport.sent >= 3
+    with pytest.raises(KeyUnavailable):
+        place.new_provider(proxies={"https": "http://127.0.0.1:9"}).check(place.kek_uri)
+
+
+def test_what_unwraps_to_anything_but_a_dek_was_tampered_with(place: AzurePlace) -> None:
+    with pytest.raises(TamperedError, match="31 bytes"):
+        place.provider.unwrap(place.provider.wrap(place.kek_uri, DEK[1:]))
+
+
 def test_tokens_go_to_trusted_hosts_only(place: AzurePlace) -> None:
     provider = place.new_provider(trusted_hosts=())
     assert not provider.handles(place.kek_uri)
@@ -142,7 +210,8 @@ def test_tokens_go_to_trusted_hosts_only(place: AzurePlace) -> None:
         "http://acme.vault.azure.net/keys/k",
     ):
         assert not provider.handles(uri)
-    for host in ("acme.vault.azure.cn", "acme.vault.usgovcloudapi.net", "acme.managedhsm.azure.net"):
+    for host in AZURE_HOSTS:
+        host = host.replace("*", "acme")
         assert provider.handles(f"https://{host}/keys/k") and provider.handles(f"https://{host}/keys/k/0a1b")
 
 
@@ -296,6 +365,7 @@ def test_a_vault_that_comes_back_is_used_again(place: AzurePlace) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "mend"),
     [
+        ({"key_ops": ["wrapKey", "unwrapKey"], "enabled": False}, KeyRevoked, "enables"),
         ({"key_ops": ["wrapKey"]}, ConfigurationError, "permitted operations"),
         ({"enabled": False}, KeyRevoked, "enables"),
         ({"expires": 1}, KeyRevoked, "expired"),
@@ -336,3 +406,58 @@ def test_the_doctor_sees_what_microsoft_asks_for(emulator: KeyVaultEmulator) -> 
     assert any("list keys" in one for one in warned) and any("rotation policy" in one for one in warned)
     weak.close()
     strong.close()
+
+
+def warnings(place: AzurePlace, kek_uri: str | None = None) -> list[tuple[str, str]]:
+    found = place.provider.examine(kek_uri or place.kek_uri)
+    return [(one.what, one.mend) for one in found if one.level is Level.WARNING]
+
+
+def test_the_doctor_warns_of_what_microsoft_recommends_against(emulator: KeyVaultEmulator) -> None:
+    place = vault_place(emulator, purge_protection=True)
+    needed = {"key_ops": ["wrapKey", "unwrapKey"]}
+    place.vault.update_key("clinic-kek", **needed)
+    assert warnings(place) == []
+    place.vault.update_key("clinic-kek", expires=time.time() + 9.5 * 86400)
+    assert warnings(place) == [
+        ("this version expires in 9 days", "rotate it, or extend its expiry, and run cmk rewrap")
+    ]
+    place.vault.update_key("clinic-kek", expires=time.time() + 300 * 86400)
+    place.vault.update_key("clinic-kek", key_ops=["wrapKey", "unwrapKey", "decrypt"])
+    ((what, mend),) = warnings(place)
+    assert "decrypt" in what and "unwrapKey and wrapKey" in mend
+    place.vault.update_key("clinic-kek", **needed)
+    pinned = place.vault.key_uri("clinic-kek", place.vault.versions("clinic-kek")[0].version)
+    ((what, mend),) = warnings(place, pinned)
+    assert "names a version" in what and "without a version" in mend
+    place.close()
+
+
+def test_the_doctor_reads_a_rotation_policy_where_it_may(emulator: KeyVaultEmulator) -> None:
+    place = vault_place(emulator, purge_protection=True)
+    place.vault.grant(emulator.app, ["getRotationPolicy"])
+    assert any("no rotation policy" in what for what, _ in warnings(place))
+    admin = KeyClient(place.vault.url, emulator.credential(emulator.admin), **emulator.client_options)
+    action = KeyRotationLifetimeAction(KeyRotationPolicyAction.rotate, time_after_create="P30D")
+    admin.update_key_rotation_policy("clinic-kek", KeyRotationPolicy(lifetime_actions=[action]))
+    assert any(one.what == "the key rotates by a policy" for one in place.provider.examine(place.kek_uri))
+    admin.close()
+    place.close()
+
+
+@pytest.mark.parametrize(
+    ("recovery", "level", "what"),
+    [
+        ("Purgeable", Level.PROBLEM, "soft delete is off"),
+        ("Recoverable+Purgeable", Level.PROBLEM, "purge protection is off"),
+        ("CustomizedRecoverable+Purgeable", Level.PROBLEM, "purge protection is off"),
+        ("Recoverable", Level.OK, "are on"),
+        ("CustomizedRecoverable+ProtectedSubscription", Level.OK, "are on"),
+        ("", Level.WARNING, "does not say"),
+    ],
+)
+def test_the_doctor_knows_every_recovery_level(recovery: str, level: Level, what: str) -> None:
+    key = VaultKey("1", "RSA", 2048, NEEDED, True, None, None, recovery)
+    uri = "https://acme.vault.azure.net/keys/k"
+    (found,) = recovery_findings(key, uri)
+    assert found.level is level and what in found.what and (found.mend or level is not Level.PROBLEM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.forks import watch_forks
 from sqlalchemy_cmk.providers.azure.answers import Answer, refuse
 from sqlalchemy_cmk.providers.azure.clients import AsyncClient, BlockingClient, Loop, is_async
@@ -31,7 +32,9 @@ class AzureKeyVaultProvider(KeyProvider):
 
     Args:
         credential: one of ``azure.identity`` or ``azure.identity.aio``, or a callable without arguments
-            that makes one: a pre-forking server should give that, so that each worker makes its own.
+            that makes one, called once in each process: a pre-forking server should give that, so that each
+            worker makes its own. What it made is closed with the provider. A credential has time-outs of
+            its own, by default minutes: give it ``connection_timeout``, ``read_timeout`` and ``retry_total``.
         credential_for: returns the credential for a vault's address, for customers in directories of
             their own; called once for each vault and process. It stays its giver's: ``close`` leaves it open.
         trusted_hosts: further host names, or patterns such as ``"*.vault.example"``, that may be sent
@@ -71,6 +74,7 @@ class AzureKeyVaultProvider(KeyProvider):
         self._vaults: dict[str, Vault] = {}
         self._newest: dict[str, tuple[float, VaultKey]] = {}
         self._loop: Loop | None = None
+        self._made: Any = None
         watch_forks(self)
 
     def handles(self, kek_uri: str) -> bool:
@@ -128,13 +132,17 @@ class AzureKeyVaultProvider(KeyProvider):
         return findings + examine_key(self._look_up(kek_uri), kek_uri, key, self._vault(key))
 
     def close(self) -> None:
-        """Close the connections to every vault; credentials stay open."""
+        """Close the connections to every vault, and the credential if it was made here."""
         with self._lock:
             vaults, self._vaults = self._vaults, {}
             loop, self._loop = self._loop, None
+            made, self._made = self._made, None
         for vault in vaults.values():
             vault.close()
+        closing = made.close() if hasattr(made, "close") else None
         if loop is not None:
+            if inspect.iscoroutine(closing):
+                loop.run(closing)
             loop.close()
 
     def after_fork(self) -> None:
@@ -142,6 +150,7 @@ class AzureKeyVaultProvider(KeyProvider):
         self._lock = threading.Lock()
         self._vaults = {}
         self._loop = None
+        self._made = None
 
     def _identify(self, kek_uri: str) -> KeyIdentifier:
         key = parse_identifier(kek_uri)
@@ -157,13 +166,20 @@ class AzureKeyVaultProvider(KeyProvider):
             return self._vaults[key.vault_url]
 
     def _client(self, vault_url: str) -> AsyncClient | BlockingClient:
-        credential = self._credential_for(vault_url) if self._credential_for else self._credential
-        if callable(credential):
-            credential = credential()
+        credential = self._credential_of(vault_url)
         if not is_async(credential):
             return BlockingClient(vault_url, credential, self._options)
         self._loop = self._loop or Loop()
         return AsyncClient(vault_url, credential, self._options, self._loop)
+
+    def _credential_of(self, vault_url: str) -> Any:
+        if self._credential_for is not None:
+            return self._credential_for(vault_url)
+        if not callable(self._credential):
+            return self._credential
+        if self._made is None:
+            self._made = self._credential()
+        return self._made
 
     def _current(self, kek_uri: str) -> VaultKey:
         known = self._newest.get(kek_uri)
@@ -192,7 +208,7 @@ class AzureKeyVaultProvider(KeyProvider):
             refuse(answer, kek_uri, operation)
         result = _value(answer, kek_uri)
         if operation == "unwrapKey" and len(result) != DEK_BYTES:
-            raise KeyUnavailable(f"{kek_uri}: unwrapKey gave {len(result)} bytes instead of {DEK_BYTES}")
+            raise TamperedError(f"{kek_uri}: unwrapKey gave {len(result)} bytes instead of {DEK_BYTES}")
         return result
 
 
