@@ -1,0 +1,180 @@
+"""One drill from beginning to end."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, select, text
+from sqlalchemy.orm import Session
+
+from benchmarks.drill.app import Base, Note, text_of
+from benchmarks.drill.observations import Journal, Seen
+from benchmarks.drill.outcome import Outcome, Stored
+from benchmarks.drill.owners import CUT, REVOKED, ROTATED, THROTTLED, affected
+from benchmarks.drill.server import Server
+from benchmarks.drill.setting import Setting, Times
+from benchmarks.drill.vaults import Vaults
+from sqlalchemy_cmk import Keyring
+
+PATIENCE = 120
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a drill is.
+
+    Attributes:
+        tenants: how many, each with its own vault and KEK.
+        each: how many tenants are revoked, cut off, throttled and rotated, each.
+        workers, threads: gunicorn's, and how many threads each worker has.
+        connections: the clients' connections to each worker.
+        lasting: for how long it goes on after every worker has noticed, in seconds.
+        spread: within how many seconds the tenants are revoked, one after the other.
+        times: the keyring's durations.
+    """
+
+    tenants: int = 200
+    each: int = 20
+    workers: int = 4
+    threads: int = 10
+    connections: int = 8
+    lasting: float = 0.0
+    spread: float = 0.0
+    times: Times = field(default_factory=Times)
+
+
+class Drill:
+    """Sets everything up, lets things happen while clients go on, and tells what was seen.
+
+    Args:
+        scale: how large.
+        database_url: an empty database.
+        folder: an empty folder.
+    """
+
+    def __init__(self, scale: Scale, database_url: str, folder: Path) -> None:
+        self._scale = scale
+        self._url = database_url
+        self._folder = folder
+        self._tenants = [f"t{number:04}" for number in range(scale.tenants)]
+        revoked, cut, throttled, rotated = (
+            self._tenants[first * scale.each : (first + 1) * scale.each] for first in range(4)
+        )
+        self._revoked = affected(revoked, REVOKED)
+        self._unreachable = affected(cut, CUT) + affected(throttled, THROTTLED)
+        self._rotated = affected(rotated, ROTATED)
+        self._journal = Journal(folder / "journal")
+
+    def run(self) -> Outcome:
+        with ExitStack() as stack:
+            vaults = stack.enter_context(Vaults(self._tenants))
+            vaults.make_keys()
+            setting = Setting(
+                self._url, str(self._folder), vaults.login, vaults.ca_file, vaults.urls, self._scale.times
+            )
+            engine = create_engine(self._url, pool_size=8)
+            stack.callback(engine.dispose)
+            keyring = setting.keyring(engine, "the operator")
+            stack.callback(keyring.close)
+            self._fill(setting, engine, keyring)
+            server = stack.enter_context(Server(setting.write(), self._scale.workers, self._scale.threads))
+            with self._clients(server):
+                self._let_it_happen(vaults, keyring)
+            return self._outcome(engine, keyring)
+
+    def _fill(self, setting: Setting, engine: Engine, keyring: Keyring) -> None:
+        keyring.protect(Base)
+        Base.metadata.create_all(engine)
+
+        def begin(tenant: str) -> None:
+            keyring.assign(tenant, setting.kek_uri(tenant))
+            with Session(engine) as session:
+                session.add(Note(tenant=tenant, number=1, text=text_of(tenant, 1)))
+                session.commit()
+
+        _at_once(begin, self._tenants)
+
+    @contextmanager
+    def _clients(self, server: Server) -> Iterator[None]:
+        command = [sys.executable, "-m", "benchmarks.drill.clients", str(self._folder / "journal")]
+        command += [str(server.port), str(self._scale.workers), str(self._scale.connections), *self._tenants]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        assert process.stdin is not None
+        try:
+            yield
+        finally:
+            process.stdin.close()
+            process.wait(PATIENCE)
+        assert process.returncode == 0, "the clients failed"
+
+    def _let_it_happen(self, vaults: Vaults, keyring: Keyring) -> None:
+        everybody = [*self._revoked, *self._unreachable, *self._rotated]
+        self._await(
+            lambda: self._everywhere(self._tenants, lambda one: one.served), "was not served at first"
+        )
+        _at_once(lambda one: one.begin(vaults), [*self._unreachable, *self._rotated])
+        for one in self._revoked:
+            one.begin(vaults)
+            time.sleep(self._scale.spread / self._scale.each)
+        for one in self._rotated:
+            keyring.lifecycle.rewrap(one.tenant)
+            one.end(vaults)
+        bound = self._scale.times.revalidate_after
+        began = {one.tenant: one.began + bound for one in everybody}
+        self._await(
+            lambda: self._everywhere(began, lambda one: one.began >= began[one.tenant]),
+            "was not asked for after the bound",
+        )
+        time.sleep(self._scale.lasting)
+        _at_once(lambda one: one.end(vaults), [*self._revoked, *self._unreachable])
+        ended = {one.tenant: one.ended for one in everybody}
+        self._await(
+            lambda: self._everywhere(ended, lambda one: one.served and one.proven >= ended[one.tenant]),
+            "did not come back",
+        )
+
+    def _everywhere(self, tenants: Iterable[str], fits: Callable[[Seen], bool]) -> set[tuple[str, int]]:
+        """Return for which tenants in which workers nothing that fits was seen."""
+        seen = self._journal.read()
+        workers = {one.worker for one in seen if one.worker}
+        if len(workers) < self._scale.workers:
+            return {("any tenant", 0)}
+        wanted = {(tenant, worker) for tenant in tenants for worker in workers}
+        return wanted - {one.cell for one in seen if one.cell in wanted and fits(one)}
+
+    def _await(self, missing: Callable[[], set[tuple[str, int]]], what: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while left := missing():
+            assert time.monotonic() < end, f"{len(left)} x tenant and worker {what}: {sorted(left)[:9]}"
+            time.sleep(0.25)
+
+    def _outcome(self, engine: Engine, keyring: Keyring) -> Outcome:
+        keyring.forget()
+        with Session(engine) as session:
+            notes = list(session.scalars(select(Note)))
+            raw = session.execute(text("SELECT text FROM notes")).scalars()
+            plain = sum(b"note" in bytes(value) for value in raw)
+        stored = [Stored(note.tenant, note.number, note.text) for note in notes]
+        return Outcome(
+            revalidate_after=self._scale.times.revalidate_after,
+            seen=self._journal.read(),
+            revoked=self._revoked,
+            unreachable=self._unreachable,
+            rotated=self._rotated,
+            stored=stored,
+            unsealed=plain,
+            states={line.tenant: str(line.state) for line in keyring.status()},
+            events=[(entry.event, entry.tenant) for entry in keyring.audit.entries()],
+            broken_links=keyring.audit.verify().problems,
+        )
+
+
+def _at_once(work: Callable[[Any], object], many: Iterable[Any]) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, many))
