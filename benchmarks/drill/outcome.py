@@ -114,8 +114,8 @@ class Outcome:
 
     def back(self, tenants: list[Affected]) -> list[float]:
         """Seconds until a worker served a tenant on a new proof, for each worker and tenant."""
-        first = self._first(tenants, lambda one, seen: seen.served and seen.proven >= one.ended)
-        return [seen.ended - one.ended for one, seen in first.values()]
+        first = self._first(tenants, lambda one, seen: seen.served and seen.proven >= one.ending)
+        return [max(0.0, seen.ended - one.ended) for one, seen in first.values()]
 
     def lost(self) -> list[str]:
         """Rows that were confirmed and are not there, that were refused and are, or whose text is another."""
