@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from sqlalchemy_cmk import KeyUnavailable
+from sqlalchemy_cmk import KeyRevoked, KeyUnavailable
 from tests.keys.conftest import World
 
 
@@ -33,6 +33,42 @@ def test_every_event_says_who_from_where_and_about_what(filled: World) -> None:
     ]
     assert entries[-1].kek_uri == "local:own" and str(os.getpid()) in entries[-1].origin
     assert all(one.actor and one.at.endswith("+00:00") for one in entries)
+
+
+def test_each_thing_that_happens_to_keys_is_an_event(filled: World) -> None:
+    lifecycle, provider = filled.keyring.lifecycle, filled.provider
+    filled.keyring.forget("tenant 1")
+    filled.read("tenant 1")
+    provider.rotate("local:own")
+    lifecycle.rewrap("tenant 1")
+    lifecycle.rotate_dek("tenant 1")
+    lifecycle.add_wrapping("tenant 1", "local:east")
+    lifecycle.drop_wrapping("tenant 1", "local:east")
+    provider.disable("local:own")
+    with pytest.raises(KeyRevoked):
+        filled.read("tenant 1")
+    assert filled.keyring.status()
+    provider.enable("local:own")
+    filled.keyring.forget("tenant 1")
+    filled.read("tenant 1")
+    assert filled.keyring.status()
+    lifecycle.shred("tenant 1", confirm="tenant 1")
+    entries = filled.keyring.audit.entries("tenant 1")
+    told = [one.event for one in entries if one.event != "unwrap"]
+    assert told == [
+        "wrap",
+        "assign",
+        "rewrap",
+        "rotate",
+        "add_wrapping",
+        "drop_wrapping",
+        "revoked",
+        "restored",
+        "shred",
+    ]
+    assert "unwrap" in {one.event for one in entries}
+    assert all(one.actor and str(os.getpid()) in one.origin and one.kek_uri for one in entries)
+    assert "disabled" in next(one.detail for one in entries if one.event == "revoked")
 
 
 def test_the_application_names_who_acts(filled: World) -> None:

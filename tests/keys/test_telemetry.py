@@ -1,9 +1,11 @@
 """What OpenTelemetry sees of a keyring, through its real SDK."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from opentelemetry import metrics, trace
@@ -134,3 +136,15 @@ keyring.warm(["acme"])
 keyring.close()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_the_page_names_every_metric(watched: Watched) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "revocation.md").read_text(encoding="utf-8")
+    for error in (KeyRevoked("away"), KeyUnavailable("away")):
+        watched.world.provider.fault = Mock(side_effect=error)
+        watched.world.keyring.forget()
+        with pytest.raises(type(error)):
+            watched.world.read()
+    watched.world.provider.fault = lambda kek_uri: None
+    assert watched.world.read() == ["one"]
+    assert set(re.findall(r"^\| `(cmk\.[a-z._]+)`", page, re.MULTILINE)) == set(watched.metrics())
