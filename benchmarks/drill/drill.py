@@ -133,9 +133,9 @@ class Drill:
         )
         time.sleep(self._scale.lasting)
         _at_once(lambda one: one.end(vaults), [*self._revoked, *self._unreachable])
-        ended = {one.tenant: one.ended for one in everybody}
+        tells = {one.tenant: one.proof_tells for one in everybody}
         self._await(
-            lambda: self._everywhere(ended, lambda one: one.served and one.proven >= ended[one.tenant]),
+            lambda: self._everywhere(tells, lambda one: one.served and one.proven >= tells[one.tenant]),
             "did not come back",
         )
 

@@ -96,7 +96,7 @@ class Outcome:
     def never_back(self) -> set[Cell]:
         """Tenants with a worker that did not serve them on a proof made after everything was well again."""
         everybody = [*self.revoked, *self.unreachable, *self.rotated]
-        back = self._first(everybody, lambda one, seen: seen.served and seen.proven >= one.ended)
+        back = self._first(everybody, lambda one, seen: seen.served and seen.proven >= one.proof_tells)
         return self._cells(everybody) - set(back)
 
     def shut(self) -> list[float]:
@@ -114,7 +114,7 @@ class Outcome:
 
     def back(self, tenants: list[Affected]) -> list[float]:
         """Seconds until a worker served a tenant on a new proof, for each worker and tenant."""
-        first = self._first(tenants, lambda one, seen: seen.served and seen.proven >= one.ending)
+        first = self._first(tenants, lambda one, seen: seen.served and seen.proven >= one.proof_tells)
         return [max(0.0, seen.ended - one.ended) for one, seen in first.values()]
 
     def lost(self) -> list[str]:

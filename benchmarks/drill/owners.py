@@ -77,6 +77,11 @@ class Affected:
     ending: float = float("inf")
     ended: float = float("inf")
 
+    @property
+    def proof_tells(self) -> float:
+        """The moment from which a proof that succeeds shows that all is well again."""
+        return self.ended if self.what in ROTATED else self.began
+
     def begin(self, vaults: Vaults) -> None:
         self.beginning = monotonic()
         self.change.begin(vaults, self.tenant)
