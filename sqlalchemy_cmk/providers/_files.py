@@ -17,8 +17,13 @@ from sqlalchemy_cmk.forks import watch_forks
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def read_private(path: Path) -> bytes | None:
+def read_private(path: Path, kind: str = "the key file", remedy: str = "rotate its KEKs") -> bytes | None:
     """Return a file's bytes, or ``None`` where there is no file.
+
+    Args:
+        path: the file.
+        kind: what it is, for messages.
+        remedy: what to do if others have read it.
 
     Raises:
         ConfigurationError: group or others have access to it.
@@ -30,13 +35,13 @@ def read_private(path: Path) -> bytes | None:
             if mode & _OTHERS:
                 raise ConfigurationError(
                     f"{path} can be reached by others (mode {stat.S_IMODE(mode):04o}): "
-                    f"run chmod 600 {path}, and rotate its KEKs if others may have read it"
+                    f"run chmod 600 {path}, and {remedy} if others may have read it"
                 )
             return file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise KeyUnavailable(f"the key file {path} cannot be read: {error.strerror}") from error
+        raise KeyUnavailable(f"{kind} {path} cannot be read: {error.strerror}") from error
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -1,0 +1,230 @@
+"""Wrapping and unwrapping in the token, by the name of an algorithm that is recorded with the wrapping.
+
+| name | mechanism | what is stored |
+|---|---|---|
+| ``AES-KW`` | ``CKM_AES_KEY_WRAP``, RFC 3394 | 40 bytes |
+| ``AES-KWP`` | ``CKM_AES_KEY_WRAP_KWP``, RFC 5649 | 40 bytes |
+| ``AES-GCM`` | ``CKM_AES_GCM``, NIST SP 800-38D | length of the nonce, nonce, ciphertext and tag |
+| ``RSA-OAEP-SHA256`` | ``CKM_RSA_PKCS_OAEP``, RFC 8017, SHA-256 also in MGF1 | as long as the modulus |
+| ``RSA-OAEP`` | the same with SHA-1 | as long as the modulus |
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from hmac import compare_digest
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
+from pkcs11 import MGF, Attribute, GCMParams, KeyType, Mechanism, ObjectClass, PKCS11Error
+from pkcs11.types import DecryptMixin, EncryptMixin, UnwrapMixin, WrapMixin
+
+from sqlalchemy_cmk.errors import TamperedError
+from sqlalchemy_cmk.providers.pkcs11.failures import is_connection
+from sqlalchemy_cmk.providers.pkcs11.keys import Kek
+from sqlalchemy_cmk.providers.pkcs11.profiles import Profile
+from sqlalchemy_cmk.sealing import DEK_BYTES
+
+NONCE_BYTES = 12
+TAG_BYTES = 16
+
+# The DEK while it is in the token: of this session alone, and readable, since reading it is what it is for.
+_PUBLIC = (Attribute.PUBLIC_EXPONENT, Attribute.MODULUS)
+_READABLE = {Attribute.EXTRACTABLE: True, Attribute.SENSITIVE: False}
+
+
+class Algorithm(ABC):
+    """Wraps a DEK with a KEK in a token, and unwraps it.
+
+    Attributes:
+        key_type: the KEKs that it is for.
+        number: its mechanism.
+        only_wraps: whether the KEK needs no more than ``CKA_WRAP`` and ``CKA_UNWRAP``.
+    """
+
+    key_type: KeyType = KeyType.AES
+    only_wraps = False
+
+    def __init__(self, number: int, profile: Profile) -> None:
+        self.number = number
+        self._mechanism = mechanism_of(number)
+        self._profile = profile
+
+    @abstractmethod
+    def may_use(self, kek: Kek) -> bool:
+        """Tell whether the key's permissions let it serve."""
+
+    @abstractmethod
+    def wrap(self, kek: Kek, dek: bytes) -> bytes:
+        """Return the DEK wrapped."""
+
+    @abstractmethod
+    def unwrap(self, kek: Kek, data: bytes) -> bytes:
+        """Return what was wrapped, of whatever length it is."""
+
+    def _unwrap_object(self, kek: Kek, data: bytes, parameter: Any = None) -> bytes:
+        template: dict[Attribute, Any] = dict(_READABLE)
+        if self._profile.unwrap_needs_value_len:
+            template[Attribute.VALUE_LEN] = DEK_BYTES
+        made = kek.key.unwrap_key(
+            ObjectClass.SECRET_KEY,
+            KeyType.GENERIC_SECRET,
+            data,
+            mechanism=self._mechanism,
+            mechanism_param=parameter,
+            template=template,
+        )
+        try:
+            return bytes(made[Attribute.VALUE])
+        finally:
+            made.destroy()
+
+
+class KeyWrap(Algorithm):
+    """AES key wrap, with padding or without: the DEK becomes a session object, which is wrapped."""
+
+    only_wraps = True
+
+    def may_use(self, kek: Kek) -> bool:
+        """The key needs ``CKA_WRAP`` and ``CKA_UNWRAP``."""
+        return isinstance(kek.key, WrapMixin) and isinstance(kek.key, UnwrapMixin)
+
+    def wrap(self, kek: Kek, dek: bytes) -> bytes:
+        """Put the DEK into the token for the moment that it takes to wrap it."""
+        held = kek.key.session.create_object(
+            {
+                Attribute.CLASS: ObjectClass.SECRET_KEY,
+                Attribute.KEY_TYPE: KeyType.GENERIC_SECRET,
+                Attribute.TOKEN: False,
+                Attribute.VALUE: dek,
+                **_READABLE,
+            }
+        )
+        try:
+            return bytes(kek.key.wrap_key(held, mechanism=self._mechanism))
+        finally:
+            held.destroy()
+
+    def unwrap(self, kek: Kek, data: bytes) -> bytes:
+        """Unwrap into a session object and read it."""
+        return self._unwrap_object(kek, data)
+
+
+class Gcm(Algorithm):
+    """AES-GCM; the nonce is the operating system's, or the token's where it insists."""
+
+    def may_use(self, kek: Kek) -> bool:
+        """The key needs ``CKA_ENCRYPT`` and ``CKA_DECRYPT``."""
+        return isinstance(kek.key, EncryptMixin) and isinstance(kek.key, DecryptMixin)
+
+    def wrap(self, kek: Kek, dek: bytes) -> bytes:
+        """Encrypt the DEK under a nonce that is stored with it."""
+        # Never a constant: a token that makes the nonce writes it into this very object.
+        nonce = bytes(bytearray(NONCE_BYTES)) if self._profile.gcm_iv_by_token else os.urandom(NONCE_BYTES)
+        sealed = bytes(kek.key.encrypt(dek, mechanism=self._mechanism, mechanism_param=GCMParams(nonce)))
+        if self._profile.gcm_iv_by_token:
+            nonce, sealed = _made_by_token(nonce, sealed)
+        return bytes([len(nonce)]) + nonce + sealed
+
+    def unwrap(self, kek: Kek, data: bytes) -> bytes:
+        """Decrypt."""
+        nonce, sealed = data[1 : 1 + data[0]] if data else b"", data[1 + data[0] :] if data else b""
+        if len(nonce) != NONCE_BYTES or len(sealed) != DEK_BYTES + TAG_BYTES:
+            raise TamperedError("it is not a nonce, a ciphertext and a tag")
+        return bytes(kek.key.decrypt(sealed, mechanism=self._mechanism, mechanism_param=GCMParams(nonce)))
+
+
+class Oaep(Algorithm):
+    """RSA-OAEP: wrapping takes the public key alone and is done here, unwrapping is the token's.
+
+    The public numbers are read from the private key, so that no other public key can take their place.
+    """
+
+    key_type = KeyType.RSA
+
+    def __init__(
+        self, number: int, profile: Profile, hash_: HashAlgorithm, token_hash: Mechanism, mgf: MGF
+    ) -> None:
+        super().__init__(number, profile)
+        self._padding = padding.OAEP(padding.MGF1(hash_), hash_, None)
+        self._parameter = (token_hash, mgf, None)
+
+    def may_use(self, kek: Kek) -> bool:
+        """The private key needs ``CKA_DECRYPT`` or ``CKA_UNWRAP``."""
+        return isinstance(kek.key, DecryptMixin | UnwrapMixin)
+
+    def wrap(self, kek: Kek, dek: bytes) -> bytes:
+        """Encrypt to the public key."""
+        exponent, modulus = (int.from_bytes(kek.key[one]) for one in _PUBLIC)
+        return RSAPublicNumbers(exponent, modulus).public_key().encrypt(dek, self._padding)
+
+    def unwrap(self, kek: Kek, data: bytes) -> bytes:
+        """Decrypt, or unwrap where the key may do that only."""
+        if isinstance(kek.key, DecryptMixin):
+            return bytes(kek.key.decrypt(data, mechanism=self._mechanism, mechanism_param=self._parameter))
+        return self._unwrap_object(kek, data, self._parameter)
+
+
+def algorithms_of(profile: Profile) -> dict[str, Algorithm]:
+    """Return every algorithm by its name, with the mechanism numbers of a make of tokens."""
+    return {
+        "AES-KW": KeyWrap(profile.mechanisms.get("AES-KW", Mechanism.AES_KEY_WRAP), profile),
+        "AES-KWP": KeyWrap(profile.mechanisms.get("AES-KWP", Mechanism.AES_KEY_WRAP_KWP), profile),
+        "AES-GCM": Gcm(profile.mechanisms.get("AES-GCM", Mechanism.AES_GCM), profile),
+        "RSA-OAEP-SHA256": Oaep(
+            profile.mechanisms.get("RSA-OAEP-SHA256", Mechanism.RSA_PKCS_OAEP),
+            profile,
+            SHA256(),
+            Mechanism.SHA256,
+            MGF.SHA256,
+        ),
+        "RSA-OAEP": Oaep(
+            profile.mechanisms.get("RSA-OAEP", Mechanism.RSA_PKCS_OAEP),
+            profile,
+            SHA1(),  # noqa: S303
+            Mechanism.SHA_1,
+            MGF.SHA1,
+        ),
+    }
+
+
+def opens_again(algorithm: Algorithm, kek: Kek) -> bool:
+    """Tell whether a random DEK comes out as it went in; a session that is lost is raised.
+
+    Tokens list mechanisms that then refuse: SoftHSM answers ArgumentsBad to RSA-OAEP with SHA-256.
+    """
+    probe = os.urandom(DEK_BYTES)
+    try:
+        return compare_digest(algorithm.unwrap(kek, algorithm.wrap(kek, probe)), probe)
+    except PKCS11Error as error:
+        if is_connection(error):
+            raise
+        return False
+    except (TamperedError, ValueError):
+        return False
+
+
+def mechanism_of(number: int) -> Mechanism:
+    """Return python-pkcs11's name of a mechanism, or one made up for a vendor's own number.
+
+    python-pkcs11 takes members of its enumeration only.
+    """
+    try:
+        return Mechanism(number)
+    except ValueError:
+        made = int.__new__(Mechanism, number)
+        made._name_, made._value_ = f"0x{number:08X}", number
+        return made
+
+
+def _made_by_token(nonce: bytes, sealed: bytes) -> tuple[bytes, bytes]:
+    extra = len(sealed) - DEK_BYTES - TAG_BYTES
+    if extra == NONCE_BYTES:
+        return sealed[-extra:], sealed[:-extra]
+    made = bytes(bytearray(nonce))
+    if extra or not any(made):
+        raise TamperedError("the token did not tell the nonce that it made")
+    return made, sealed
