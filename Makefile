@@ -59,7 +59,7 @@ python:
 	@tools/install_servers.sh python3-venv
 
 servers:
-	@tools/install_servers.sh postgresql mariadb-server
+	@tools/install_servers.sh postgresql mariadb-server softhsm2 libnss3 p11-kit-modules
 
 # $(call install,FOLDER,REQUIREMENTS): install into a virtual environment, made anew if it does not work.
 define install

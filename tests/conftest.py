@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: empty databases of each kind."""
+"""Fixtures that every test may use: empty databases of each kind, and tokens of two PKCS#11 modules."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import Database, Servers, server_database, sqlite_file
+from tests.support.hsm.fixtures import nss, softhsm
 from tests.support.servers import ServerNotInstalled
 from tests.support.skips import NoSkips, all_required, unavailable
+
+__all__ = ["nss", "softhsm"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Installs what the tests need of the system and is missing: Python's venv module, PostgreSQL and MariaDB.
-# Usage: install_servers.sh [python3-venv] [postgresql] [mariadb-server]   (all three without arguments)
+# Installs what the tests need of the system and is missing: Python's venv module, PostgreSQL and MariaDB,
+# and two PKCS#11 tokens: SoftHSM, and NSS, which is reached through p11-kit's proxy.
+# Usage: install_servers.sh [PACKAGE...]   (all of the packages below without arguments)
 #
 # It uses apt-get as root or by sudo without a password, starts no service, says what it could not do and
 # succeeds all the same: the tests of a server that is not there are then skipped, or fail where all of
@@ -9,18 +10,24 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(python3-venv postgresql mariadb-server)
+[ $# -gt 0 ] || wanted=(python3-venv postgresql mariadb-server softhsm2 libnss3 p11-kit-modules)
 POLICY=/usr/sbin/policy-rc.d
 
 has_python() { ./find_python.sh >/dev/null 2>&1; }
 has_postgresql() { command -v initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb'; } >/dev/null
 has_mariadb() { PATH="$PATH:/usr/sbin:/usr/libexec" command -v mariadbd >/dev/null; }
 
+has_library() { compgen -G "/usr/lib/*/$1" || compgen -G "/usr/lib/$1" || compgen -G "/usr/lib64/$1"; } >/dev/null
+has_softhsm() { command -v softhsm2-util && has_library 'softhsm/libsofthsm2.so'; } >/dev/null
+
 is_there() {
     case $1 in
         python3-venv) has_python ;;
         postgresql) has_postgresql ;;
         mariadb-server) has_mariadb ;;
+        softhsm2) has_softhsm ;;
+        libnss3) has_library libsoftokn3.so ;;
+        p11-kit-modules) has_library p11-kit-proxy.so ;;
         *) echo "not one of the packages of this script: $1" >&2; exit 2 ;;
     esac
 }

@@ -1,13 +1,10 @@
-"""A Key Vault and a Managed HSM that the Azure SDK talks to over TLS, and tokens of two PKCS#11 modules."""
+"""A Key Vault and a Managed HSM that the Azure SDK talks to over TLS."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from sqlalchemy_cmk.testing import KeyVaultEmulator
-from tests.support.hsm.fixtures import nss, softhsm
-
-__all__ = ["emulator", "nss", "softhsm"]
 
 
 @pytest.fixture(scope="session")

@@ -27,11 +27,12 @@ class TokenPlace:
         self.new_provider().rotate(self.kek_uri)
 
     def revoke(self) -> None:
-        self.hsm.back_up(self.label, self.folder / self.name)
+        self.backup = self.folder / uuid4().hex
+        self.hsm.back_up(self.label, self.backup)
         self.hsm.owner(self.label, "delete", self.name)
 
     def restore(self) -> None:
-        self.hsm.restore(self.label, self.folder / self.name)
+        self.hsm.restore(self.label, self.backup)
 
     def new_provider(self, **options: Any) -> Pkcs11KeyProvider:
         settings: dict[str, Any] = {"pin": lambda label: PIN, "profile": self.hsm.profile, **options}

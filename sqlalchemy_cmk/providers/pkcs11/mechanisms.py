@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from hmac import compare_digest
 from typing import Any
 
@@ -124,7 +125,7 @@ class Gcm(Algorithm):
         """Encrypt the DEK under a nonce that is stored with it."""
         # Never a constant: a token that makes the nonce writes it into this very object.
         nonce = bytes(bytearray(NONCE_BYTES)) if self._profile.gcm_iv_by_token else os.urandom(NONCE_BYTES)
-        sealed = bytes(kek.key.encrypt(dek, mechanism=self._mechanism, mechanism_param=GCMParams(nonce)))
+        sealed = _whole(kek.key.encrypt(dek, mechanism=self._mechanism, mechanism_param=GCMParams(nonce)))
         if self._profile.gcm_iv_by_token:
             nonce, sealed = _made_by_token(nonce, sealed)
         return bytes([len(nonce)]) + nonce + sealed
@@ -134,7 +135,7 @@ class Gcm(Algorithm):
         nonce, sealed = data[1 : 1 + data[0]] if data else b"", data[1 + data[0] :] if data else b""
         if len(nonce) != NONCE_BYTES or len(sealed) != DEK_BYTES + TAG_BYTES:
             raise TamperedError("it is not a nonce, a ciphertext and a tag")
-        return bytes(kek.key.decrypt(sealed, mechanism=self._mechanism, mechanism_param=GCMParams(nonce)))
+        return _whole(kek.key.decrypt(sealed, mechanism=self._mechanism, mechanism_param=GCMParams(nonce)))
 
 
 class Oaep(Algorithm):
@@ -164,7 +165,7 @@ class Oaep(Algorithm):
     def unwrap(self, kek: Kek, data: bytes) -> bytes:
         """Decrypt, or unwrap where the key may do that only."""
         if isinstance(kek.key, DecryptMixin):
-            return bytes(kek.key.decrypt(data, mechanism=self._mechanism, mechanism_param=self._parameter))
+            return _whole(kek.key.decrypt(data, mechanism=self._mechanism, mechanism_param=self._parameter))
         return self._unwrap_object(kek, data, self._parameter)
 
 
@@ -228,3 +229,8 @@ def _made_by_token(nonce: bytes, sealed: bytes) -> tuple[bytes, bytes]:
     if extra or not any(made):
         raise TamperedError("the token did not tell the nonce that it made")
     return made, sealed
+
+
+def _whole(result: bytes | Iterator[bytes]) -> bytes:
+    """Return python-pkcs11's result of bytes that were given in one piece: one piece."""
+    return result if isinstance(result, bytes) else b"".join(result)

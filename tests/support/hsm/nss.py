@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.support.hsm import PIN, TokenSoftwareMissing
+from tests.support.hsm import TokenSoftwareMissing
 from tests.support.hsm.owner import run_as_owner
 
 FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib")
