@@ -11,7 +11,7 @@ from typing import Any
 
 from pkcs11 import KeyType, PKCS11Error
 
-from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, TamperedError
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.providers.base import Finding, KeyProvider, Level, Wrapped
 from sqlalchemy_cmk.providers.pkcs11.examination import examine_kek
 from sqlalchemy_cmk.providers.pkcs11.failures import is_connection, meaning, name_of
@@ -22,6 +22,7 @@ from sqlalchemy_cmk.providers.pkcs11.module import module_at
 from sqlalchemy_cmk.providers.pkcs11.pins import Pin, PinSource
 from sqlalchemy_cmk.providers.pkcs11.profiles import Profile, find_profile
 from sqlalchemy_cmk.providers.pkcs11.sessions import Sessions
+from sqlalchemy_cmk.providers.pkcs11.tokens import TokenAbsent
 from sqlalchemy_cmk.sealing import DEK_BYTES
 
 logger = logging.getLogger("sqlalchemy_cmk.providers")
@@ -119,11 +120,13 @@ class Pkcs11KeyProvider(KeyProvider):
             raise TamperedError(f"{kek_uri}: no DEK is wrapped here with the algorithm {wrapped.algorithm!r}")
 
         def quickly(kek: Kek) -> bytes:
+            if kek.type is not algorithm.key_type:
+                raise TamperedError(f"{kek_uri}: its key wraps nothing with {wrapped.algorithm}")
+            if not algorithm.may_use(kek):
+                raise KeyRevoked(f"{kek_uri}: the key may not unwrap any more: {ALLOW}")
             return _dek(algorithm.unwrap(kek, wrapped.data), kek_uri)
 
         def surely(kek: Kek) -> bytes:
-            if not algorithm.may_use(kek):
-                raise KeyRevoked(f"{kek_uri}: the key may not unwrap any more: {ALLOW}")
             try:
                 return quickly(kek)
             except PKCS11Error as error:
@@ -248,6 +251,8 @@ def _translated(kek_uri: str) -> Iterator[None]:
         yield
     except PKCS11Error as error:
         failure = meaning(error, kek_uri)
+    except TokenAbsent as error:
+        failure = KeyUnavailable(str(error))
     else:
         return
     # Raised here so that the token's error is not its context.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pkcs11 import PKCS11Error
 
 from sqlalchemy_cmk.errors import CmkError
-from sqlalchemy_cmk.providers.pkcs11.failures import is_connection, meaning
+from sqlalchemy_cmk.providers.pkcs11.failures import is_connection, meaning, name_of
 from sqlalchemy_cmk.providers.pkcs11.identifiers import KekIdentifier
 from sqlalchemy_cmk.providers.pkcs11.keys import Kek, find_version
 from sqlalchemy_cmk.providers.pkcs11.module import Module
@@ -72,8 +72,12 @@ class Sessions:
                 for kek in self._candidates(held, identifier, version, kek_uri):
                     try:
                         return quickly(kek)
-                    except (PKCS11Error, CmkError):
+                    except CmkError:
                         self._keks.pop((identifier, version), None)
+                    except PKCS11Error as error:
+                        self._keks.pop((identifier, version), None)
+                        if is_connection(error):
+                            break
             return self._instead_of(held, identifier, version, kek_uri, surely)
 
     def use(
@@ -87,14 +91,14 @@ class Sessions:
         """
         with self._module.exclusive():
             try:
-                return self._on_new_session(identifier, work, rw)
+                return self._on_new_session(identifier, kek_uri, work, rw)
             except (PKCS11Error, TokenAbsent) as error:
                 if isinstance(error, PKCS11Error) and not is_connection(error):
                     raise
                 if not self._module.restart():
                     raise _said(error, kek_uri) from None
             try:
-                return self._on_new_session(identifier, work, rw)
+                return self._on_new_session(identifier, kek_uri, work, rw)
             except PKCS11Error as error:
                 if not is_connection(error):
                     raise
@@ -159,10 +163,11 @@ class Sessions:
             new.close()
         self._held[token] = held
 
-    def _on_new_session(self, identifier: KekIdentifier, work: Callable[[Any], Result], rw: bool) -> Result:
+    def _on_new_session(
+        self, identifier: KekIdentifier, kek_uri: str, work: Callable[[Any], Result], rw: bool
+    ) -> Result:
         with self._module.exclusive() as library:
-            token = find_token(library, identifier)
-            opened = open_session(self._module, token, self._pin, self._login, rw=rw)
+            opened = self._open(library, identifier, kek_uri, rw)
             try:
                 return work(opened.session)
             finally:
@@ -172,6 +177,13 @@ class Sessions:
                     self._prefer(held, identifier.token)
                 else:
                     self._held[identifier.token] = opened
+
+    def _open(self, library: Any, identifier: KekIdentifier, kek_uri: str, rw: bool) -> OpenSession:
+        try:
+            token = find_token(library, identifier)
+            return open_session(self._module, token, self._pin, self._login, rw=rw)
+        except PKCS11Error as error:
+            raise TokenAbsent(f"{kek_uri}: no session on the token: {name_of(error)}") from None
 
 
 def _said(error: PKCS11Error | TokenAbsent, kek_uri: str) -> CmkError:

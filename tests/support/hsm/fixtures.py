@@ -7,7 +7,7 @@ from tests.support.hsm.nss import Nss
 from tests.support.hsm.softhsm import SoftHsm
 from tests.support.skips import unavailable
 
-TOKENS = ["acme", "globex", *(f"stress-{number}" for number in range(8))]
+TOKENS = ["acme", "globex", "pins", "away", "twin", "twin", *(f"stress-{number}" for number in range(8))]
 
 
 @pytest.fixture(scope="session")

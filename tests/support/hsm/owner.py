@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pkcs11
-from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
+from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, PinIncorrect
 
 from tests.support.hsm import PIN
 
@@ -80,9 +81,12 @@ def main(module: str, label: str, what: str, name: str, *more: str) -> None:
         from tests.support.hsm.nss import Nss
 
         module = Nss(Path(module.removeprefix("nss:"))).module
-    (token,) = [one for one in pkcs11.lib(module).get_tokens() if one.label == label]
+    token = next(one for one in pkcs11.lib(module).get_tokens() if one.label == label)
     if what == "set-pin":
         token.open(rw=True, so_pin="").init_pin(PIN)
+    elif what == "mistype":
+        with suppress(PinIncorrect):
+            token.open(user_pin="not " + PIN)
     else:
         ACTS[what](token.open(rw=True, user_pin=PIN), name, *more)
 

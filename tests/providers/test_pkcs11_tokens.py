@@ -1,0 +1,245 @@
+"""Sessions with tokens: lost, logged out, restarted, absent and forked, and no more of them than needed."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sqlalchemy_cmk import ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
+from sqlalchemy_cmk.providers import Pkcs11KeyProvider, Wrapped
+from sqlalchemy_cmk.providers.pkcs11.module import Module, module_at
+from tests.keys.processes import in_fork
+from tests.providers.contract import damaged
+from tests.providers.token_places import TokenPlace
+from tests.support.hsm import PIN
+from tests.support.hsm.boundary import Counted, instead_of
+from tests.support.hsm.softhsm import SoftHsm
+
+# python-pkcs11 tries to end a search that could not begin, and complains when that fails too.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+DEK = bytes(range(32))
+STRESS = [f"stress-{number}" for number in range(8)]
+
+
+@pytest.fixture(params=["softhsm", "nss"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TokenPlace]:
+    place = TokenPlace(request.getfixturevalue(request.param), tmp_path)
+    yield place
+    place.close()
+
+
+@pytest.fixture
+def soft(softhsm: SoftHsm, tmp_path: Path) -> Iterator[TokenPlace]:
+    place = TokenPlace(softhsm, tmp_path)
+    yield place
+    place.close()
+
+
+@pytest.fixture(autouse=True)
+def module(softhsm: SoftHsm) -> Module:
+    module = module_at(softhsm.module)
+    module._last_restart = float("-inf")
+    return module
+
+
+def test_one_session_is_kept_and_nothing_is_left_in_the_token(soft: TokenPlace, module: Module) -> None:
+    fresh = soft.new_provider()
+    for provider in soft.made[:-1]:
+        provider.close()
+    counted = Counted()
+    with counted.watching(module.path):
+        wrapped = fresh.wrap(soft.kek_uri, DEK)
+        for _ in range(20):
+            assert fresh.unwrap(wrapped) == DEK
+            fresh.wrap(soft.other_kek_uri, DEK)
+        assert len(counted.sessions) == 1 and counted.objects == 0 and counted.logins == 1
+        for data in damaged(wrapped.data):
+            with pytest.raises(TamperedError):
+                fresh.unwrap(Wrapped(soft.kek_uri, wrapped.kek_version, wrapped.algorithm, data))
+        soft.revoke()
+        with pytest.raises(KeyRevoked):
+            fresh.unwrap(wrapped)
+        assert len(counted.sessions) == 1 and counted.objects == 0 and counted.logins == 1
+        fresh.close()
+        assert counted.sessions == set() and counted.most_inside == 1
+
+
+def test_objects_in_the_token_are_as_many_as_before(place: TokenPlace) -> None:
+    before = place.hsm.owner(place.label, "count", "")
+    wrapped = place.provider.wrap(place.kek_uri, DEK)
+    assert place.provider.unwrap(wrapped) == DEK
+    with pytest.raises(TamperedError):
+        place.provider.unwrap(Wrapped(place.kek_uri, wrapped.kek_version, wrapped.algorithm, b"x" * 40))
+    assert place.hsm.owner(place.label, "count", "") == before
+
+
+def test_a_provider_that_closes_leaves_anothers_keys_alone(place: TokenPlace) -> None:
+    first, second = place.new_provider(), place.new_provider()
+    wrapped = first.wrap(place.kek_uri, DEK)
+    assert first.unwrap(wrapped) == second.unwrap(wrapped) == DEK
+    first.close()  # which logs the whole process out
+    place.provider.close()
+    assert second.unwrap(wrapped) == DEK and second.wrap(place.kek_uri, DEK).kek_version
+    assert first.unwrap(wrapped) == DEK
+
+
+def test_a_token_that_was_restarted_is_used_again(place: TokenPlace) -> None:
+    wrapped = place.provider.wrap(place.kek_uri, DEK)
+    assert place.provider.unwrap(wrapped) == DEK
+    with module_at(place.hsm.module).exclusive() as library:
+        library.reinitialize()
+    assert place.provider.unwrap(wrapped) == DEK
+    with module_at(place.hsm.module).exclusive() as library:
+        library.finalize()
+    assert place.provider.unwrap(wrapped) == DEK
+
+
+def test_numbers_of_sessions_that_others_have_after_a_restart_are_not_mistaken(
+    softhsm: SoftHsm, module: Module
+) -> None:
+    name = os.urandom(8).hex()
+    uris = [softhsm.uri(label, name) for label in STRESS]
+    for label in STRESS:
+        softhsm.owner(label, "make-aes", name, "01")  # the same name and id in every token
+    providers = [Pkcs11KeyProvider(softhsm.module, pin=lambda label: PIN, profile="softhsm") for _ in uris]
+    wrapped = [provider.wrap(uri, DEK) for provider, uri in zip(providers, uris, strict=True)]
+    assert [one.unwrap(them) for one, them in zip(providers, wrapped, strict=True)] == [DEK] * 8
+    for turn in range(3):
+        with module.exclusive() as library:
+            library.reinitialize()
+        order = list(zip(providers, wrapped, strict=True))[:: -1 if turn % 2 else 1]
+        for provider, them in order[turn:] + order[:turn]:
+            again = provider.wrap(them.kek_uri, DEK)
+            assert provider.unwrap(them) == DEK
+            assert provider.unwrap(again) == DEK
+            # A child starts the module anew, and has no numbers to mistake.
+            assert in_fork(lambda provider=provider, again=again: provider.unwrap(again) == DEK)
+    for provider in providers:
+        provider.close()
+
+
+def test_a_token_that_is_away_is_unavailable_and_comes_back(
+    softhsm: SoftHsm, module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqlalchemy_cmk.providers.pkcs11.module.RESTART_PAUSE", 0.0)
+    uri = softhsm.uri("away", "kek")
+    provider = Pkcs11KeyProvider(softhsm.module, pin=lambda label: PIN, profile="softhsm", make_keys=True)
+    provider.ensure(uri)
+    wrapped = provider.wrap(uri, DEK)
+    softhsm.hide("away")
+    try:
+        for use in (lambda: provider.unwrap(wrapped), lambda: provider.wrap(uri, DEK)):
+            with pytest.raises(KeyUnavailable, match="away") as caught:
+                use()
+            assert type(caught.value) is KeyUnavailable
+    finally:
+        softhsm.show("away")
+    assert provider.unwrap(wrapped) == DEK
+    provider.close()
+
+
+def test_a_module_is_not_started_again_and_again_for_a_token_that_stays_away(
+    softhsm: SoftHsm, module: Module
+) -> None:
+    provider = Pkcs11KeyProvider(softhsm.module, pin=lambda label: PIN)
+    for _ in range(5):
+        with pytest.raises(KeyUnavailable, match="nowhere"):
+            provider.newest_version("pkcs11:token=nowhere;object=kek")
+    before = module.generation
+    with pytest.raises(KeyUnavailable):
+        provider.newest_version("pkcs11:token=nowhere;object=kek")
+    assert module.generation == before
+
+
+def test_a_token_is_found_by_all_that_a_uri_says_of_it(soft: TokenPlace) -> None:
+    more = "manufacturer=SoftHSM%20project;model=SoftHSM%20v2"
+    assert soft.provider.newest_version(f"{soft.kek_uri};{more}") == soft.provider.newest_version(
+        soft.kek_uri
+    )
+    with pytest.raises(KeyUnavailable):
+        soft.provider.newest_version(f"{soft.kek_uri};model=Luna")
+
+
+def test_two_tokens_of_one_label_have_to_be_told_apart(softhsm: SoftHsm, module: Module) -> None:
+    provider = Pkcs11KeyProvider(softhsm.module, pin=lambda label: PIN, profile="softhsm", make_keys=True)
+    with pytest.raises(ConfigurationError, match="serial="):
+        provider.ensure(softhsm.uri("twin", "kek"))
+    with module.exclusive() as library:
+        twins = [token for token in library.get_tokens() if token.label == "twin"]
+    uris = [f"pkcs11:token=twin;serial={token.serial.decode()};object=kek" for token in twins]
+    for uri in uris:
+        provider.ensure(uri)
+        assert provider.unwrap(provider.wrap(uri, DEK)) == DEK
+    assert len({provider.newest_version(uri) for uri in uris}) == 2
+    provider.close()
+
+
+@pytest.mark.parametrize("path", ["/nowhere/module.so", __file__])
+def test_a_module_that_is_none_is_named(path: str) -> None:
+    with pytest.raises(ConfigurationError, match=path.rpartition("/")[2]):
+        Pkcs11KeyProvider(path, pin="env:CMK_TEST_PIN").newest_version("pkcs11:token=a;object=b")
+
+
+LOST = {"session closed": 0xB0, "session handle": 0xB3, "device removed": 0x32, "device error": 0x30}
+
+
+@pytest.mark.parametrize("code", LOST.values(), ids=LOST)
+def test_an_unwrap_that_loses_its_session_is_done_on_another(
+    soft: TokenPlace, module: Module, code: int
+) -> None:
+    wrapped = soft.provider.wrap(soft.kek_uri, DEK)
+    assert soft.provider.unwrap(wrapped) == DEK
+    answers = [code, code]
+
+    def fail(real: Callable[..., int], *arguments: int) -> int:
+        return answers.pop() if answers else real(*arguments)
+
+    with instead_of(module.path, C_UnwrapKey=fail):
+        assert soft.provider.unwrap(wrapped) == DEK
+    assert answers == []
+
+
+REFUSED = {"device removed": 0x32, "general error": 0x05, "out of memory": 0x31, "vendor": 0x80000001}
+
+
+@pytest.mark.parametrize("code", REFUSED.values(), ids=REFUSED)
+def test_a_token_that_refuses_everything_is_unavailable_and_nothing_else(
+    soft: TokenPlace, module: Module, code: int
+) -> None:
+    wrapped = soft.provider.wrap(soft.kek_uri, DEK)
+    with instead_of(module.path, C_UnwrapKey=lambda real, *arguments: code), pytest.raises(KeyUnavailable):
+        soft.provider.unwrap(wrapped)
+    with instead_of(module.path, C_OpenSession=lambda real, *arguments: code), pytest.raises(KeyUnavailable):
+        soft.provider.wrap(soft.kek_uri, DEK)
+    with (
+        instead_of(module.path, C_FindObjectsInit=lambda real, *arguments: code),
+        pytest.raises(KeyUnavailable),
+    ):
+        soft.provider.wrap(soft.kek_uri, DEK)
+    assert soft.provider.unwrap(wrapped) == DEK
+
+
+def test_a_key_that_may_not_be_used_any_more_is_revoked(soft: TokenPlace, module: Module) -> None:
+    wrapped = soft.provider.wrap(soft.kek_uri, DEK)
+    with instead_of(module.path, C_UnwrapKey=lambda real, *arguments: 0x68), pytest.raises(KeyRevoked):
+        soft.provider.unwrap(wrapped)
+
+
+def test_every_fork_starts_the_module_once(soft: TokenPlace, module: Module) -> None:
+    wrapped = soft.provider.wrap(soft.kek_uri, DEK)
+    assert soft.provider.unwrap(wrapped) == DEK
+    starts: list[int] = []
+
+    def start(real: Callable[..., int], *arguments: int) -> int:
+        starts.append(1)
+        return real(*arguments)
+
+    def use() -> bool:
+        right = all(soft.provider.unwrap(wrapped) == DEK for _ in range(3))
+        return right and len(starts) == 1 and in_fork(lambda: soft.provider.unwrap(wrapped) == DEK)
+
+    with instead_of(module.path, C_Initialize=start):
+        assert in_fork(use)
+        assert soft.provider.unwrap(wrapped) == DEK and starts == []
