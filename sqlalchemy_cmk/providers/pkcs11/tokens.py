@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -16,6 +17,9 @@ from sqlalchemy_cmk.providers.pkcs11.failures import LOGIN, name_of
 from sqlalchemy_cmk.providers.pkcs11.identifiers import KekIdentifier
 from sqlalchemy_cmk.providers.pkcs11.module import Module
 from sqlalchemy_cmk.providers.pkcs11.pins import PinSource
+
+LOOKS = 4
+LOOK_PAUSE = 0.01
 
 # Refused PINs are remembered by a mark that tells nothing outside of this process.
 _MARKING_KEY = os.urandom(32)
@@ -52,7 +56,13 @@ def find_token(library: Any, identifier: KekIdentifier) -> Any:
         TokenAbsent: there is none now.
         ConfigurationError: there are several.
     """
-    found = [token for token in _tokens(library) if _fits(token, identifier)]
+    for attempt in range(LOOKS):
+        tokens, failed = _tokens(library)
+        found = [token for token in tokens if _fits(token, identifier)]
+        if found or not failed:
+            break
+        # A token that another process writes to right now may refuse to tell its name.
+        time.sleep(LOOK_PAUSE * attempt)
     if not found:
         raise TokenAbsent(f"the token {identifier.token_label!r} is not there, or does not answer")
     if len(found) > 1:
@@ -139,12 +149,17 @@ def refuse_risky_login(label: str, flags: TokenFlag) -> None:
         )
 
 
-def _tokens(library: Any) -> list[Any]:
-    found = []
+def _tokens(library: Any) -> tuple[list[Any], int]:
+    """Return the tokens in all slots, and how many slots failed to tell."""
+    found, failed = [], 0
     for slot in library.get_slots(token_present=True):
-        with suppress(ck.TokenNotPresent, ck.TokenNotRecognised, ck.DeviceError, ck.DeviceRemoved):
+        try:
             found.append(slot.get_token())
-    return found
+        except (ck.TokenNotPresent, ck.TokenNotRecognised):
+            pass
+        except PKCS11Error:
+            failed += 1
+    return found, failed
 
 
 def _fits(token: Any, identifier: KekIdentifier) -> bool:
