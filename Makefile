@@ -1,6 +1,7 @@
 # The project's checks and programs. `make help` lists the targets.
 
 PYTEST_ARGS ?=
+HSM ?=
 PYTEST_WORKERS ?= 2
 SA21 := sqlalchemy>=2.1,<2.2
 SA20 := sqlalchemy>=2.0.30,<2.1
@@ -12,13 +13,13 @@ CODE := $(wildcard sqlalchemy_cmk tests benchmarks examples tools)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help test test-both test-sa21 test-sa20 lint format bench demo clean python servers
+.PHONY: help test test-both test-sa21 test-sa20 stress lint format bench demo clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
-	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=2, PYTHON=python3 to make environments with'
+	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=2, HSM=softhsm for demo, PYTHON=python3 to make environments with'
 
 test: lint .venv-sa20/stamp | servers ## Check the code, then test with SQLAlchemy 2.1 and with 2.0
 	@$(WITH_SERVERS) $(MAKE) test-both
@@ -33,6 +34,9 @@ test-sa21: .venv/stamp | servers ## Test with SQLAlchemy 2.1 only
 test-sa20: .venv-sa20/stamp | servers ## Test with SQLAlchemy 2.0 only
 	.venv-sa20/bin/python $(PYTEST) $(PYTEST_ARGS)
 
+stress: .venv/stamp | tokens ## 64 threads on 8 tokens for a minute, with a fork and a restart
+	CMK_TEST_STRESS_SECONDS=60 .venv/bin/python -m pytest -s tests/providers/test_pkcs11_stress.py
+
 lint: .venv/stamp ## Check style, types and the order of the modules
 	.venv/bin/ruff check $(CODE)
 	.venv/bin/ruff format --check $(CODE)
@@ -43,11 +47,11 @@ format: .venv/stamp ## Put the code into the form that lint asks for
 	.venv/bin/ruff check --fix $(CODE)
 	.venv/bin/ruff format $(CODE)
 
-bench: .venv/stamp-bench ## Run the benchmarks
+bench: .venv/stamp-bench | tokens ## Run the benchmarks
 	.venv/bin/python -m benchmarks
 
-demo: .venv-demo/stamp ## Run the example application
-	.venv-demo/bin/python -m examples.clinic
+demo: .venv-demo/stamp$(HSM) ## Run the example application; with HSM=softhsm one clinic's key is in a token
+	CLINIC_HSM=$(HSM) .venv-demo/bin/python -m examples.clinic
 
 clean: ## Remove the environments and everything generated
 	rm -rf .venv .venv-sa20 .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
@@ -58,8 +62,11 @@ clean: ## Remove the environments and everything generated
 python:
 	@tools/install_servers.sh python3-venv
 
-servers:
-	@tools/install_servers.sh postgresql mariadb-server softhsm2 libnss3 p11-kit-modules
+servers: tokens
+	@tools/install_servers.sh postgresql mariadb-server
+
+tokens:
+	@tools/install_servers.sh softhsm2 libnss3 p11-kit-modules
 
 # $(call install,FOLDER,REQUIREMENTS): install into a virtual environment, made anew if it does not work.
 define install
@@ -80,3 +87,6 @@ endef
 
 .venv-demo/stamp: pyproject.toml | python
 	$(call install,.venv-demo,-e '.[demo]' '$(SA21)')
+
+.venv-demo/stampsofthsm: .venv-demo/stamp | tokens
+	$(call install,.venv-demo,-e '.[demo,pkcs11]' '$(SA21)')

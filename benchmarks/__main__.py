@@ -5,6 +5,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.hsm import hsm
 from benchmarks.keys import cold_start, memory
 from benchmarks.rounds import rounds
 from benchmarks.single import single
@@ -26,6 +27,7 @@ BARS = {
     "cold start: statements": 2,
     "bytes of an opened key": 2048,
     "kept at max_open_keys": 1,
+    "unwrap in SoftHSM, against the bare calls": 1.3,
 }
 
 
@@ -65,15 +67,25 @@ def main() -> None:
     bench = Bench()
     measured = orm(bench) | single(bench)
     peers, detail = against_peers(bench)
-    measured |= peers | cold_start() | memory()
+    in_token, threads = hsm()
+    measured |= peers | cold_start() | memory() | in_token
     for name, bar in BARS.items():
         verdict = "" if measured[name] <= bar else "   over its bar"
         print(f"{name:55} {measured[name]:10.2f}   bar {bar:g}{verdict}")
     for name, ratio in detail.items():
         print(f"  {name:53} {ratio:10.2f} x plain text")
-    packages = ("sqlalchemy", "cryptography", "sqlalchemy-utils", "advanced-alchemy")
+    for name, value in threads.items():
+        print(f"  {name:53} {value:10.2f}")
+    packages = ("sqlalchemy", "cryptography", "sqlalchemy-utils", "advanced-alchemy", "python-pkcs11")
     versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
-    document = {"versions": versions, "rounds": ROUNDS, "ratios": measured, "bars": BARS, "peers": detail}
+    document = {
+        "versions": versions,
+        "rounds": ROUNDS,
+        "ratios": measured,
+        "bars": BARS,
+        "peers": detail,
+        "hsm": threads,
+    }
     RESULTS.write_text(json.dumps(document, indent=2) + "\n")
     print(f"written to {RESULTS}")
 

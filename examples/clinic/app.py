@@ -16,6 +16,7 @@ def create_app(folder: str | os.PathLike[str] | None = None) -> Flask:
     """Return the application over a data folder, filled with invented patients at the first start."""
     data = Path(folder or os.environ.get("CLINIC_DATA", ".demo"))
     storage = Storage(data)
+    storage.assign_own_keys()
     seed(storage)
     app = Flask(__name__)
     app.config.update(

@@ -1,12 +1,13 @@
 """The clinics and their keys: one on the platform's KEK, one on a KEK of its own."""
 
+import os
 from pathlib import Path
 
 from sqlalchemy import Engine, create_engine
 
 from examples.clinic.models import Base
 from sqlalchemy_cmk import Keyring
-from sqlalchemy_cmk.providers import LocalKeyProvider
+from sqlalchemy_cmk.providers import KeyProvider, LocalKeyProvider
 
 CLINICS = {"riverside": "Riverside Clinic", "hillside": "Hillside Practice"}
 PLATFORM_KEY = "local:pmk"
@@ -14,14 +15,27 @@ OWN_KEYS = {"hillside": "local:hillside"}
 
 
 class Storage:
-    """The database and the keyring of one data folder."""
+    """The database and the keyring of one data folder.
+
+    With ``CLINIC_HSM=softhsm`` in the environment, or once it was so, the clinic with a KEK of its own has it
+    in a token of SoftHSM.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.engine: Engine = create_engine(f"sqlite:///{folder / 'clinic.db'}")
         self.provider = LocalKeyProvider(folder / "keys.json")
+        self.own_keys, self.token = dict(OWN_KEYS), None
+        providers: list[KeyProvider] = [self.provider]
+        if os.environ.get("CLINIC_HSM") == "softhsm" or (folder / "softhsm").exists():
+            # Without an HSM the example needs no python-pkcs11.
+            from examples.clinic.token import KEK_URI, Token
+
+            self.token = Token(folder)
+            self.own_keys = dict.fromkeys(OWN_KEYS, KEK_URI)
+            providers.append(self.token.provider)
         self.keyring = Keyring(
-            self.engine, platform_key=PLATFORM_KEY, providers=[self.provider], revalidate_after=60
+            self.engine, platform_key=PLATFORM_KEY, providers=providers, revalidate_after=60
         )
         self.keyring.protect(Base)
         Base.metadata.create_all(self.engine)
@@ -31,11 +45,17 @@ class Storage:
         self.engine.dispose()
 
     def assign_own_keys(self) -> None:
-        for clinic, kek_uri in OWN_KEYS.items():
-            self.keyring.assign(clinic, kek_uri)
+        """Put clinics under their own KEKs, also those that had another one until now."""
+        known = {line.tenant: line.kek_uri for line in self.keyring.status()}
+        for clinic, kek_uri in self.own_keys.items():
+            if known.get(clinic) != kek_uri:
+                self.keyring.assign(clinic, kek_uri)
 
     def switch(self, clinic: str, on: bool) -> None:
         """Switch a clinic's own KEK off or on, as its owner would do in their vault."""
-        change = self.provider.enable if on else self.provider.disable
-        change(OWN_KEYS[clinic])
+        if self.token is not None:
+            self.token.switch(on)
+        else:
+            change = self.provider.enable if on else self.provider.disable
+            change(self.own_keys[clinic])
         self.keyring.forget(clinic)

@@ -15,7 +15,6 @@ def seed(storage: Storage) -> None:
     with Session(storage.engine) as session:
         if session.scalar(select(func.count()).select_from(Patient)):
             return
-        storage.assign_own_keys()
         fake = Faker()
         fake.seed_instance(20261124)
         session.add_all(_patient(fake, clinic) for clinic in CLINICS for _ in range(PATIENTS))
