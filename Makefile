@@ -6,6 +6,7 @@ PYTEST_WORKERS ?= 2
 SA21 := sqlalchemy>=2.1,<2.2
 SA20 := sqlalchemy>=2.0.30,<2.1
 TESTED := .[test,lint,flask,cli]
+DEMO_HSM := .[demo,pkcs11]
 PYTEST := -m pytest -n $(PYTEST_WORKERS)
 WITH_SERVERS := .venv/bin/python -m tests.support.servers --
 CODE := $(wildcard sqlalchemy_cmk tests benchmarks examples tools)
@@ -89,4 +90,4 @@ endef
 	$(call install,.venv-demo,-e '.[demo]' '$(SA21)')
 
 .venv-demo/stampsofthsm: .venv-demo/stamp | tokens
-	$(call install,.venv-demo,-e '.[demo,pkcs11]' '$(SA21)')
+	$(call install,.venv-demo,-e '$(DEMO_HSM)' '$(SA21)')

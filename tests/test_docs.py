@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.hsm import PIN
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^([ \t]*)```python[^\n]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -53,7 +55,12 @@ def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_blocks_of_a_page_run_in_order(page: Path, namespace: dict[str, Any]) -> None:
+def test_the_blocks_of_a_page_run_in_order(
+    page: Path, namespace: dict[str, Any], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if page.name == "hsm.md":
+        request.getfixturevalue("softhsm")  # has a token "acme"
+        monkeypatch.setenv("ACME_PIN", PIN)
     for block in blocks(page):
         try:
             block.run(namespace)
@@ -61,7 +68,7 @@ def test_the_blocks_of_a_page_run_in_order(page: Path, namespace: dict[str, Any]
             raise AssertionError(f"{block}: {type(error).__name__}: {error}") from error
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/format.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/format.md", "docs/hsm.md"])
 def test_a_page_that_is_meant_to_be_tried_has_blocks(name: str) -> None:
     assert blocks(ROOT / name) != []
 

@@ -1,0 +1,67 @@
+"""`cmk status` and `cmk doctor` over the example application, with a clinic's KEK in a token."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import ROOT
+from tests.support.hsm.softhsm import SoftHsm
+
+MAKE = "from examples.clinic.app import create_app; create_app().extensions['clinic'].close()"
+KEK = "pkcs11:token=hillside;object=clinic-kek"
+
+
+class Application:
+    """The clinic's command line, each command a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = {**os.environ, "CLINIC_DATA": str(folder), "CLINIC_HSM": "softhsm"}
+        self.folder = folder
+        self.python("-c", MAKE)
+
+    def python(self, *arguments: str, code: int = 0) -> str:
+        command = [sys.executable, *arguments]
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=120, cwd=ROOT
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    def cmk(self, *arguments: str, code: int = 0) -> Any:
+        keyring = ("--keyring", "examples.clinic:keyring")
+        return json.loads(self.python("-m", "sqlalchemy_cmk.cli", *keyring, *arguments, "--json", code=code))
+
+    def findings(self, code: int = 0) -> list[tuple[str, str]]:
+        found = self.cmk("doctor", code=code)["findings"]
+        return [(one["level"], one["what"]) for one in found if one["subject"] == KEK]
+
+
+@pytest.fixture
+def app(tmp_path: Path, softhsm: SoftHsm) -> Application:
+    return Application(tmp_path)
+
+
+def test_a_kek_in_a_token_is_shown_and_examined(app: Application) -> None:
+    (line,) = [one for one in app.cmk("status", "--newest") if one["tenant"] == "hillside"]
+    assert line["kek_uri"] == KEK and line["state"] == "ok"
+    found = app.findings()
+    assert {level for level, _ in found} == {"ok"}
+    for words in ("wraps and unwraps", "logged in", "AES of 256 bits, wraps with AES-KW", "not extractable"):
+        assert any(words in what for _, what in found), found
+    app.python("-m", "examples.clinic.token", str(app.folder), "off")
+    assert ("problem", True) in {(level, "CKA_UNWRAP" in what) for level, what in app.findings(code=1)}
+
+
+def test_a_wrong_pin_is_named_and_not_shown(app: Application) -> None:
+    pin = app.folder / "softhsm" / "pin"
+    pin.write_text("wrong-pin-4711")
+    ((level, what),) = app.findings(code=1)
+    assert level == "problem" and "refused the PIN" in what and "4711" not in what
+    pin.chmod(0o644)
+    ((level, what),) = app.findings(code=1)
+    assert level == "problem" and "chmod 600" in what
