@@ -1,8 +1,11 @@
 """Sessions with tokens: lost, logged out, restarted, absent and forked, and no more of them than needed."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -225,6 +228,71 @@ def test_a_key_that_may_not_be_used_any_more_is_revoked(soft: TokenPlace, module
     wrapped = soft.provider.wrap(soft.kek_uri, DEK)
     with instead_of(module.path, C_UnwrapKey=lambda real, *arguments: 0x68), pytest.raises(KeyRevoked):
         soft.provider.unwrap(wrapped)
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_others_for_ever(
+    soft: TokenPlace, module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapped = soft.provider.wrap(soft.kek_uri, DEK)
+    inside, go_on = Event(), Event()
+
+    def hang(real: Callable[..., int], *arguments: int) -> int:
+        inside.set()
+        go_on.wait(60)
+        return real(*arguments)
+
+    with ThreadPoolExecutor(1) as pool, instead_of(module.path, C_UnwrapKey=hang):
+        hanging = pool.submit(soft.provider.unwrap, wrapped)
+        assert inside.wait(60)
+        monkeypatch.setattr("sqlalchemy_cmk.providers.pkcs11.module.CALL_PATIENCE", 0.1)
+        try:
+            with pytest.raises(KeyUnavailable, match="does not answer"):
+                soft.provider.unwrap(wrapped)
+            soft.new_provider().close()
+        finally:
+            go_on.set()
+        assert hanging.result(60) == DEK
+    assert soft.provider.unwrap(wrapped) == DEK
+
+
+def test_a_fork_waits_for_the_call_that_is_under_way(soft: TokenPlace, module: Module) -> None:
+    wrapped = soft.provider.wrap(soft.kek_uri, DEK)
+    inside, order = Event(), []
+
+    def dawdle(real: Callable[..., int], *arguments: int) -> int:
+        inside.set()
+        time.sleep(0.3)
+        order.append("done")
+        return real(*arguments)
+
+    with ThreadPoolExecutor(1) as pool, instead_of(module.path, C_UnwrapKey=dawdle):
+        under_way = pool.submit(soft.provider.unwrap, wrapped)
+        assert inside.wait(60)
+        assert in_fork(lambda: order == ["done"])
+        assert under_way.result(60) == DEK
+    assert soft.provider.unwrap(wrapped) == DEK
+
+
+@pytest.mark.parametrize("logged_in", [True, False])
+def test_a_token_that_makes_no_aes_keys_tells_all_the_same_whether_the_login_stands(
+    soft: TokenPlace, module: Module, logged_in: bool
+) -> None:
+    wrapped = soft.provider.wrap(soft.kek_uri, DEK)
+    if not logged_in:
+        for provider in soft.made:
+            provider.close()
+    with instead_of(module.path, C_GenerateKey=lambda real, *arguments: 0x70):
+        assert soft.new_provider().unwrap(wrapped) == DEK
+        with pytest.raises(KeyRevoked):
+            soft.new_provider().newest_version(soft.kek_uri + "-none")
+
+
+def test_a_login_of_other_code_in_the_process_is_used(soft: TokenPlace, module: Module) -> None:
+    wrapped = soft.provider.wrap(soft.kek_uri, DEK)
+    # The token says that nobody is logged in, and then that somebody is.
+    with instead_of(module.path, C_GenerateKey=lambda real, *arguments: 0x101):
+        fresh = soft.new_provider()
+        assert fresh.unwrap(wrapped) == fresh.unwrap(wrapped) == DEK
 
 
 def test_every_fork_starts_the_module_once(soft: TokenPlace, module: Module) -> None:

@@ -21,6 +21,8 @@ from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.providers.pkcs11.failures import name_of
 
 RESTART_PAUSE = 30.0
+# A call that hangs cannot be ended; whoever waits for its thread gives up after so many seconds.
+CALL_PATIENCE = 15.0
 FORK_PATIENCE = 10.0
 
 
@@ -48,9 +50,19 @@ class Module:
 
     @contextmanager
     def exclusive(self) -> Iterator[Any]:
-        """Give python-pkcs11's library object, started, to one thread at a time."""
-        with self._lock:
+        """Give python-pkcs11's library object, started, to one thread at a time.
+
+        Raises:
+            KeyUnavailable: another thread's call does not come back, or the module does not start.
+            ConfigurationError: it is no PKCS#11 module.
+        """
+        lock = self._lock
+        if not lock.acquire(timeout=CALL_PATIENCE):
+            raise KeyUnavailable(f"{self.path} does not answer: a call of another thread is still under way")
+        try:
             yield self._started()
+        finally:
+            lock.release()
 
     def restart(self) -> bool:
         """End the module and start it again, at most every 30 seconds: the sessions of all its tokens end.

@@ -8,6 +8,7 @@ if the cipher proves it, which is an unwrap; everything else is looked for on a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from pkcs11 import PKCS11Error
@@ -108,11 +109,11 @@ class Sessions:
         """End every session."""
         held, self._held = self._held, {}
         self._keks.clear()
-        if held:
-            with self._module.exclusive():
-                for one in held.values():
-                    if one.generation == self._module.generation:
-                        one.close()
+        # Where the module does not start any more there is nothing to end.
+        with suppress(CmkError), self._module.exclusive():
+            for one in held.values():
+                if one.generation == self._module.generation:
+                    one.close()
 
     def _candidates(
         self, held: OpenSession, identifier: KekIdentifier, version: str, kek_uri: str

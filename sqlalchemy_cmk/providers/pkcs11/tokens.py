@@ -10,13 +10,16 @@ from hashlib import blake2b
 from typing import Any
 
 import pkcs11.exceptions as ck
-from pkcs11 import Attribute, KeyType, PKCS11Error, TokenFlag
+from pkcs11 import Attribute, KeyType, ObjectClass, PKCS11Error, TokenFlag
 
 from sqlalchemy_cmk.errors import ConfigurationError, CredentialError, KeyUnavailable
 from sqlalchemy_cmk.providers.pkcs11.failures import LOGIN, name_of
 from sqlalchemy_cmk.providers.pkcs11.identifiers import KekIdentifier
 from sqlalchemy_cmk.providers.pkcs11.module import Module
 from sqlalchemy_cmk.providers.pkcs11.pins import PinSource
+
+_PRIVATE = {Attribute.PRIVATE: True, Attribute.TOKEN: False}
+_NO_AES_KEYS = (ck.MechanismInvalid, ck.FunctionNotSupported, ck.FunctionRejected, ck.KeySizeRange)
 
 LOOKS = 4
 LOOK_PAUSE = 0.01
@@ -88,7 +91,11 @@ def open_session(
         return OpenSession(session, module.generation, False)
     with suppress(PKCS11Error):
         session.close()
-    return OpenSession(_log_in(module, token, pin, profile_login, rw), module.generation, True)
+    try:
+        return OpenSession(_log_in(module, token, pin, profile_login, rw), module.generation, True)
+    except ck.UserAlreadyLoggedIn:
+        # Other code of the process was quicker.
+        return OpenSession(token.open(rw=rw), module.generation, False)
 
 
 def is_logged_in(session: Any) -> bool:
@@ -98,9 +105,12 @@ def is_logged_in(session: Any) -> bool:
     5.7 of version 2.40); what is made to find out is a session object and is destroyed at once.
     """
     try:
-        probe = session.generate_key(
-            KeyType.AES, 256, store=False, capabilities=0, template={Attribute.PRIVATE: True}
-        )
+        try:
+            probe = session.generate_key(KeyType.AES, 256, capabilities=0, template=_PRIVATE)
+        except _NO_AES_KEYS:
+            probe = session.create_object(
+                {Attribute.CLASS: ObjectClass.DATA, Attribute.VALUE: b"?", **_PRIVATE}
+            )
     except ck.UserNotLoggedIn:
         return False
     probe.destroy()
