@@ -185,7 +185,13 @@ def test_a_module_that_is_none_is_named(path: str) -> None:
         Pkcs11KeyProvider(path, pin="env:CMK_TEST_PIN").newest_version("pkcs11:token=a;object=b")
 
 
-LOST = {"session closed": 0xB0, "session handle": 0xB3, "device removed": 0x32, "device error": 0x30}
+LOST = {
+    "session closed": 0xB0,
+    "session handle": 0xB3,
+    "device removed": 0x32,
+    "device error": 0x30,
+    "general error": 0x05,
+}
 
 
 @pytest.mark.parametrize("code", LOST.values(), ids=LOST)
@@ -194,14 +200,21 @@ def test_an_unwrap_that_loses_its_session_is_done_on_another(
 ) -> None:
     wrapped = soft.provider.wrap(soft.kek_uri, DEK)
     assert soft.provider.unwrap(wrapped) == DEK
-    answers = [code, code]
+    answers, counted = [code], Counted()
 
     def fail(real: Callable[..., int], *arguments: int) -> int:
         return answers.pop() if answers else real(*arguments)
 
-    with instead_of(module.path, C_UnwrapKey=fail):
+    for provider in soft.made:
+        provider.close()
+    with counted.watching(module.path):
         assert soft.provider.unwrap(wrapped) == DEK
-    assert answers == []
+        with instead_of(module.path, C_UnwrapKey=fail):
+            assert soft.provider.unwrap(wrapped) == DEK
+        assert answers == [] and soft.provider.unwrap(wrapped) == DEK
+        # What is said to be gone is not closed.
+        gone = code in (0xB0, 0xB3, 0x32)
+        assert len(counted.sessions) == 1 + gone
 
 
 REFUSED = {"device removed": 0x32, "general error": 0x05, "out of memory": 0x31, "vendor": 0x80000001}

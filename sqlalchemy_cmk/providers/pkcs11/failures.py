@@ -10,6 +10,16 @@ from sqlalchemy_cmk.errors import CmkError, CredentialError, KeyRevoked, KeyUnav
 # CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_ACTION_PROHIBITED: python-pkcs11 has no classes for these.
 _NOT_PERMITTED = frozenset({0x68, 0x1B})
 
+# The device failed at something; the session is there all the same.
+DEVICE = (
+    ck.DeviceError,
+    ck.DeviceMemory,
+    ck.HostMemory,
+    ck.FunctionCancelled,
+    ck.FunctionFailed,
+    ck.GeneralError,
+)
+
 # A new session on the token may do, or a new start of the module.
 CONNECTION = (
     ck.SessionHandleInvalid,

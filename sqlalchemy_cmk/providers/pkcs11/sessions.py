@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pkcs11 import PKCS11Error
 
 from sqlalchemy_cmk.errors import CmkError
-from sqlalchemy_cmk.providers.pkcs11.failures import is_connection, meaning, name_of
+from sqlalchemy_cmk.providers.pkcs11.failures import DEVICE, is_connection, meaning, name_of
 from sqlalchemy_cmk.providers.pkcs11.identifiers import KekIdentifier
 from sqlalchemy_cmk.providers.pkcs11.keys import Kek, find_version
 from sqlalchemy_cmk.providers.pkcs11.module import Module
@@ -66,20 +66,23 @@ class Sessions:
             PKCS11Error: the token refused the work itself.
         """
         with self._module.exclusive():
-            held = self._held.get(identifier.token)
-            if held is None or held.generation != self._module.generation:
-                held = None
-            else:
+            held = self._held.pop(identifier.token, None)
+            failure: Exception | None = None
+            if held is not None and held.generation == self._module.generation:
+                self._held[identifier.token] = held
                 for kek in self._candidates(held, identifier, version, kek_uri):
                     try:
                         return quickly(kek)
-                    except CmkError:
+                    except (PKCS11Error, CmkError) as error:
                         self._keks.pop((identifier, version), None)
-                    except PKCS11Error as error:
-                        self._keks.pop((identifier, version), None)
-                        if is_connection(error):
-                            break
-            return self._instead_of(held, identifier, version, kek_uri, surely)
+                        failure = error
+                    if isinstance(failure, PKCS11Error) and is_connection(failure):
+                        break
+                del self._held[identifier.token]
+            result = self._on_another(held, identifier, version, kek_uri, surely)
+            if held is not None and isinstance(failure, DEVICE):
+                self._end(held, identifier.token)
+            return result
 
     def use(
         self, identifier: KekIdentifier, kek_uri: str, work: Callable[[Any], Result], *, rw: bool = False
@@ -131,7 +134,7 @@ class Sessions:
         self._keks[identifier, version] = held.session, kek
         yield kek
 
-    def _instead_of(
+    def _on_another(
         self,
         held: OpenSession | None,
         identifier: KekIdentifier,
@@ -143,7 +146,6 @@ class Sessions:
 
         The old one is then not closed: its number is nobody's any more, or somebody else's.
         """
-        self._held.pop(identifier.token, None)
         try:
             return self.use(
                 identifier, kek_uri, lambda session: work(find_version(session, identifier, version, kek_uri))
@@ -152,6 +154,14 @@ class Sessions:
             if held is not None and held.generation == self._module.generation:
                 self._prefer(held, identifier.token)
             raise
+
+    def _end(self, held: OpenSession, token: TokenKey) -> None:
+        """Close a session that is ours for sure, on a device that failed; a login goes with its session."""
+        held.close()
+        new = self._held.get(token)
+        if held.logged_in_here and new is not None:
+            del self._held[token]
+            new.close()
 
     def _prefer(self, held: OpenSession, token: TokenKey) -> None:
         new = self._held.get(token)
@@ -173,11 +183,9 @@ class Sessions:
                 return work(opened.session)
             finally:
                 held = self._held.get(identifier.token)
+                self._held[identifier.token] = opened
                 if held is not None and held.generation == opened.generation:
-                    self._held[identifier.token] = opened
                     self._prefer(held, identifier.token)
-                else:
-                    self._held[identifier.token] = opened
 
     def _open(self, library: Any, identifier: KekIdentifier, kek_uri: str, rw: bool) -> OpenSession:
         try:

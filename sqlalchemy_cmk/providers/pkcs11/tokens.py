@@ -86,11 +86,14 @@ def open_session(
     Raises:
         CredentialError: the PIN is refused, was refused before, or its next failure would lock the token.
     """
-    session = token.open(rw=rw)
-    if not token.flags & TokenFlag.LOGIN_REQUIRED or is_logged_in(session):
-        return OpenSession(session, module.generation, False)
-    with suppress(PKCS11Error):
-        session.close()
+    opened = OpenSession(token.open(rw=rw), module.generation, False)
+    try:
+        if not token.flags & TokenFlag.LOGIN_REQUIRED or is_logged_in(opened.session):
+            return opened
+    except PKCS11Error:
+        opened.close()
+        raise
+    opened.close()
     try:
         return OpenSession(_log_in(module, token, pin, profile_login, rw), module.generation, True)
     except ck.UserAlreadyLoggedIn:
@@ -185,4 +188,4 @@ def _fits(token: Any, identifier: KekIdentifier) -> bool:
 
 
 def _mark(token: Any, pin: str) -> bytes:
-    return blake2b(token.serial + b"\0" + pin.encode(), key=_MARKING_KEY).digest()
+    return blake2b(b"\0".join((token.label.encode(), token.serial, pin.encode())), key=_MARKING_KEY).digest()
