@@ -85,16 +85,22 @@ class Algorithm(ABC):
 
 
 class KeyWrap(Algorithm):
-    """AES key wrap, with padding or without: the DEK becomes a session object, which is wrapped."""
+    """AES key wrap, with padding or without, in one of two ways that give the same bytes.
+
+    With a key that may wrap, the DEK becomes a session object, which is wrapped. With one that may only
+    encrypt, the DEK goes in and out as data: for tokens in which no object can be made that may be read.
+    """
 
     only_wraps = True
 
     def may_use(self, kek: Kek) -> bool:
-        """The key needs ``CKA_WRAP`` and ``CKA_UNWRAP``."""
-        return isinstance(kek.key, WrapMixin) and isinstance(kek.key, UnwrapMixin)
+        """The key needs ``CKA_WRAP`` and ``CKA_UNWRAP``, or ``CKA_ENCRYPT`` and ``CKA_DECRYPT``."""
+        return may_wrap(kek) or may_encrypt(kek)
 
     def wrap(self, kek: Kek, dek: bytes) -> bytes:
         """Put the DEK into the token for the moment that it takes to wrap it."""
+        if not may_wrap(kek):
+            return _whole(kek.key.encrypt(dek, mechanism=self._mechanism))
         held = kek.key.session.create_object(
             {
                 Attribute.CLASS: ObjectClass.SECRET_KEY,
@@ -111,6 +117,8 @@ class KeyWrap(Algorithm):
 
     def unwrap(self, kek: Kek, data: bytes) -> bytes:
         """Unwrap into a session object and read it."""
+        if not may_wrap(kek):
+            return _whole(kek.key.decrypt(data, mechanism=self._mechanism))
         return self._unwrap_object(kek, data)
 
 
@@ -119,7 +127,7 @@ class Gcm(Algorithm):
 
     def may_use(self, kek: Kek) -> bool:
         """The key needs ``CKA_ENCRYPT`` and ``CKA_DECRYPT``."""
-        return isinstance(kek.key, EncryptMixin) and isinstance(kek.key, DecryptMixin)
+        return may_encrypt(kek)
 
     def wrap(self, kek: Kek, dek: bytes) -> bytes:
         """Encrypt the DEK under a nonce that is stored with it."""
@@ -190,6 +198,16 @@ def algorithms_of(profile: Profile) -> dict[str, Algorithm]:
             MGF.SHA1,
         ),
     }
+
+
+def may_wrap(kek: Kek) -> bool:
+    """Tell whether a key may wrap and unwrap."""
+    return isinstance(kek.key, WrapMixin) and isinstance(kek.key, UnwrapMixin)
+
+
+def may_encrypt(kek: Kek) -> bool:
+    """Tell whether a key may encrypt and decrypt."""
+    return isinstance(kek.key, EncryptMixin) and isinstance(kek.key, DecryptMixin)
 
 
 def opens_again(algorithm: Algorithm, kek: Kek) -> bool:

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# The order of CK_FUNCTION_LIST (PKCS#11 2.40, section 4.8).
+# The order of CK_FUNCTION_LIST, as pkcs11f.h of PKCS#11 2.40 has it.
 _ORDER = """
 C_Initialize C_Finalize C_GetInfo C_GetFunctionList C_GetSlotList C_GetSlotInfo C_GetTokenInfo
 C_GetMechanismList C_GetMechanismInfo C_InitToken C_InitPIN C_SetPIN C_OpenSession C_CloseSession
