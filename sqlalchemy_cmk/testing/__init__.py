@@ -33,9 +33,9 @@ Where it does what the service is documented or reported to do, and that may sur
 
 What it does not do:
 
-- Elliptic curve keys, ``sign`` and ``verify``, secrets, certificates, backup and restore, release,
-  attestation, random numbers, AES-CBC, secure wrap. A damaged RSA1_5 ciphertext may open to other bytes
-  instead of an error.
+- Elliptic curve keys: those that a transfer blob brings are kept and shown, and that is all.
+- ``sign`` and ``verify``, secrets, certificates, backup and restore, release, attestation, random numbers,
+  AES-CBC, secure wrap. A damaged RSA1_5 ciphertext may open to other bytes instead of an error.
 - Managed HSM's own roles, backups and security domain: permissions are granted by name there too.
 - The management plane: vaults come from ``vault()`` and ``managed_hsm()`` and are not deleted; their
   connections can fail (``faults.down()``).

@@ -10,44 +10,48 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from sqlalchemy_cmk.testing.errors import bad_parameter
-from sqlalchemy_cmk.testing.messages import decode, decode_number, encode_number
+from sqlalchemy_cmk.testing.messages import decode, decode_number, encode, encode_number
 from sqlalchemy_cmk.testing.primes import rsa_key
 
 RSA_SIZES = (2048, 3072, 4096)
 OCT_SIZES = (128, 192, 256)
 RSA_OPS = ("encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey")
+EC_OPS = ("sign", "verify")
 OCT_OPS = ("encrypt", "decrypt", "wrapKey", "unwrapKey")
+CURVES = {"secp256r1": "P-256", "secp256k1": "P-256K", "secp384r1": "P-384", "secp521r1": "P-521"}
 OAEP_SHA1 = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303  BYOK prescribes it
 
 
 @dataclass(frozen=True, repr=False)
 class Material:
-    """The secret part of a key version: an RSA private key, or the bytes of a symmetric key."""
+    """The secret part of a key version: a private key, or the bytes of a symmetric key."""
 
     kty: str
-    secret: rsa.RSAPrivateKey | bytes
+    secret: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | bytes
 
     @property
     def size(self) -> int:
         """Its length in bits."""
-        return self.secret.key_size if isinstance(self.secret, rsa.RSAPrivateKey) else len(self.secret) * 8
+        return len(self.secret) * 8 if isinstance(self.secret, bytes) else self.secret.key_size
 
     def public(self) -> dict[str, Any]:
         """Return what a JWK may show of it; of a symmetric key that is nothing."""
-        if not isinstance(self.secret, rsa.RSAPrivateKey):
+        if isinstance(self.secret, bytes):
             return {"kty": self.kty}
+        if isinstance(self.secret, ec.EllipticCurvePrivateKey):
+            return {"kty": self.kty, **_point(self.secret)}
         numbers = self.secret.public_key().public_numbers()
         return {"kty": self.kty, "n": encode_number(numbers.n), "e": encode_number(numbers.e)}
 
 
 def default_ops(kty: str) -> list[str]:
     """Return the ``key_ops`` of a key for which none are given."""
-    return list(OCT_OPS if kty.startswith("oct") else RSA_OPS)
+    return list({"oct": OCT_OPS, "EC-": EC_OPS}.get(kty[:3], RSA_OPS))
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,11 @@ class KeyTypes:
     managed_hsm: bool
     premium: bool
 
-    def check(self, kty: object) -> str:
-        """Return the key type, or refuse it."""
+    def check(self, kty: object, brought: bool = False) -> str:
+        """Return the key type, or refuse it; ``brought`` is whether a transfer blob holds the key."""
         allowed = ["RSA-HSM", "oct-HSM"] if self.managed_hsm else ["RSA"] + ["RSA-HSM"] * self.premium
+        if brought and "RSA-HSM" in allowed:
+            allowed.append("EC-HSM")
         if isinstance(kty, str) and kty in allowed:
             return kty
         raise bad_parameter(f"Key type {kty} is not supported here; supported are: {', '.join(allowed)}.")
@@ -94,12 +100,15 @@ def from_jwk(jwk: Mapping[str, Any], kty: str) -> Material:
         raise bad_parameter("The JSON web key is not valid.") from error
 
 
-def from_transfer_blob(text: object, kty: str, kek: Callable[[str], rsa.RSAPrivateKey]) -> Material:
+def from_transfer_blob(
+    text: object, kty: str, curve: object, kek: Callable[[str], rsa.RSAPrivateKey]
+) -> Material:
     """Unwrap a BYOK transfer blob, an imported JWK's ``key_hsm``.
 
     Args:
         text: the blob in base64 or base64url.
         kty: the key type that the JWK names.
+        curve: the curve that it names.
         kek: finds the key exchange key for a key identifier.
     """
     try:
@@ -111,7 +120,10 @@ def from_transfer_blob(text: object, kty: str, kek: Callable[[str], rsa.RSAPriva
         cut = exchange.key_size // 8
         inner = exchange.decrypt(wrapped[:cut], OAEP_SHA1)
         plain = aes_key_unwrap_with_padding(inner, wrapped[cut:])
-        return checked(kty, plain if kty == "oct-HSM" else load_der_private_key(plain, None))
+        made = checked(kty, plain if kty == "oct-HSM" else load_der_private_key(plain, None))
+        if made.public().get("crv") != (curve if kty == "EC-HSM" else None):
+            raise ValueError("another curve")
+        return made
     except (KeyError, TypeError, ValueError, InvalidUnwrap) as error:
         raise bad_parameter("The transfer blob cannot be unwrapped by the key that it names.") from error
 
@@ -124,9 +136,17 @@ def checked(kty: str, secret: object) -> Material:
     """
     if isinstance(secret, rsa.RSAPrivateKey) and secret.key_size in RSA_SIZES and kty.startswith("RSA"):
         return Material(kty, secret)
+    if isinstance(secret, ec.EllipticCurvePrivateKey) and secret.curve.name in CURVES and kty == "EC-HSM":
+        return Material(kty, secret)
     if isinstance(secret, bytes) and len(secret) * 8 in OCT_SIZES and kty == "oct-HSM":
         return Material(kty, secret)
     raise ValueError(f"this is not a key of type {kty}, or it has an unusual length")
+
+
+def _point(key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
+    numbers, size = key.public_key().public_numbers(), (key.key_size + 7) // 8
+    x, y = (encode(one.to_bytes(size, "big")) for one in (numbers.x, numbers.y))
+    return {"crv": CURVES[key.curve.name], "x": x, "y": y}
 
 
 def _any_base64(text: object) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
@@ -38,6 +38,8 @@ def run(operation: str, material: Material, body: Mapping[str, Any], managed_hsm
     try:
         if isinstance(material.secret, rsa.RSAPrivateKey):
             return {"value": encode(_rsa(operation, material.secret, algorithm, value))}
+        if isinstance(material.secret, ec.EllipticCurvePrivateKey):
+            raise _unsupported(algorithm, material.kty)
         if operation in ("wrapKey", "unwrapKey"):
             return {"value": encode(_key_wrap(operation, material.secret, algorithm, value))}
         return _gcm(operation, material.secret, body, value)

@@ -101,9 +101,11 @@ class KeyService:
         if not isinstance(jwk, Mapping):
             raise errors.bad_parameter("Property 'key' is required.\r\n")
         self.store.check_name(route.name)
-        kty = self.types.check("RSA-HSM" if body.get("Hsm") and jwk.get("kty") == "RSA" else jwk.get("kty"))
-        if jwk.get("key_hsm") is not None:
-            material = from_transfer_blob(jwk["key_hsm"], kty, self._exchange_key)
+        brought = jwk.get("key_hsm") is not None
+        asked = "RSA-HSM" if body.get("Hsm") and jwk.get("kty") == "RSA" else jwk.get("kty")
+        kty = self.types.check(asked, brought)
+        if brought:
+            material = from_transfer_blob(jwk["key_hsm"], kty, jwk.get("crv"), self._exchange_key)
         else:
             material = from_jwk(jwk, kty)
         return self._bundle(self.add(route.name, material, **_state({**body, "key_ops": jwk.get("key_ops")})))

@@ -12,7 +12,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.core.rest import HttpRequest
 from azure.keyvault.keys import JsonWebKey, KeyVaultKey
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap, aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -104,3 +104,20 @@ def test_a_blob_for_a_key_that_is_no_exchange_key_is_refused(admin: Client) -> N
     with pytest.raises(HttpResponseError) as caught:
         admin.import_key("kek", JsonWebKey(kty="RSA-HSM", t=transfer))
     assert (caught.value.status_code, caught.value.error.innererror["code"]) == (403, "KeyOperationForbidden")
+
+
+def test_a_key_on_a_curve_is_kept_and_shown_but_does_not_wrap(admin: Client) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    plain = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    jwk = JsonWebKey(
+        kty="EC-HSM", crv="P-256", t=blob(exchange_key(admin), plain), key_ops=["sign", "wrapKey"]
+    )
+    imported = admin.import_key("signer", jwk, hardware_protected=True)
+    numbers = key.public_key().public_numbers()
+    assert int.from_bytes(imported.key.x, "big") == numbers.x
+    assert int.from_bytes(imported.key.y, "big") == numbers.y
+    answer = admin.use("wrapkey", "signer", "RSA-OAEP-256", DEK)
+    assert problem(answer)[:2] == (400, "BadParameter")
+    with pytest.raises(HttpResponseError) as caught:
+        admin.create_ec_key("other", hardware_protected=True)
+    assert caught.value.status_code == 400
