@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from sqlalchemy_cmk.cli.audit import audit
+from sqlalchemy_cmk.cli.byok import byok
 from sqlalchemy_cmk.cli.changes import add_wrapping, assign, drop_wrapping, rotate_dek
 from sqlalchemy_cmk.cli.doctor import doctor
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
@@ -90,5 +91,6 @@ for command in (
     drop_wrapping,
     shred,
     audit,
+    byok,
 ):
     cmk.add_command(command)

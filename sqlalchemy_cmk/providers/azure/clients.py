@@ -41,7 +41,7 @@ class VaultClient(ABC):
             response = self._send(request)
             body = response.json() if response.content else {}
         except AzureError as error:
-            raise _failure(error) from None
+            raise failure(error) from None
         except ValueError as error:
             raise _no_vault(error) from None
         after = response.headers.get("Retry-After", "")
@@ -118,7 +118,8 @@ def is_async(credential: Any) -> bool:
     return inspect.iscoroutinefunction(get)
 
 
-def _failure(error: AzureError) -> CmkError:
+def failure(error: AzureError) -> CmkError:
+    """Return what it means that a request had no answer."""
     status = error.status_code if isinstance(error, HttpResponseError) else None
     refused = isinstance(error, ClientAuthenticationError) and status not in TRANSIENT
     if refused and not _is_network(error):
