@@ -68,7 +68,10 @@ def test_the_blocks_of_a_page_run_in_order(
             raise AssertionError(f"{block}: {type(error).__name__}: {error}") from error
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/format.md", "docs/hsm.md"])
+PAGES = ["README.md", "docs/byok.md", "docs/choosing.md", "docs/format.md", "docs/hsm.md"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_that_is_meant_to_be_tried_has_blocks(name: str) -> None:
     assert blocks(ROOT / name) != []
 
