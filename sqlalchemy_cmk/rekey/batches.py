@@ -1,20 +1,19 @@
-"""Batches of rows: read, opened and sealed, with no lock held and nothing written."""
+"""Batches of rows: read, opened and sealed, with no lock held and nothing written.
+
+Rows are turned into columns once, and worked on column by column: at a million rows each object made for a
+row is felt, and the database takes columns as they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from sqlalchemy import Connection
 
-from sqlalchemy_cmk.errors import (
-    CmkError,
-    CredentialError,
-    KeyRevoked,
-    KeyUnavailable,
-    TenantRequired,
-)
+from sqlalchemy_cmk.errors import CmkError, CredentialError, KeyRevoked, KeyUnavailable, TenantRequired
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Key, Layout
@@ -24,20 +23,7 @@ from sqlalchemy_cmk.scope import PLATFORM_TENANT, tenant_name
 
 OUT_OF_REACH = (KeyRevoked, KeyUnavailable, CredentialError)
 
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is written to one row, if it is still as it was read.
-
-    Attributes:
-        key: the row's primary key.
-        old: for each move, what tells that the source is unchanged.
-        new: for each move, the new value of the target.
-    """
-
-    key: Key
-    old: tuple[Any, ...]
-    new: tuple[Any, ...]
+Column = Sequence[Any]
 
 
 @dataclass(slots=True)
@@ -47,7 +33,8 @@ class Batch:
     Attributes:
         last: the key of the last row.
         rows: how many rows were read.
-        changes: what is to be written.
+        changes: what is to be written, by column: the keys; for each move what tells that the source is as it
+            was read; for each move the new value of the target.
         damaged: values that could not be opened.
         refused: by tenant, why its key could not be had; its rows are left as they are.
         rows_refused: how many rows those were.
@@ -55,22 +42,29 @@ class Batch:
 
     last: Key
     rows: int
-    changes: list[Change] = field(default_factory=list)
+    changes: list[Column]
     damaged: list[Damaged] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     rows_refused: int = 0
 
-    def halves(self) -> tuple[Batch, Batch]:
-        """Return the batch in two, to be written one after the other."""
-        middle = len(self.changes) // 2
-        first = Batch(
-            self.changes[middle - 1].key,
-            middle,
-            self.changes[:middle],
-            self.damaged,
-            rows_refused=self.rows_refused,
+    @property
+    def count(self) -> int:
+        """How many rows are to be written."""
+        return len(self.changes[0])
+
+    def halves(self, keys: int) -> tuple[Batch, Batch]:
+        """Return the batch in two, to be written one after the other; a key has so many columns."""
+        middle = self.count // 2
+        first, second = ([one[part] for one in self.changes] for part in (slice(middle), slice(middle, None)))
+        last = tuple(one[-1] for one in first[:keys])
+        begun = Batch(last, middle, first, self.damaged, self.refused, self.rows_refused)
+        return begun, Batch(self.last, self.rows - middle, second)
+
+    def emptied(self) -> Batch:
+        """Return the batch with nothing to write."""
+        return Batch(
+            self.last, self.rows, [[] for _ in self.changes], self.damaged, self.refused, self.rows_refused
         )
-        return first, Batch(self.last, self.rows - middle, self.changes[middle:])
 
 
 class Batches:
@@ -86,9 +80,8 @@ class Batches:
     def __init__(self, keyring: Keyring, job: Job, layout: Layout, *, only_check: bool = False) -> None:
         self._job = job
         self._layout = layout
-        self._values = [MoveValues(keyring, move, only_check=only_check) for move in job.moves]
-        self._split = _splitter(layout)
-        self._tenants: dict[Any, str] = {}
+        self._moves = [MoveValues(keyring, move, only_check=only_check) for move in job.moves]
+        self._places = _places(layout)
 
     def read(
         self, connection: Connection, after: Key | None, up_to: Key | None, size: int
@@ -96,7 +89,7 @@ class Batches:
         """Return the batches from one key (exclusive) to another (inclusive).
 
         Args:
-            connection: commits each statement by itself; it is read from between the batches only.
+            connection: is used between two batches only.
             after: the key before the first row, or ``None``.
             up_to: the key of the last row, or ``None``.
             size: rows in a batch.
@@ -105,90 +98,109 @@ class Batches:
             rows = connection.execute(self._layout.rows(after, up_to, size)).all()
             if not rows:
                 return
-            batch = self._converted(rows)
+            batch = _Conversion(self._job, self._layout, self._moves, self._places, rows).batch()
             yield batch
             if len(rows) < size:
                 return
             after = batch.last
 
-    def _converted(self, rows: Any) -> Batch:
-        length = len(self._layout.key)
-        batch = Batch(tuple(rows[-1][:length]), len(rows))
-        self._tenants.clear()
-        for one in self._values:
-            one.begin()
-        for row in rows:
-            key, owner, values, old = self._split(row)
-            try:
-                tenant = self._tenant(owner)
-            except TenantRequired as error:
-                batch.damaged.append(
-                    Damaged(self._layout.pack(key), str(self._job.tenant_column), str(error))
-                )
-                continue
-            self._convert_row(batch, tenant, key, values, old)
+
+Place = tuple[int, int]
+
+
+def _places(layout: Layout) -> list[Place]:
+    """Return where each move's value stands in a row, and where what tells that it is unchanged."""
+    places, place = [], len(layout.key) + layout.has_tenant
+    for move in layout.job.moves:
+        exact = layout.exact(move)
+        places.append((place, place if exact else place + 1))
+        place += 1 if exact else 2
+    return places
+
+
+class _Conversion:
+    """The conversion of one batch of rows."""
+
+    def __init__(
+        self, job: Job, layout: Layout, moves: list[MoveValues], places: list[Place], rows: Sequence[Any]
+    ) -> None:
+        self._job = job
+        self._moves = moves
+        self._places = places
+        self._pack = layout.pack
+        self._columns: list[Column] = list(zip(*rows, strict=True))
+        keys = len(layout.key)
+        self._keys = self._columns[:keys]
+        self._owners = self._columns[keys] if layout.has_tenant else None
+        self._tenants: dict[Any, str] = {}
+        self._refused_rows: set[int] = set()
+        self._batch = Batch(tuple(rows[-1][:keys]), len(rows), [])
+
+    def batch(self) -> Batch:
+        batch = self._batch
+        new = [self._converted(number) for number in range(len(self._moves))]
+        old = [self._columns[stamp] for _, stamp in self._places]
+        chosen = self._chosen(new)
+        columns = [*self._keys, *old, *new]
+        batch.changes = columns if chosen is None else [[one[i] for i in chosen] for one in columns]
+        if chosen is not None:
+            self._fill(batch.changes[len(self._keys) :])
+        batch.rows_refused = len(self._refused_rows)
         return batch
 
-    def _convert_row(self, batch: Batch, tenant: str, key: Key, values: Any, old: Any) -> None:
-        if tenant in batch.refused:
-            batch.rows_refused += 1
-            return
-        new: list[Any] = []
-        changed = False
-        for number, value in enumerate(values):
-            result = UNCHANGED
-            if value is not None:
-                try:
-                    result = self._values[number].convert(tenant, value)
-                except OUT_OF_REACH as error:
-                    batch.refused[tenant] = str(error)
-                    batch.rows_refused += 1
-                    return
-                except CmkError as error:
-                    column = self._job.moves[number].source
-                    batch.damaged.append(Damaged(self._layout.pack(key), column, str(error)))
-            changed = changed or result is not UNCHANGED
-            new.append(result)
-        if changed:
-            batch.changes.append(Change(key, old, self._filled(new, old)))
+    def _chosen(self, new: list[list[Any]]) -> list[int] | None:
+        """Return the rows that are to be written, ``None`` for all of them."""
+        if not any(UNCHANGED in one for one in new):
+            return None
+        rows = range(self._batch.rows)
+        return [
+            i for i in rows if i not in self._refused_rows and any(one[i] is not UNCHANGED for one in new)
+        ]
 
-    def _filled(self, new: list[Any], old: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _fill(self, columns: list[Column]) -> None:
         """Put what stays in place of what was not converted."""
-        if UNCHANGED not in new:
-            return tuple(new)
-        kept = old if self._job.in_place else (None,) * len(old)
-        return tuple(kept[i] if value is UNCHANGED else value for i, value in enumerate(new))
+        half = len(columns) // 2
+        for old, new in zip(columns[:half], columns[half:], strict=True):
+            for i, value in enumerate(new):
+                if value is UNCHANGED:
+                    new[i] = old[i] if self._job.in_place else None  # type: ignore[index]
+
+    def _converted(self, number: int) -> list[Any]:
+        move, values = self._moves[number], self._columns[self._places[number][0]]
+        owners = repeat(None) if self._owners is None else self._owners
+        move.begin()
+        known, name_of, converted = move.known, move.name_of, list[Any]()
+        add = converted.append
+        for i, (owner, value) in enumerate(zip(owners, values, strict=False)):
+            # Whatever is unusual is done slowly, and told apart there.
+            try:
+                add(known[owner, name_of(value)](value))
+            except Exception:
+                add(self._slowly(i, number, owner, value))
+        return converted
+
+    def _slowly(self, i: int, number: int, owner: Any, value: Any) -> Any:
+        if value is None:
+            return UNCHANGED
+        try:
+            tenant = self._tenant(owner)
+            if tenant in self._batch.refused:
+                self._refused_rows.add(i)
+                return UNCHANGED
+            return self._moves[number].convert(owner, tenant, value)
+        except OUT_OF_REACH as error:
+            self._batch.refused[tenant] = str(error)
+            self._refused_rows.add(i)
+        except CmkError as error:
+            is_owner = isinstance(error, TenantRequired)
+            column = str(self._job.tenant_column) if is_owner else self._job.moves[number].source
+            key = self._pack([one[i] for one in self._keys])
+            self._batch.damaged.append(Damaged(key, column, str(error)))
+        return UNCHANGED
 
     def _tenant(self, owner: Any) -> str:
-        if not self._layout.has_tenant:
+        if self._owners is None:
             return PLATFORM_TENANT
-        known = self._tenants.get(owner)
-        if known is None:
-            known = self._tenants[owner] = tenant_name(owner)
-        return known
-
-
-Split = Callable[[Any], tuple[Key, Any, tuple[Any, ...], tuple[Any, ...]]]
-
-
-def _splitter(layout: Layout) -> Split:
-    """Return what takes a row apart: key, tenant, the values to open, and what tells they are unchanged."""
-    keys, exact = len(layout.key), [layout.exact(move) for move in layout.job.moves]
-    first = keys + layout.has_tenant
-    if all(exact):
-
-        def same(row: Any) -> tuple[Key, Any, tuple[Any, ...], tuple[Any, ...]]:
-            values = tuple(bytes(v) if type(v) is memoryview else v for v in row[first:])
-            return row[:keys], row[keys], values, values
-
-        return same
-    places, place = [], first
-    for one in exact:
-        places.append((place, place if one else place + 1))
-        place += 1 if one else 2
-
-    def apart(row: Any) -> tuple[Key, Any, tuple[Any, ...], tuple[Any, ...]]:
-        values = tuple(row[value] for value, _ in places)
-        return row[:keys], row[keys], values, tuple(row[stamp] for _, stamp in places)
-
-    return apart
+        if owner not in self._tenants:
+            self._tenants[owner] = tenant_name(owner)
+        return self._tenants[owner]

@@ -195,12 +195,12 @@ def _reflected(metadata: MetaData, name: str, schema: str | None, connection: Co
 
 def _beyond(columns: Sequence[Column[Any]], key: Key) -> ColumnElement[bool]:
     """Return ``(a, b) > (x, y)``, written so that every database finds it by the key's index."""
-    first: ColumnElement[Any] = columns[0]
-    value = key[0]
-    if len(columns) == 1:
-        return first > value
-    rest = and_(first == value, _beyond(columns[1:], key[1:]))
-    return and_(first >= value, or_(first > value, rest))
+    first, value = columns[0], key[0]
+    beyond: ColumnElement[bool] = first > value
+    if len(columns) > 1:
+        rest = and_(first == value, _beyond(columns[1:], key[1:]))
+        return and_(first >= value, or_(beyond, rest))
+    return beyond
 
 
 def _as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:

@@ -1,4 +1,8 @@
-"""One move's values, from what is stored to what is stored instead."""
+"""One move's values, from what is stored to what is stored instead.
+
+What converts a value depends on its row's tenant and on its first bytes alone, so it is made once for all
+values of a batch that share them. Keys are asked of the keyring anew for each batch.
+"""
 
 from __future__ import annotations
 
@@ -9,88 +13,16 @@ from sqlalchemy import String
 
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, TamperedError
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
+from sqlalchemy_cmk.rekey.ciphers import Ciphers
 from sqlalchemy_cmk.rekey.job import Move, context_of
-from sqlalchemy_cmk.sealing import (
-    HEADER_BYTES,
-    ColumnCipher,
-    NotAuthentic,
-    NotSealed,
-    Open,
-    Seal,
-    header_of,
-    parse_header,
-)
+from sqlalchemy_cmk.sealing import HEADER_BYTES, ColumnCipher, NotAuthentic
 from sqlalchemy_cmk.types import EncryptedType
 
 UNCHANGED = object()
-MOST_CIPHERS = 2048
 
-Convert = Callable[[str, Any], Any]
-
-
-class Ciphers:
-    """The ciphers of one column under the DEKs of many tenants, for one batch of rows.
-
-    Keys are asked of the keyring anew for each batch: what expired or was revoked meanwhile is noticed.
-    """
-
-    def __init__(self, keyring: Keyring, type_: EncryptedType) -> None:
-        self._keyring = keyring
-        self._suite = type_.suite
-        self._purpose = Purpose.of(type_.suite)
-        self._context = str(context_of(type_))
-        self._made: dict[bytes, tuple[OpenedDek, ColumnCipher]] = {}
-        self._sealers: dict[str, tuple[bytes, Seal]] = {}
-        self._openers: dict[tuple[str, bytes], Open] = {}
-
-    def begin(self) -> None:
-        """Begin a batch."""
-        self._sealers.clear()
-        self._openers.clear()
-
-    def sealer(self, tenant: str) -> tuple[bytes, Seal]:
-        """Return the header of values under a tenant's active DEK, and what seals under it."""
-        found = self._sealers.get(tenant)
-        if found is None:
-            cipher = self._cipher(self._keyring.active(tenant, self._purpose))
-            found = self._sealers[tenant] = cipher.header, cipher.seal
-        return found
-
-    def opener(self, tenant: str, stored: Any) -> Open:
-        """Return what opens a stored value of a tenant's row.
-
-        Raises:
-            TamperedError: it is not sealed, not in this way, or not for this tenant.
-            KeyRevoked: its key is out of reach, as is :class:`KeyUnavailable`.
-        """
-        found = self._openers.get((tenant, stored[:HEADER_BYTES])) if isinstance(stored, bytes) else None
-        return found or self._opener(tenant, stored)
-
-    def _opener(self, tenant: str, stored: Any) -> Open:
-        try:
-            suite, dek_id = parse_header(stored)
-        except NotSealed as error:
-            raise TamperedError(f"the stored value is not sealed: {error}") from None
-        dek = self._keyring.dek(dek_id)
-        if dek is None:
-            raise TamperedError(f"there is no DEK {dek_id.hex()}")
-        if dek.tenant != tenant:
-            raise TamperedError(
-                f"a row of tenant {tenant!r} holds a value sealed for {dek.tenant!r} under DEK {dek_id.hex()}"
-            )
-        if suite is not self._suite or dek.purpose is not self._purpose:
-            raise TamperedError(f"it is sealed in another way than the column's, DEK {dek_id.hex()}")
-        open_ = self._openers[tenant, header_of(suite, dek_id)] = self._cipher(dek).open
-        return open_
-
-    def _cipher(self, dek: OpenedDek) -> ColumnCipher:
-        made = self._made.get(dek.id)
-        if made is None or made[0] is not dek:
-            if len(self._made) >= MOST_CIPHERS:
-                self._made.clear()
-            made = self._made[dek.id] = dek, dek.cipher(self._context)
-        return made[1]
+Convert = Callable[[Any], Any]
+Make = Callable[[str, Any], Convert]
+Recode = Callable[[bytes], bytes]
 
 
 class MoveValues:
@@ -101,127 +33,171 @@ class MoveValues:
         move: what happens to the values.
         only_check: open each value, and change none.
 
+    Attributes:
+        known: what converts values, by the row's tenant column and :attr:`name_of` the value.
+        name_of: what a value is known by: its header where it is sealed.
+
     Raises:
         ConfigurationError: the plaintext's form changes in place, where no one could tell old from new.
     """
 
     def __init__(self, keyring: Keyring, move: Move, *, only_check: bool = False) -> None:
-        self._move = move
-        self._ciphers = [
-            Ciphers(keyring, type_) for type_ in (move.opens, move.seals) if isinstance(type_, EncryptedType)
-        ]
-        self.convert: Convert = _checking(self._ciphers[0], move.opens) if only_check else self._chosen()
+        self.known: dict[tuple[Any, Any], Convert] = {}
+        self.name_of: Callable[[Any], Any] = _header if move.opens_sealed else type
+        self._make: Make = _checking(keyring, move) if only_check else _maker(keyring, move)
 
     def begin(self) -> None:
         """Begin a batch of rows."""
-        for ciphers in self._ciphers:
-            ciphers.begin()
+        self.known.clear()
 
-    def _chosen(self) -> Convert:
-        opens, seals = self._move.opens, self._move.seals
-        if not isinstance(seals, EncryptedType):
-            return _opening(self._ciphers[0], opens)
-        if not isinstance(opens, EncryptedType):
-            return _sealing(self._ciphers[0], seals.codec.encode)
-        if not self._move.in_place:
-            return _resealing(self._ciphers[0], self._ciphers[1], _recoded(opens, seals))
-        if _recoded(opens, seals) is not None and not _both_text(opens, seals):
-            raise ConfigurationError(
-                f"{self._move.source}: values of another type are not written in place: a run that was "
-                "interrupted could not tell the new from the old; go through a column of their own"
-            )
-        old, new = self._ciphers
-        if context_of(opens) == context_of(seals) and opens.suite is seals.suite:
-            return _rekeying(old, new)
-        return _moving(old, new, _recoded(opens, seals))
+    def convert(self, owner: Any, tenant: str, value: Any) -> Any:
+        """Convert one value and note how, for others like it.
 
-
-Recode = Callable[[bytes], bytes]
+        Raises:
+            TamperedError: it does not open.
+            KeyRevoked: its key is out of reach, as is :class:`KeyUnavailable`.
+            InvalidValue: it does not fit the type under which it would be written.
+        """
+        convert = self._make(tenant, value)
+        try:
+            converted = convert(value)
+        except NotAuthentic:
+            dek = bytes(value[1:HEADER_BYTES]).hex()
+            raise TamperedError(
+                f"the value was altered, or moved here from another column or row; DEK {dek}"
+            ) from None
+        self.known[owner, self.name_of(value)] = convert
+        return converted
 
 
-def _rekeying(old: Ciphers, new: Ciphers) -> Convert:
+def _header(stored: Any) -> Any:
+    return stored[:HEADER_BYTES]
+
+
+def _maker(keyring: Keyring, move: Move) -> Make:
+    opens, seals = move.opens, move.seals
+    if not isinstance(seals, EncryptedType):
+        return _opening(Ciphers(keyring, opens), opens)  # type: ignore[arg-type]
+    new = Ciphers(keyring, seals)
+    if not isinstance(opens, EncryptedType):
+        return _sealing(new, seals.codec.encode)
+    old, recode = Ciphers(keyring, opens), _recoding(opens, seals)
+    if not move.in_place:
+        return _resealing(old, new, recode)
+    if recode is not None and not (isinstance(opens.type_, String) and isinstance(seals.type_, String)):
+        raise ConfigurationError(
+            f"{move.source}: values of another type are not written in place: a run that was interrupted "
+            "could not tell the new from the old; go through a column of their own"
+        )
+    if context_of(opens) == context_of(seals) and opens.suite is seals.suite:
+        return _rekeying(old, new)
+    return _moving(old, new, recode)
+
+
+def _rekeying(old: Ciphers, new: Ciphers) -> Make:
     """The same plaintext under another DEK: what is under the active one already is left alone."""
 
-    def convert(tenant: str, stored: Any) -> Any:
-        header, seal = new.sealer(tenant)
-        if stored[:HEADER_BYTES] == header:
-            return UNCHANGED
-        try:
-            return seal(old.opener(tenant, stored)(stored))
-        except NotAuthentic:
-            pass
-        raise _altered(stored)
+    def make(tenant: str, stored: Any) -> Convert:
+        sealing = new.sealing(tenant)
+        return _keep if _header(stored) == sealing.header else _through(old.opening(tenant, stored), sealing)
 
-    return convert
+    return make
 
 
-def _moving(old: Ciphers, new: Ciphers, recode: Recode | None) -> Convert:
+def _moving(old: Ciphers, new: Ciphers, recode: Recode | None) -> Make:
     """Another context, or another suite: what opens in the new way already is left alone."""
 
-    def convert(tenant: str, stored: Any) -> Any:
-        header, seal = new.sealer(tenant)
+    def make(tenant: str, stored: Any) -> Convert:
+        sealing = new.sealing(tenant)
         try:
-            plaintext = old.opener(tenant, stored)(stored)
-        except (NotAuthentic, TamperedError) as error:
-            problem = error
-        else:
-            return seal(recode(plaintext) if recode else plaintext)
+            first = _through(old.opening(tenant, stored), sealing, recode)
+        except TamperedError:
+            first = None
         try:
-            plaintext = new.opener(tenant, stored)(stored)
-        except (NotAuthentic, TamperedError):
-            raise problem if isinstance(problem, TamperedError) else _altered(stored) from None
-        return UNCHANGED if stored[:HEADER_BYTES] == header else seal(plaintext)
+            second = new.opening(tenant, stored)
+        except TamperedError:
+            if first is None:
+                raise
+            return first
+        again = _keep_if_it_opens(second) if second.header == sealing.header else _through(second, sealing)
+        return again if first is None else _either(first, again)
 
-    return convert
+    return make
 
 
-def _resealing(old: Ciphers, new: Ciphers, recode: Recode | None) -> Convert:
+def _resealing(old: Ciphers, new: Ciphers, recode: Recode | None) -> Make:
     """From one sealed column to another."""
-
-    def convert(tenant: str, stored: Any) -> Any:
-        try:
-            plaintext = old.opener(tenant, stored)(stored)
-        except NotAuthentic:
-            raise _altered(stored) from None
-        return new.sealer(tenant)[1](recode(plaintext) if recode else plaintext)
-
-    return convert
+    return lambda tenant, stored: _through(old.opening(tenant, stored), new.sealing(tenant), recode)
 
 
-def _sealing(new: Ciphers, encode: Callable[[Any], bytes]) -> Convert:
+def _sealing(new: Ciphers, encode: Callable[[Any], bytes]) -> Make:
     """From plain to sealed."""
 
-    def convert(tenant: str, value: Any) -> Any:
-        return new.sealer(tenant)[1](encode(value))
+    def make(tenant: str, value: Any) -> Convert:
+        seal = new.sealing(tenant).seal
+        return lambda value: seal(encode(value))
 
-    return convert
+    return make
 
 
-def _opening(old: Ciphers, opens: Any) -> Convert:
+def _opening(old: Ciphers, opens: EncryptedType) -> Make:
     """From sealed to plain."""
     decode = opens.codec.decode
 
-    def convert(tenant: str, stored: Any) -> Any:
-        try:
-            return _decoded(decode, old.opener(tenant, stored)(stored))
-        except NotAuthentic:
-            raise _altered(stored) from None
+    def make(tenant: str, stored: Any) -> Convert:
+        open_ = old.opening(tenant, stored).open
+        return lambda stored: _decoded(decode, open_(stored))
 
-    return convert
+    return make
 
 
-def _checking(old: Ciphers, opens: Any) -> Convert:
+def _checking(keyring: Keyring, move: Move) -> Make:
     """Open every value, down to its Python form, and change none."""
-    to_python = _opening(old, opens)
+    type_: Any = move.opens
+    opening = _opening(Ciphers(keyring, type_), type_)
 
-    def convert(tenant: str, stored: Any) -> Any:
-        to_python(tenant, stored)
+    def make(tenant: str, stored: Any) -> Convert:
+        to_python = opening(tenant, stored)
+
+        def check(stored: Any) -> Any:
+            to_python(stored)
+            return UNCHANGED
+
+        return check
+
+    return make
+
+
+def _keep(stored: Any) -> Any:
+    return UNCHANGED
+
+
+def _keep_if_it_opens(cipher: ColumnCipher) -> Convert:
+    def convert(stored: Any) -> Any:
+        cipher.open(stored)
         return UNCHANGED
 
     return convert
 
 
-def _recoded(opens: EncryptedType, seals: EncryptedType) -> Recode | None:
+def _through(opening: ColumnCipher, sealing: ColumnCipher, recode: Recode | None = None) -> Convert:
+    open_, seal = opening.open, sealing.seal
+    if recode is None:
+        return lambda stored: seal(open_(stored))
+    return lambda stored: seal(recode(open_(stored)))
+
+
+def _either(first: Convert, second: Convert) -> Convert:
+    def convert(stored: Any) -> Any:
+        try:
+            return first(stored)
+        except NotAuthentic:
+            return second(stored)
+
+    return convert
+
+
+def _recoding(opens: EncryptedType, seals: EncryptedType) -> Recode | None:
     """Return what turns a plaintext of the old type into one of the new; ``None`` where they are the same."""
     if repr(opens.type_) == repr(seals.type_) and opens.deterministic is seals.deterministic:
         return None
@@ -237,14 +213,3 @@ def _decoded(decode: Callable[[bytes], Any], plaintext: bytes) -> Any:
     except Exception as error:
         kind = type(error).__name__
     raise TamperedError(f"the opened bytes are no value of the declared type ({kind})")
-
-
-def _both_text(opens: EncryptedType, seals: EncryptedType) -> bool:
-    return isinstance(opens.type_, String) and isinstance(seals.type_, String)
-
-
-def _altered(stored: bytes) -> TamperedError:
-    return TamperedError(
-        "the value was altered, or moved here from another column or row; "
-        f"DEK {bytes(stored[1:HEADER_BYTES]).hex()}"
-    )

@@ -166,17 +166,16 @@ class _Worker:
                 self._connection.rollback()
                 if not is_conflict(error):
                     raise
-            if len(batch.changes) >= 2 * SMALLEST:
-                return all(self._commit(part) for part in batch.halves())
+            if batch.count >= 2 * SMALLEST:
+                return all(self._commit(part) for part in batch.halves(len(self._layout.key)))
             time.sleep(uniform(0.01, 0.1) * 2**attempt)  # noqa: S311
         # Whoever holds these rows for so long is writing them: the next pass sees what they wrote.
-        self._outcome.skipped += len(batch.changes)
-        left = Batch(batch.last, batch.rows, [], batch.damaged, rows_refused=batch.rows_refused)
-        return self._try(left)
+        self._outcome.skipped += batch.count
+        return self._try(batch.emptied())
 
     def _try(self, batch: Batch) -> bool:
         with self._connection.begin() as transaction:
-            changed = self._write(self._connection, batch.changes) if batch.changes else 0
+            changed = self._write(self._connection, batch.changes) if batch.count else 0
             position = self._layout.pack(batch.last)
             if not self._shop.store.advance(self._connection, self._claim, batch, position, changed):
                 transaction.rollback()

@@ -6,6 +6,7 @@ and columns that are written plain, take one statement with many sets of paramet
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    Update,
     and_,
     bindparam,
     column,
@@ -25,10 +27,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType, TypeEngine, UserDefinedType
 
-from sqlalchemy_cmk.rekey.batches import Change
+from sqlalchemy_cmk.rekey.batches import Column
 from sqlalchemy_cmk.rekey.layout import Layout
 
-Write = Callable[[Connection, Sequence[Change]], int]
+Write = Callable[[Connection, Sequence[Column]], int]
 
 
 def writer_for(layout: Layout, connection: Connection) -> Write:
@@ -67,10 +69,23 @@ def _arrays(layout: Layout) -> Write:
     statement = statement.where(*(one == rows.c[f"k{i}"] for i, one in enumerate(layout.key)))
     statement = statement.where(*_unchanged(layout, rows.c))
 
-    def write(connection: Connection, changes: Sequence[Change]) -> int:
-        rows = zip(*((*one.key, *one.old, *one.new) for one in changes), strict=True)
-        parameters = {name: list(values) for (name, _), values in zip(names, rows, strict=True)}
+    if layout.dialect.driver == "psycopg":
+        return _binary_arrays(statement, [name for name, _ in names], layout)
+
+    def write(connection: Connection, changes: Sequence[Column]) -> int:
+        parameters = {name: list(values) for (name, _), values in zip(names, changes, strict=True)}
         return connection.execute(statement, parameters).rowcount
+
+    return write
+
+
+def _binary_arrays(statement: Update, names: list[str], layout: Layout) -> Write:
+    """psycopg: the arrays in binary, where it would take each value apart by a regular expression."""
+    written = re.sub(r"%\((\w+)\)s", r"%(\1)b", str(statement.compile(dialect=layout.dialect)))
+
+    def write(connection: Connection, changes: Sequence[Column]) -> int:
+        parameters = dict(zip(names, map(list, changes), strict=True))
+        return connection.exec_driver_sql(written, parameters).rowcount
 
     return write
 
@@ -119,9 +134,9 @@ def _values_table(layout: Layout, connection: Connection) -> Write:
     criteria = " AND ".join([*keys, *same])
     tail = f") SELECT * FROM cmk_rows) cmk_new ON {criteria} SET {', '.join(assigned)}"  # noqa: S608
 
-    def write(connection: Connection, changes: Sequence[Change]) -> int:
-        values = tuple(chain.from_iterable((*one.key, *one.old, *one.new) for one in changes))
-        statement = head + ", ".join([row] * len(changes)) + tail
+    def write(connection: Connection, changes: Sequence[Column]) -> int:
+        values = tuple(chain.from_iterable(zip(*changes, strict=True)))
+        statement = head + ", ".join([row] * len(changes[0])) + tail
         return connection.exec_driver_sql(statement, values).rowcount
 
     return write
@@ -163,8 +178,8 @@ def _one_by_one(layout: Layout) -> Write:
     statement = statement.where(*_unchanged(layout, given))
     names = list(given)
 
-    def write(connection: Connection, changes: Sequence[Change]) -> int:
-        rows = [dict(zip(names, (*c.key, *c.old, *c.new), strict=True)) for c in changes]
+    def write(connection: Connection, changes: Sequence[Column]) -> int:
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*changes, strict=True)]
         changed = connection.execute(statement, rows).rowcount
         return changed if changed >= 0 else len(rows)
 
