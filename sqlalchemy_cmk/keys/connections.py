@@ -93,7 +93,9 @@ class Connections:
             )
         if self._async_pool is not None:
             return self._run_in_loop(self._async_pool, work)
-        engine = create_engine(self._url, pool=self._engine.pool.recreate(), **self._transactional)
+        # What runs here may write values in the clear, to open them for good.
+        pool = self._engine.pool.recreate()
+        engine = create_engine(self._url, pool=pool, hide_parameters=True, **self._transactional)
         try:
             with engine.connect() as connection:
                 return work(connection)
@@ -126,7 +128,8 @@ class Connections:
         # Connections of an async driver belong to one event loop: each unit of work has its own pool.
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        engine = create_async_engine(self._url, pool=pool.recreate(), **self._transactional)
+        options = {"hide_parameters": True, **self._transactional}
+        engine = create_async_engine(self._url, pool=pool.recreate(), **options)
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(work)

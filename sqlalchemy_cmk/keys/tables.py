@@ -173,6 +173,8 @@ def _rekey_runs(metadata: MetaData, runs: str) -> Table:
         metadata,
         Column("id", String(16), primary_key=True),
         Column("job", String(64), nullable=False),
+        # 1 until the run is done, then NULL: a job has one open run, whoever begins it at the same moment.
+        Column("open_slot", Integer, nullable=True),
         Column("table_name", ExactText(255), nullable=False),
         Column("description", Text, nullable=False),
         Column("state", String(10), nullable=False),
@@ -183,6 +185,7 @@ def _rekey_runs(metadata: MetaData, runs: str) -> Table:
         Column("rows_expected", BigInteger, nullable=False),
         Column("started_at", DateTime(timezone=True), nullable=False),
         Column("ended_at", DateTime(timezone=True), nullable=True),
+        UniqueConstraint("job", "open_slot", name=f"uq_{runs}_open"),
     )
 
 
@@ -200,6 +203,7 @@ def _rekey_ranges(metadata: MetaData, ranges: str, runs: str) -> Table:
         Column("rows_read", BigInteger, nullable=False),
         Column("rows_changed", BigInteger, nullable=False),
         Column("rows_refused", BigInteger, nullable=False),
+        Column("rows_damaged", BigInteger, nullable=False),
     )
 
 

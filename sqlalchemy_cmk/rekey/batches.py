@@ -12,8 +12,16 @@ from itertools import repeat
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from sqlalchemy_cmk.errors import CmkError, CredentialError, KeyRevoked, KeyUnavailable, TenantRequired
+from sqlalchemy_cmk.errors import (
+    CmkError,
+    ConfigurationError,
+    CredentialError,
+    KeyRevoked,
+    KeyUnavailable,
+    TenantRequired,
+)
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Key, Layout
@@ -21,7 +29,10 @@ from sqlalchemy_cmk.rekey.report import Damaged
 from sqlalchemy_cmk.rekey.values import UNCHANGED, MoveValues
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, tenant_name
 
-OUT_OF_REACH = (KeyRevoked, KeyUnavailable, CredentialError)
+OUT_OF_REACH = (KeyRevoked, KeyUnavailable, CredentialError, ConfigurationError)
+# A batch of large values is cut short, for the worker's memory and the server's longest packet.
+MOST_BYTES = 4_000_000
+FIRST_ROWS = 100
 
 Column = Sequence[Any]
 
@@ -33,11 +44,12 @@ class Batch:
     Attributes:
         last: the key of the last row.
         rows: how many rows were read.
-        changes: what is to be written, by column: the keys; for each move what tells that the source is as it
-            was read; for each move the new value of the target.
+        changes: what is to be written, by column: the keys; what :attr:`Layout.guards` gave, by which the row
+            is known to be still as it was read; for each move the new value of the target.
         damaged: values that could not be opened.
         refused: by tenant, why its key could not be had; its rows are left as they are.
         rows_refused: how many rows those were.
+        bytes: about how many bytes were read.
     """
 
     last: Key
@@ -46,6 +58,7 @@ class Batch:
     damaged: list[Damaged] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     rows_refused: int = 0
+    bytes: int = 0
 
     @property
     def count(self) -> int:
@@ -92,17 +105,45 @@ class Batches:
             connection: is used between two batches only.
             after: the key before the first row, or ``None``.
             up_to: the key of the last row, or ``None``.
-            size: rows in a batch.
+            size: rows in a batch, at most.
         """
+        limit = min(size, FIRST_ROWS)
         while True:
-            rows = connection.execute(self._layout.rows(after, up_to, size)).all()
-            if not rows:
+            batch = self._batch(connection, after, up_to, limit)
+            if batch is None:
                 return
-            batch = _Conversion(self._job, self._layout, self._moves, self._places, rows).batch()
             yield batch
-            if len(rows) < size:
+            if batch.rows < limit:
                 return
             after = batch.last
+            limit = max(1, min(size, limit * 10, limit * MOST_BYTES // max(1, batch.bytes)))
+
+    def _batch(
+        self, connection: Connection, after: Key | None, up_to: Key | None, limit: int
+    ) -> Batch | None:
+        try:
+            rows = connection.execute(self._layout.rows(after, up_to, limit)).all()
+        except (DBAPIError, CmkError):
+            raise
+        except Exception as error:
+            # A stored value that its own type cannot read, such as a date 'unknown' on SQLite.
+            kind = type(error).__name__
+        else:
+            return (
+                _Conversion(self._job, self._layout, self._moves, self._places, rows).batch()
+                if rows
+                else None
+            )
+        if limit > 1:
+            return self._batch(connection, after, up_to, 1)
+        return self._unreadable(connection, after, up_to, kind)
+
+    def _unreadable(self, connection: Connection, after: Key | None, up_to: Key | None, kind: str) -> Batch:
+        key = connection.execute(self._layout.keys(after, up_to)).one()
+        columns = ", ".join(move.source for move in self._job.moves)
+        damaged = Damaged(self._layout.pack(key), columns, f"it cannot be read as its type says ({kind})")
+        width = len(key) + len(self._layout.guards) + len(self._moves)
+        return Batch(tuple(key), 1, [[] for _ in range(width)], [damaged])
 
 
 Place = tuple[int, int]
@@ -116,6 +157,10 @@ def _places(layout: Layout) -> list[Place]:
         places.append((place, place if exact else place + 1))
         place += 1 if exact else 2
     return places
+
+
+def _bytes(column: Column) -> int:
+    return sum(len(one) for one in column if isinstance(one, bytes | str))
 
 
 class _Conversion:
@@ -134,17 +179,19 @@ class _Conversion:
         self._owners = self._columns[keys] if layout.has_tenant else None
         self._tenants: dict[Any, str] = {}
         self._refused_rows: set[int] = set()
+        self._owner_stamp = self._columns[-1:] if layout.guards_tenant else []
         self._batch = Batch(tuple(rows[-1][:keys]), len(rows), [])
 
     def batch(self) -> Batch:
         batch = self._batch
         new = [self._converted(number) for number in range(len(self._moves))]
-        old = [self._columns[stamp] for _, stamp in self._places]
         chosen = self._chosen(new)
-        columns = [*self._keys, *old, *new]
+        old = [self._columns[stamp] for _, stamp in self._places]
+        self._fill(old, new)
+        guards = [*old, *self._owner_stamp]
+        batch.bytes = sum(map(_bytes, old))
+        columns = [*self._keys, *guards, *new]
         batch.changes = columns if chosen is None else [[one[i] for i in chosen] for one in columns]
-        if chosen is not None:
-            self._fill(batch.changes[len(self._keys) :])
         batch.rows_refused = len(self._refused_rows)
         return batch
 
@@ -157,13 +204,12 @@ class _Conversion:
             i for i in rows if i not in self._refused_rows and any(one[i] is not UNCHANGED for one in new)
         ]
 
-    def _fill(self, columns: list[Column]) -> None:
+    def _fill(self, old: list[Column], new: list[list[Any]]) -> None:
         """Put what stays in place of what was not converted."""
-        half = len(columns) // 2
-        for old, new in zip(columns[:half], columns[half:], strict=True):
-            for i, value in enumerate(new):
-                if value is UNCHANGED:
-                    new[i] = old[i] if self._job.in_place else None  # type: ignore[index]
+        for before, after in zip(old, new, strict=True):
+            if UNCHANGED in after:
+                kept = before if self._job.in_place else repeat(None)
+                after[:] = [b if a is UNCHANGED else a for a, b in zip(after, kept, strict=False)]
 
     def _converted(self, number: int) -> list[Any]:
         move, values = self._moves[number], self._columns[self._places[number][0]]
@@ -180,7 +226,7 @@ class _Conversion:
         return converted
 
     def _slowly(self, i: int, number: int, owner: Any, value: Any) -> Any:
-        if value is None:
+        if value is None and self._columns[self._places[number][1]][i] is None:
             return UNCHANGED
         try:
             tenant = self._tenant(owner)

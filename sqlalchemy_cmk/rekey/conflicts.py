@@ -1,11 +1,11 @@
-"""Which errors of a database mean that somebody else holds the rows now, and how long to wait for them."""
+"""What errors of a database mean to a worker, and how long it waits for rows that others hold."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 LOCK_SECONDS = 2
 STATEMENT_SECONDS = 60
@@ -15,26 +15,68 @@ STATEMENT_SECONDS = 60
 _SQLSTATES = {"55P03", "40P01", "40001", "57014"}
 # https://mariadb.com/kb/en/mariadb-error-code-reference/: lock wait timeout, deadlock, max_statement_time
 _NUMBERS = {1205, 1213, 1969}
+# Out of resources, cancelled, shut down, not permitted, no such thing: their messages quote no value of a row.
+_HARMLESS_CLASSES = {"08", "25", "40", "42", "53", "55", "57", "58"}
+_HARMLESS_NUMBERS = {1021, 1030, 1053, 1114, 1142, 1143, 1180, 1205, 1213, 1290, 1836, 1927, 1969, 2006, 2013}
+# MariaDB's numbers for a value that does not fit, of which its driver makes an OperationalError.
+_MISFITS = {1264, 1265, 1292, 1366, 1406, 4025}
 
 
 def is_conflict(error: DBAPIError) -> bool:
     """Tell whether a statement failed because others hold the rows: it may be tried again, with fewer."""
-    original: Any = error.orig
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    state = _state(error)
     if state is not None:
         return state in _SQLSTATES
-    number = original.args[0] if getattr(original, "args", ()) else None
-    locked = getattr(original, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-    return number in _NUMBERS or locked
+    locked = getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    return locked or _number(error) in _NUMBERS
+
+
+def is_misfit(error: DBAPIError) -> bool:
+    """Tell whether the database refused a value: too long, out of range, or against a constraint."""
+    return isinstance(error, DataError | IntegrityError) or _number(error) in _MISFITS
+
+
+def explained(error: DBAPIError) -> str:
+    """Return what a database complains of, without what it may quote: a value of a row."""
+    original: Any = error.orig
+    name = type(original).__name__
+    sqlite = getattr(original, "sqlite_errorname", None)
+    if sqlite is not None:
+        return f"{sqlite}: {original}"
+    state = _state(error)
+    if state is not None:
+        told = getattr(original, "diag", None)
+        if state[:2] in _HARMLESS_CLASSES:
+            return f"{name} {state}: {getattr(told, 'message_primary', None) or ''}".rstrip(": ")
+        where = getattr(told, "constraint_name", None) or getattr(told, "column_name", None)
+        return f"{name} {state}" + (f" at {where}" if where else "")
+    number = _number(error)
+    if number in _HARMLESS_NUMBERS:
+        return f"{name} {number}: {original.args[-1]}"
+    return f"{name} {number or ''}".rstrip()
+
+
+def _state(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+
+
+def _number(error: DBAPIError) -> Any:
+    arguments = getattr(error.orig, "args", ())
+    return arguments[0] if arguments else None
 
 
 def limit_waiting(connection: Connection) -> None:
-    """Have this connection give up a lock, or a statement, rather than hold others up for long."""
+    """Have this connection give up a lock, or a statement, rather than hold others up for long.
+
+    On MySQL and MariaDB it also refuses values that do not fit, whatever the server's mode.
+    """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         connection.exec_driver_sql(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
     elif connection.dialect.name in ("mysql", "mariadb"):
         connection.exec_driver_sql(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
+        # Otherwise a value that is too long for its column would be cut off.
+        connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
         if getattr(connection.dialect, "is_mariadb", False):
             connection.exec_driver_sql(f"SET SESSION max_statement_time = {STATEMENT_SECONDS}")
     elif connection.dialect.name == "sqlite":

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
-from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
+from sqlalchemy_cmk.errors import KeyUnavailable, RunInterrupted
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.report import Progress
-from sqlalchemy_cmk.rekey.runs import Range, Run, RunState
+from sqlalchemy_cmk.rekey.runs import Range, Run, RunState, taken_over
 from sqlalchemy_cmk.rekey.worker import Outcome, Settings, Task, Workshop, work_elsewhere
 
 CHUNKS_IN_RANGE = 20
@@ -90,7 +89,7 @@ class Crew:
         """Go through the table once: the ranges that are open, then the rest.
 
         Raises:
-            ConfigurationError: another process has taken the run over.
+            RunInterrupted: another process has taken the run over, or the database fails.
         """
         findings = Findings()
         ranges = chain(self._store.open_ranges(run), self._carved(run, job))
@@ -107,6 +106,10 @@ class Crew:
                     if not self._finished(run, future, findings, lost, seq):
                         waiting[self._start(run, job, seq)] = seq
                 self._tell(run, watch)
+        except BaseException:
+            # The others stop after their batches: nobody waits for whole ranges of a run that has failed.
+            self._store.fence(run)
+            raise
         finally:
             for future in waiting:
                 future.cancel()
@@ -142,16 +145,12 @@ class Crew:
         """Take in a worker's outcome; ``False`` where its range is to be taken up again."""
         try:
             outcome = future.result()
-        except DBAPIError as error:
+        except KeyUnavailable as error:
+            outcome = Outcome(seq, failure=str(error), lost=True)
+        if outcome.failure:
             lost[seq] = lost.get(seq, 0) + 1
-            if not error.connection_invalidated or lost[seq] > LOST_CONNECTIONS:
-                raise
-            time.sleep(2 ** lost[seq])
-            return False
-        except KeyUnavailable:
-            lost[seq] = lost.get(seq, 0) + 1
-            if lost[seq] > LOST_CONNECTIONS:
-                raise
+            if not outcome.lost or lost[seq] > LOST_CONNECTIONS:
+                raise RunInterrupted(f"run {run.id} of {run.description} stopped: {outcome.failure}")
             time.sleep(2 ** lost[seq])
             return False
         findings.refused |= outcome.refused
@@ -164,7 +163,7 @@ class Crew:
         while True:
             now = self._store.run(run.id)
             if now.generation != run.generation or now.state is RunState.DONE:
-                raise ConfigurationError(f"run {run.id} was taken over by another process")
+                raise taken_over(run)
             if now.state is RunState.RUNNING:
                 return
             time.sleep(LOOK_EVERY)

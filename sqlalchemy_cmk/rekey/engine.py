@@ -89,8 +89,8 @@ class Rekey:
             progress: called about twice a second.
 
         Raises:
-            ConfigurationError: the table has no primary key or lacks a column, or another process has taken
-                the run over.
+            ConfigurationError: the table has no primary key or lacks a column.
+            RunInterrupted: the database failed (a full disk, say), or another process has taken the run over.
             KeyRevoked: the job is for one tenant, and its KEK refuses; likewise :class:`KeyUnavailable`.
         """
         if job.tenant is not None:
@@ -148,13 +148,15 @@ class Rekey:
             findings = crew.go_through(run, job, watch)
             left, counts = self.rows_left(job), self._store.counts(run.id)
             damaged = self._store.damaged(run.id)
-            explained = len(damaged) + counts.rows_refused - earlier.rows_refused
+            explained = (
+                counts.rows_damaged + counts.rows_refused - earlier.rows_damaged - earlier.rows_refused
+            )
             if left <= explained or left == before or run.passes >= MOST_PASSES:
                 break
-            # Another process may go on sealing under a DEK until it has seen that it was retired.
-            time.sleep(self._keyring.revalidate_after)
+            if job.in_place and not findings.skipped:
+                # Another process may go on sealing under a DEK until it has seen that it was retired.
+                time.sleep(self._keyring.revalidate_after)
             before = left
-            self._store.forget_damaged(run.id)
             run = self._store.begin_pass(run)
         self._store.end(run)
         self._note(job, counts.rows_changed)

@@ -13,9 +13,11 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import (
     BINARY,
+    CHAR,
     Column,
     ColumnElement,
     Connection,
+    Enum,
     Float,
     LargeBinary,
     MetaData,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     Text,
     and_,
     cast,
+    collate,
     false,
     or_,
     select,
@@ -69,6 +72,7 @@ class Layout:
         for move in job.moves:
             for name in (move.source, move.target):
                 self.column(name)
+        self._owner: Any = None
         self._source, self._tenant = self._tenant_column(metadata, connection)
         connection.rollback()
         self._keys = msgspec.json.Decoder(tuple[tuple(map(_python_type, self.key))])  # type: ignore[misc]
@@ -85,7 +89,7 @@ class Layout:
 
     def pack(self, key: Sequence[Any]) -> str:
         """Return a primary key as text."""
-        return msgspec.json.encode(tuple(key)).decode()
+        return msgspec.json.encode(tuple(key), enc_hook=str).decode()
 
     def unpack(self, text: str | None) -> Key | None:
         """Return a primary key from its text."""
@@ -96,6 +100,8 @@ class Layout:
         columns: list[ColumnElement[Any]] = [] if self._tenant is None else [self._tenant]
         for move in self.job.moves:
             columns += self.old(move)
+        if self.guards_tenant:
+            columns.append(self._exactly(self._owner))
         query = select(*self.key, *columns).select_from(self._source).where(*self._criteria())
         return query.where(*self._between(after, up_to)).order_by(*self.key).limit(limit)
 
@@ -107,6 +113,11 @@ class Layout:
         part = some.order_by(*self.key).limit(count).subquery()
         columns = [part.c[column.name] for column in self.key]
         return select(*columns).order_by(*(column.desc() for column in columns)).limit(1)
+
+    def keys(self, after: Key | None, up_to: Key | None) -> Select[Any]:
+        """Return the query for the key of the next row."""
+        query = select(*self.key).select_from(self._source).where(*self._criteria())
+        return query.where(*self._between(after, up_to)).order_by(*self.key).limit(1)
 
     def counted(self, *columns: Any) -> Select[Any]:
         """Return a query over all the job's rows, whatever their keys."""
@@ -134,20 +145,51 @@ class Layout:
         if move.opens_sealed:
             return True
         stored = self.column(move.source).type
-        plain_bytes = isinstance(move.opens, LargeBinary | String) and not _has_processors(
-            move.opens, self.dialect
-        )
-        return plain_bytes and isinstance(stored, LargeBinary | String) and self.dialect.name not in _MYSQL
+        if self.dialect.name in _MYSQL or not isinstance(move.opens, LargeBinary | String):
+            return False
+        # PostgreSQL compares a CHAR(n) without its blanks, and gives it with them.
+        comparable = isinstance(stored, LargeBinary | String) and not isinstance(stored, CHAR)
+        return comparable and not _has_processors(move.opens, self.dialect)
 
     def stamp(self, move: Move) -> ColumnElement[Any]:
         """Return what is compared to know that a source has not been changed since it was read."""
         column = self.column(move.source)
-        if self.exact(move) or self.dialect.name == "sqlite":
+        if move.opens_sealed or (self.exact(move) and isinstance(column.type, LargeBinary)):
             return type_coerce(column, NullType())
+        return self._exactly(column)
+
+    @property
+    def guards(self) -> list[ColumnElement[Any]]:
+        """What must be as it was read for a row to be changed: the stamps, and whose row it is.
+
+        A sealed value is its tenant's whatever becomes of the row. A plain one is sealed for the tenant that
+        was read: if the row is another's by now, it must not be written.
+        """
+        stamps = [self.stamp(move) for move in self.job.moves]
+        if not self.guards_tenant:
+            return stamps
+        if self._owner.table is self.table:
+            return [*stamps, self._exactly(self._owner)]
+        base = self._owner.table
+        pairs = zip(self.key, base.primary_key, strict=True)
+        owner = select(self._exactly(self._owner)).where(*(theirs == ours for ours, theirs in pairs))
+        return [*stamps, owner.correlate(self.table).scalar_subquery()]
+
+    @property
+    def guards_tenant(self) -> bool:
+        """Whether rows are read with what tells that they are still their tenant's."""
+        return self._tenant is not None and any(not move.opens_sealed for move in self.job.moves)
+
+    def _exactly(self, column: Column[Any]) -> ColumnElement[Any]:
+        """Return a column in a form that compares to the last bit; a collation holds 'Anna' for 'ANNA'."""
+        if self.dialect.name == "sqlite":
+            return type_coerce(collate(type_coerce(column, Text()), "BINARY"), NullType())
         if self.dialect.name in _MYSQL:
-            # As bytes: a collation holds 'Anna' and 'ANNA' for equal. A FLOAT is shown with six digits only.
+            # A FLOAT is shown with six digits only.
             shown = column + 0e0 if isinstance(column.type, Float) else column
             return type_coerce(cast(shown, BINARY), NullType())
+        if self.dialect.name == "postgresql":
+            return collate(cast(column, Text), "C")
         return cast(column, Text)
 
     def _criteria(self) -> list[ColumnElement[bool]]:
@@ -159,8 +201,19 @@ class Layout:
             )
             criteria.append(or_(*todo))
         if self.job.tenant is not None and self._tenant is not None:
-            criteria.append(self._tenant == _as_stored(self.job.tenant, self._tenant.type))
+            criteria.append(self._of_tenant(self.job.tenant))
         return criteria
+
+    def _of_tenant(self, tenant: str) -> ColumnElement[bool]:
+        value = _as_stored(tenant, self._tenant.type)
+        if value is None:
+            return false()
+        same: ColumnElement[bool] = self._tenant == value
+        if isinstance(self._tenant.type, Enum) or not isinstance(self._tenant.type, String):
+            return same
+        # The first finds an index, the second tells 'acme' from 'ACME'.
+        exact = value.encode() if self.dialect.name in _MYSQL else value
+        return and_(same, self._exactly(self._owner) == exact)
 
     def _between(self, after: Key | None, up_to: Key | None) -> list[ColumnElement[bool]]:
         bounds = [] if after is None else [_beyond(self.key, after)]
@@ -182,6 +235,7 @@ class Layout:
         return joined, self._typed(base.c[column])
 
     def _typed(self, column: Column[Any]) -> ColumnElement[Any]:
+        self._owner = column
         return column if self.job.tenant_type is None else type_coerce(column, self.job.tenant_type)
 
 
@@ -204,17 +258,24 @@ def _beyond(columns: Sequence[Column[Any]], key: Key) -> ColumnElement[bool]:
 
 
 def _as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:
-    """Return a tenant's name as the value of its column."""
+    """Return a tenant's name as the value of its column; ``None`` where no row can hold it."""
     try:
         kind = type_.python_type
     except NotImplementedError:
         return tenant
     if kind is int:
-        return int(tenant) if tenant.lstrip("-").isdigit() else false()
+        return int(tenant) if tenant.removeprefix("-").isdecimal() else None
     if kind is UUID:
-        return UUID(tenant)
+        return _uuid(tenant)
     members = getattr(type_, "enum_class", None)
     return next((one for one in members if str(one.value) == tenant), tenant) if members else tenant
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _has_processors(type_: TypeEngine[Any], dialect: Any) -> bool:

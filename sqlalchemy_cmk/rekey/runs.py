@@ -11,12 +11,15 @@ from secrets import token_hex
 from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.errors import ConfigurationError, RunInterrupted
 from sqlalchemy_cmk.keys.database import KeyDatabase
 from sqlalchemy_cmk.rekey.batches import Batch
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.report import MOST_DAMAGED, Damaged
+
+COUNTED = ("rows_read", "rows_changed", "rows_refused", "rows_damaged")
 
 
 class RunState(StrEnum):
@@ -72,6 +75,7 @@ class Counts:
     rows_read: int
     rows_changed: int
     rows_refused: int
+    rows_damaged: int
 
 
 class RunStore:
@@ -92,8 +96,8 @@ class RunStore:
         runs = self._runs
 
         def work(connection: Connection) -> str:
-            open_ones = select(runs.c.id).where(runs.c.job == job.fingerprint, runs.c.state != RunState.DONE)
-            found = connection.execute(open_ones.order_by(runs.c.started_at.desc())).scalars().first()
+            open_one = select(runs.c.id).where(runs.c.job == job.fingerprint, runs.c.open_slot == 1)
+            found = connection.execute(open_one).scalar()
             if found is not None:
                 generation = {"generation": runs.c.generation + 1, "state": RunState.RUNNING}
                 connection.execute(update(runs).where(runs.c.id == found).values(generation))
@@ -101,6 +105,7 @@ class RunStore:
             new = {
                 "id": token_hex(6),
                 "job": job.fingerprint,
+                "open_slot": 1,
                 "table_name": job.fullname,
                 "description": job.description,
                 "state": RunState.RUNNING,
@@ -113,7 +118,10 @@ class RunStore:
             connection.execute(insert(runs).values(new))
             return str(new["id"])
 
-        return self.run(self._database.run(work))
+        try:
+            return self.run(self._database.run(work))
+        except IntegrityError:  # somebody else began it at the same moment
+            return self.run(self._database.run(work))
 
     def run(self, run_id: str) -> Run:
         """Return a run.
@@ -140,17 +148,32 @@ class RunStore:
         return self._database.run(lambda connection: connection.execute(change).rowcount) == 1
 
     def end(self, run: Run) -> None:
-        """Note that a run has gone through its table for the last time."""
-        change = update(self._runs).where(self._runs.c.id == run.id)
-        ended = change.values(state=RunState.DONE, ended_at=_now())
-        self._database.run(lambda connection: connection.execute(ended))
+        """Note that a run has gone through its table for the last time.
+
+        Raises:
+            RunInterrupted: another process has taken the run over, as in :meth:`begin_pass` and :meth:`carve`.
+        """
+        self._change(run, {"state": RunState.DONE, "open_slot": None, "ended_at": _now()})
 
     def begin_pass(self, run: Run) -> Run:
         """Let a run go through its table once more."""
-        again = {"passes": run.passes + 1, "carved": None, "carved_all": 0}
-        change = update(self._runs).where(self._runs.c.id == run.id).values(again)
-        self._database.run(lambda connection: connection.execute(change))
+        self._change(run, {"passes": run.passes + 1, "carved": None, "carved_all": 0})
+        gone = delete(self._damaged).where(self._damaged.c.run_id == run.id)
+        self._database.run(lambda connection: connection.execute(gone))
         return self.run(run.id)
+
+    def fence(self, run: Run) -> None:
+        """Have every worker of a run stop after its batch, for good."""
+        runs = self._runs
+        mine = (runs.c.id == run.id, runs.c.generation == run.generation)
+        change = update(runs).where(*mine).values(generation=runs.c.generation + 1)
+        self._database.run(lambda connection: connection.execute(change))
+
+    def _change(self, run: Run, values: dict[str, Any]) -> None:
+        mine = (self._runs.c.id == run.id, self._runs.c.generation == run.generation)
+        change = update(self._runs).where(*mine).values(values)
+        if self._database.run(lambda connection: connection.execute(change).rowcount) != 1:
+            raise taken_over(run)
 
     def carve(self, run: Run, low: str | None, high: str | None) -> Range | None:
         """Add the range up to a key, or note that there are no more rows."""
@@ -160,12 +183,12 @@ class RunStore:
         def work(connection: Connection) -> Range | None:
             values: dict[str, Any] = {"carved_all": 1} if high is None else {"carved": high}
             if connection.execute(update(runs).where(*mine).values(values)).rowcount != 1:
-                raise ConfigurationError(f"run {run.id} was taken over by another process")
+                raise taken_over(run)
             if high is None:
                 return None
             last = select(func.coalesce(func.max(ranges.c.seq), 0)).where(ranges.c.run_id == run.id)
             seq = connection.execute(last).scalar_one() + 1
-            counts = dict.fromkeys(("step", "done", "rows_read", "rows_changed", "rows_refused"), 0)
+            counts = dict.fromkeys(("step", "done", *COUNTED), 0)
             bounds = {"low": low, "high": high, "position": low}
             connection.execute(insert(ranges).values(run_id=run.id, seq=seq, **bounds, **counts))
             return Range(seq, high, low, 0)
@@ -209,6 +232,7 @@ class RunStore:
             "rows_read": ranges.c.rows_read + batch.rows,
             "rows_changed": ranges.c.rows_changed + changed,
             "rows_refused": ranges.c.rows_refused + batch.rows_refused,
+            "rows_damaged": ranges.c.rows_damaged + len({one.key for one in batch.damaged}),
         }
         advanced = connection.execute(update(ranges).where(*mine, current).values(counts)).rowcount == 1
         if advanced:
@@ -224,7 +248,7 @@ class RunStore:
     def counts(self, run_id: str) -> Counts:
         """Add up what the ranges of a run have done."""
         c = self._ranges.c
-        sums = (func.coalesce(func.sum(one), 0) for one in (c.rows_read, c.rows_changed, c.rows_refused))
+        sums = (func.coalesce(func.sum(c[name]), 0) for name in COUNTED)
         query = select(*sums).where(c.run_id == run_id)
         row = self._database.run(lambda connection: connection.execute(query).one())
         return Counts(*map(int, row))
@@ -237,18 +261,20 @@ class RunStore:
         rows = self._database.run(lambda connection: connection.execute(limited).all())
         return tuple(Damaged(*row) for row in rows)
 
-    def forget_damaged(self, run_id: str) -> None:
-        """Begin to list anew what cannot be opened."""
-        gone = delete(self._damaged).where(self._damaged.c.run_id == run_id)
-        self._database.run(lambda connection: connection.execute(gone))
-
     def _note_damaged(self, connection: Connection, run_id: str, damaged: Sequence[Damaged]) -> None:
-        for one in damaged:
+        table = self._damaged
+        listed = select(func.count()).where(table.c.run_id == run_id)
+        room = MOST_DAMAGED - connection.execute(listed).scalar_one() if damaged else 0
+        for one in damaged[: max(0, room)]:
             name = sha256(f"{one.key}\n{one.column}".encode()).hexdigest()
-            table = self._damaged
             connection.execute(delete(table).where(table.c.run_id == run_id, table.c.row_hash == name))
             columns = {"row_key": one.key, "column_name": one.column, "reason": one.reason}
             connection.execute(insert(table).values(run_id=run_id, row_hash=name, **columns))
+
+
+def taken_over(run: Run) -> RunInterrupted:
+    """Return the error for a process whose run is no longer its own."""
+    return RunInterrupted(f"run {run.id} was taken over by another process")
 
 
 @dataclass(slots=True)

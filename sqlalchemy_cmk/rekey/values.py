@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import String
+from sqlalchemy import JSON, String
 
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, TamperedError
 from sqlalchemy_cmk.keys import Keyring
@@ -66,7 +66,8 @@ class MoveValues:
             raise TamperedError(
                 f"the value was altered, or moved here from another column or row; DEK {dek}"
             ) from None
-        self.known[owner, self.name_of(value)] = convert
+        if value is not None:  # a JSON null is None as well, and no NULL: they are told apart slowly
+            self.known[owner, self.name_of(value)] = convert
         return converted
 
 
@@ -146,6 +147,8 @@ def _opening(old: Ciphers, opens: EncryptedType) -> Make:
 
     def make(tenant: str, stored: Any) -> Convert:
         open_ = old.opening(tenant, stored).open
+        if isinstance(opens.type_, JSON):
+            return lambda stored: _json(_decoded(decode, open_(stored)))
         return lambda stored: _decoded(decode, open_(stored))
 
     return make
@@ -166,6 +169,11 @@ def _checking(keyring: Keyring, move: Move) -> Make:
         return check
 
     return make
+
+
+def _json(value: Any) -> Any:
+    # What binds it takes None for NULL.
+    return JSON.NULL if value is None else value
 
 
 def _keep(stored: Any) -> Any:

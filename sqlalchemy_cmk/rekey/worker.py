@@ -22,9 +22,10 @@ from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.loading import load_keyring
 from sqlalchemy_cmk.keys.rewrapping import Pace
 from sqlalchemy_cmk.rekey.batches import Batch, Batches
-from sqlalchemy_cmk.rekey.conflicts import is_conflict, limit_waiting
+from sqlalchemy_cmk.rekey.conflicts import explained, is_conflict, is_misfit, limit_waiting
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Key, Layout
+from sqlalchemy_cmk.rekey.report import Damaged
 from sqlalchemy_cmk.rekey.runs import Claim, Range, RunStore
 from sqlalchemy_cmk.rekey.writing import Write, writer_for
 
@@ -73,12 +74,16 @@ class Outcome:
         done: whether it is done; if not, the worker was paused or fenced off.
         refused: by tenant, why its key could not be had.
         skipped: rows that others held locked for too long, left for the next pass.
+        failure: why the database failed the worker; no value of a row is in it.
+        lost: whether that was the loss of the connection, so that it may go on with another.
     """
 
     seq: int
     done: bool = False
     refused: dict[str, str] = field(default_factory=dict)
     skipped: int = 0
+    failure: str = ""
+    lost: bool = False
 
 
 class Workshop:
@@ -106,7 +111,13 @@ class Workshop:
         found = self.store.range(task.run_id, task.seq)
         if found is None:
             return Outcome(task.seq, done=True)
-        return self.keyring.connections.use(lambda connection: _Worker(self, task, found, connection).run())
+        # The database's own error may quote a row: it goes nowhere, not even to the crew's process.
+        try:
+            return self.keyring.connections.use(
+                lambda connection: _Worker(self, task, found, connection).run()
+            )
+        except DBAPIError as error:
+            return Outcome(task.seq, failure=explained(error), lost=error.connection_invalidated)
 
 
 _workshops: dict[str, Workshop] = {}
@@ -158,20 +169,34 @@ class _Worker:
         return read_ahead(self._shop.keyring, read)
 
     def _commit(self, batch: Batch) -> bool:
-        """Write a batch; where others hold its rows, in smaller parts; ``False`` where it must not be."""
+        """Write a batch; ``False`` where it must not be.
+
+        Where others hold its rows, or the database refuses a value, it is written in smaller parts.
+        """
         for attempt in range(PATIENCE):
             try:
                 return self._try(batch)
             except DBAPIError as error:
                 self._connection.rollback()
-                if not is_conflict(error):
+                misfit = explained(error) if is_misfit(error) else None
+                if misfit is None and not is_conflict(error):
                     raise
-            if batch.count >= 2 * SMALLEST:
+            if misfit and batch.count == 1:
+                return self._try(self._without(batch, misfit))
+            if misfit or batch.count >= 2 * SMALLEST:
                 return all(self._commit(part) for part in batch.halves(len(self._layout.key)))
             time.sleep(uniform(0.01, 0.1) * 2**attempt)  # noqa: S311
         # Whoever holds these rows for so long is writing them: the next pass sees what they wrote.
         self._outcome.skipped += batch.count
         return self._try(batch.emptied())
+
+    def _without(self, batch: Batch, reason: str) -> Batch:
+        """Return a batch of one row without it: its value does not fit."""
+        row = [one[0] for one in batch.changes[: len(self._layout.key)]]
+        columns = ", ".join(move.target for move in self._task.job.moves)
+        left = batch.emptied()
+        left.damaged = [*left.damaged, Damaged(self._layout.pack(row), columns, f"refused: {reason}")]
+        return left
 
     def _try(self, batch: Batch) -> bool:
         with self._connection.begin() as transaction:
@@ -241,4 +266,4 @@ def _next(queue: Queue[Any], thread: threading.Thread) -> Any:
             return queue.get(timeout=1)
         except Empty:
             if not thread.is_alive() and queue.empty():
-                return _END
+                raise RuntimeError("the thread that reads rows has ended before its last row")  # noqa: B904

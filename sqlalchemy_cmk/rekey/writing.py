@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     Connection,
-    LargeBinary,
     String,
     Text,
     Update,
@@ -25,9 +25,11 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import NullType, TypeEngine, UserDefinedType
 
 from sqlalchemy_cmk.rekey.batches import Column
+from sqlalchemy_cmk.rekey.job import Move
 from sqlalchemy_cmk.rekey.layout import Layout
 
 Write = Callable[[Connection, Sequence[Column]], int]
@@ -59,7 +61,7 @@ class _Bytes(UserDefinedType[bytes]):
 def _arrays(layout: Layout) -> Write:
     """PostgreSQL: ``UPDATE ... FROM unnest(...)``."""
     keys = [(f"k{i}", one.type) for i, one in enumerate(layout.key)]
-    old = [(f"o{i}", _array_type(layout, move)) for i, move in enumerate(layout.job.moves)]
+    old = [(f"o{i}", _array_type(guard)) for i, guard in enumerate(layout.guards)]
     new: list[tuple[str, TypeEngine[Any]]] = [(f"n{i}", _Bytes()) for i in range(len(layout.job.moves))]
     names = [*keys, *old, *new]
     arrays = (bindparam(name, type_=ARRAY(type_)) for name, type_ in names)
@@ -90,10 +92,9 @@ def _binary_arrays(statement: Update, names: list[str], layout: Layout) -> Write
     return write
 
 
-def _array_type(layout: Layout, move: Any) -> TypeEngine[Any]:
-    if not layout.exact(move):
-        return Text()
-    return _Bytes() if isinstance(layout.column(move.source).type, LargeBinary) else Text()
+def _array_type(guard: Any) -> TypeEngine[Any]:
+    # A guard is a text, or a column of bytes as the driver gives it.
+    return _Bytes() if isinstance(guard.type, NullType) else Text()
 
 
 def _assigned(layout: Layout, given: Any) -> dict[Any, Any]:
@@ -106,8 +107,7 @@ def _assigned(layout: Layout, given: Any) -> dict[Any, Any]:
 
 def _unchanged(layout: Layout, given: Any) -> list[Any]:
     """Return the criteria under which a row is still as it was read."""
-    moves = enumerate(layout.job.moves)
-    return [layout.stamp(move).is_not_distinct_from(given[f"o{i}"]) for i, move in moves]
+    return [guard.is_not_distinct_from(given[f"o{i}"]) for i, guard in enumerate(layout.guards)]
 
 
 def _values_table(layout: Layout, connection: Connection) -> Write:
@@ -117,12 +117,13 @@ def _values_table(layout: Layout, connection: Connection) -> Write:
     table = quote.format_table(layout.table)
     collations = _collations(layout, connection)
     names = [f"k{i}" for i in range(len(layout.key))]
-    names += [f"{part}{i}" for part in "on" for i in range(len(moves))]
+    guards = layout.guards
+    names += [f"o{i}" for i in range(len(guards))] + [f"n{i}" for i in range(len(moves))]
     keys = [
         f"{table}.{quote.quote(one.name)} = {collations.get(one.name, '{}').format(f'cmk_new.k{i}')}"
         for i, one in enumerate(layout.key)
     ]
-    same = [f"{_compiled(layout, move)} <=> cmk_new.o{i}" for i, move in enumerate(moves)]
+    same = [f"{_compiled(layout, guard)} <=> cmk_new.o{i}" for i, guard in enumerate(guards)]
     assigned = []
     for i, move in enumerate(moves):
         target = f"{table}.{quote.quote(move.target)}"
@@ -142,8 +143,8 @@ def _values_table(layout: Layout, connection: Connection) -> Write:
     return write
 
 
-def _compiled(layout: Layout, move: Any) -> str:
-    return str(layout.stamp(move).compile(dialect=layout.dialect)).replace("%", "%%")
+def _compiled(layout: Layout, guard: Any) -> str:
+    return f"({guard.compile(dialect=layout.dialect)})"
 
 
 def _collations(layout: Layout, connection: Connection) -> dict[str, str]:
@@ -168,11 +169,8 @@ def _one_by_one(layout: Layout) -> Write:
     """Any database: one statement with a set of parameters for each row."""
     moves = layout.job.moves
     given = {f"k{i}": bindparam(f"k{i}", type_=one.type) for i, one in enumerate(layout.key)}
-    given |= {f"o{i}": bindparam(f"o{i}", type_=_stamp_type(layout, move)) for i, move in enumerate(moves)}
-    given |= {
-        f"n{i}": bindparam(f"n{i}", type_=NullType() if move.seals_sealed else move.seals)
-        for i, move in enumerate(moves)
-    }
+    given |= {f"o{i}": bindparam(f"o{i}", type_=_guard_type(one)) for i, one in enumerate(layout.guards)}
+    given |= {f"n{i}": bindparam(f"n{i}", type_=_new_type(move)) for i, move in enumerate(moves)}
     same_row = and_(*(one == given[f"k{i}"] for i, one in enumerate(layout.key)))
     statement = update(layout.table).values(_assigned(layout, given)).where(same_row)
     statement = statement.where(*_unchanged(layout, given))
@@ -186,5 +184,12 @@ def _one_by_one(layout: Layout) -> Write:
     return write
 
 
-def _stamp_type(layout: Layout, move: Any) -> TypeEngine[Any]:
-    return NullType() if layout.exact(move) or layout.dialect.name != "postgresql" else Text()
+def _guard_type(guard: Any) -> TypeEngine[Any]:
+    return NullType() if isinstance(guard.type, NullType) else Text()
+
+
+def _new_type(move: Move) -> TypeEngine[Any]:
+    if move.seals_sealed:
+        return NullType()
+    # Nothing to write is NULL, where a JSON type would make a JSON null of it.
+    return type(move.seals)(none_as_null=True) if type(move.seals) in (JSON, JSONB) else move.seals
