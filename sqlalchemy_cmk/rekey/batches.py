@@ -109,7 +109,7 @@ class Batches:
         """
         limit = min(size, FIRST_ROWS)
         while True:
-            batch = self._batch(connection, after, up_to, limit)
+            batch, limit = self._batch(connection, after, up_to, limit)
             if batch is None:
                 return
             yield batch
@@ -120,7 +120,8 @@ class Batches:
 
     def _batch(
         self, connection: Connection, after: Key | None, up_to: Key | None, limit: int
-    ) -> Batch | None:
+    ) -> tuple[Batch | None, int]:
+        """Return the next rows, if there are any, and how many were asked for."""
         try:
             rows = connection.execute(self._layout.rows(after, up_to, limit)).all()
         except (DBAPIError, CmkError):
@@ -129,14 +130,13 @@ class Batches:
             # A stored value that its own type cannot read, such as a date 'unknown' on SQLite.
             kind = type(error).__name__
         else:
-            return (
-                _Conversion(self._job, self._layout, self._moves, self._places, rows).batch()
-                if rows
-                else None
+            conversion = (
+                _Conversion(self._job, self._layout, self._moves, self._places, rows) if rows else None
             )
+            return conversion and conversion.batch(), limit
         if limit > 1:
             return self._batch(connection, after, up_to, 1)
-        return self._unreadable(connection, after, up_to, kind)
+        return self._unreadable(connection, after, up_to, kind), 1
 
     def _unreadable(self, connection: Connection, after: Key | None, up_to: Key | None, kind: str) -> Batch:
         key = connection.execute(self._layout.keys(after, up_to)).one()

@@ -15,7 +15,7 @@ STATEMENT_SECONDS = 60
 _SQLSTATES = {"55P03", "40P01", "40001", "57014"}
 # https://mariadb.com/kb/en/mariadb-error-code-reference/: lock wait timeout, deadlock, max_statement_time
 _NUMBERS = {1205, 1213, 1969}
-# Out of resources, cancelled, shut down, not permitted, no such thing: their messages quote no value of a row.
+# Out of resources, cancelled, shut down, not permitted, no such thing: these messages quote no value.
 _HARMLESS_CLASSES = {"08", "25", "40", "42", "53", "55", "57", "58"}
 _HARMLESS_NUMBERS = {1021, 1030, 1053, 1114, 1142, 1143, 1180, 1205, 1213, 1290, 1836, 1927, 1969, 2006, 2013}
 # MariaDB's numbers for a value that does not fit, of which its driver makes an OperationalError.

@@ -148,9 +148,7 @@ class Rekey:
             findings = crew.go_through(run, job, watch)
             left, counts = self.rows_left(job), self._store.counts(run.id)
             damaged = self._store.damaged(run.id)
-            explained = (
-                counts.rows_damaged + counts.rows_refused - earlier.rows_damaged - earlier.rows_refused
-            )
+            explained = counts.unchanged - earlier.unchanged
             if left <= explained or left == before or run.passes >= MOST_PASSES:
                 break
             if job.in_place and not findings.skipped:

@@ -77,6 +77,11 @@ class Counts:
     rows_refused: int
     rows_damaged: int
 
+    @property
+    def unchanged(self) -> int:
+        """How many rows were left as they are, for a reason that was noted."""
+        return self.rows_refused + self.rows_damaged
+
 
 class RunStore:
     """Reads and writes runs.
@@ -151,7 +156,7 @@ class RunStore:
         """Note that a run has gone through its table for the last time.
 
         Raises:
-            RunInterrupted: another process has taken the run over, as in :meth:`begin_pass` and :meth:`carve`.
+            RunInterrupted: another process has taken the run over, as :meth:`begin_pass` and :meth:`carve`.
         """
         self._change(run, {"state": RunState.DONE, "open_slot": None, "ended_at": _now()})
 

@@ -192,4 +192,5 @@ def _new_type(move: Move) -> TypeEngine[Any]:
     if move.seals_sealed:
         return NullType()
     # Nothing to write is NULL, where a JSON type would make a JSON null of it.
-    return type(move.seals)(none_as_null=True) if type(move.seals) in (JSON, JSONB) else move.seals
+    kind: Any = type(move.seals)
+    return kind(none_as_null=True) if kind in (JSON, JSONB) else move.seals  # type: ignore[no-any-return]
