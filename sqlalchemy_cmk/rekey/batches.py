@@ -130,10 +130,9 @@ class Batches:
             # A stored value that its own type cannot read, such as a date 'unknown' on SQLite.
             kind = type(error).__name__
         else:
-            conversion = (
-                _Conversion(self._job, self._layout, self._moves, self._places, rows) if rows else None
-            )
-            return conversion and conversion.batch(), limit
+            if not rows:
+                return None, limit
+            return _Conversion(self._job, self._layout, self._moves, self._places, rows).batch(), limit
         if limit > 1:
             return self._batch(connection, after, up_to, 1)
         return self._unreadable(connection, after, up_to, kind), 1

@@ -12,12 +12,11 @@ from sqlalchemy import Connection
 
 from sqlalchemy_cmk.errors import KeyUnavailable, RunInterrupted
 from sqlalchemy_cmk.rekey.job import Job
-from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.report import Progress
 from sqlalchemy_cmk.rekey.runs import Range, Run, RunState, taken_over
 from sqlalchemy_cmk.rekey.worker import Outcome, Settings, Task, Workshop, work_elsewhere
 
-CHUNKS_IN_RANGE = 20
+CHUNKS_IN_RANGE = 50
 LOST_CONNECTIONS = 3
 LOOK_EVERY = 0.5
 
@@ -122,7 +121,7 @@ class Crew:
         count = CHUNKS_IN_RANGE * self._settings.chunk
         while not done:
             high = self._shop.keyring.connections.use(
-                lambda connection: self._boundary(connection, job, low, count)  # noqa: B023
+                lambda connection: self._boundary(connection, run.id, job, low, count)  # noqa: B023
             )
             carved = self._store.carve(run, low, high)
             if carved is None:
@@ -130,8 +129,10 @@ class Crew:
             yield carved
             low = high
 
-    def _boundary(self, connection: Connection, job: Job, low: str | None, count: int) -> str | None:
-        layout = Layout(job, connection)
+    def _boundary(
+        self, connection: Connection, run_id: str, job: Job, low: str | None, count: int
+    ) -> str | None:
+        layout = self._shop.layout(run_id, job, connection)
         found = connection.execute(layout.boundary(layout.unpack(low), count)).first()
         return None if found is None else layout.pack(found)
 

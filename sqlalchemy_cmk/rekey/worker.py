@@ -27,7 +27,7 @@ from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Key, Layout
 from sqlalchemy_cmk.rekey.report import Damaged
 from sqlalchemy_cmk.rekey.runs import Claim, Range, RunStore
-from sqlalchemy_cmk.rekey.writing import Write, writer_for
+from sqlalchemy_cmk.rekey.writing import writer_for
 
 Batchwise = Generator[Batch, None, None]
 Bounds = tuple[Key | None, Key | None]
@@ -96,15 +96,14 @@ class Workshop:
     def __init__(self, keyring: Keyring) -> None:
         self.keyring = keyring
         self.store = RunStore(keyring.database)
-        self._known: tuple[str, Layout, Write] | None = None
+        self._known: tuple[str, Layout] | None = None
 
-    def tools(self, task: Task, connection: Connection) -> tuple[Layout, Write]:
-        """Return the layout of a task's table and what writes to it, looked up once for a run."""
+    def layout(self, run_id: str, job: Job, connection: Connection) -> Layout:
+        """Return the layout of a job's table, looked up once for a run."""
         known = self._known
-        if known is None or known[0] != task.run_id:
-            layout = Layout(task.job, connection)
-            known = self._known = task.run_id, layout, writer_for(layout, connection)
-        return known[1], known[2]
+        if known is None or known[0] != run_id:
+            known = self._known = run_id, Layout(job, connection)
+        return known[1]
 
     def work(self, task: Task) -> Outcome:
         """Take a range to its end, or as far as this worker may."""
@@ -141,7 +140,8 @@ class _Worker:
         self._outcome = Outcome(range_.seq)
         self._pace = Pace(task.settings.rate)
         limit_waiting(connection)
-        self._layout, self._write = shop.tools(task, connection)
+        self._layout = shop.layout(task.run_id, task.job, connection)
+        self._write = writer_for(self._layout, connection)
 
     def run(self) -> Outcome:
         batches = self._batches()

@@ -193,4 +193,4 @@ def _new_type(move: Move) -> TypeEngine[Any]:
         return NullType()
     # Nothing to write is NULL, where a JSON type would make a JSON null of it.
     kind: Any = type(move.seals)
-    return kind(none_as_null=True) if kind in (JSON, JSONB) else move.seals  # type: ignore[no-any-return]
+    return kind(none_as_null=True) if kind in (JSON, JSONB) else move.seals
