@@ -24,11 +24,8 @@ _MISFITS = {1264, 1265, 1292, 1366, 1406, 4025}
 
 def is_conflict(error: DBAPIError) -> bool:
     """Tell whether a statement failed because others hold the rows: it may be tried again, with fewer."""
-    state = _state(error)
-    if state is not None:
-        return state in _SQLSTATES
     locked = getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-    return locked or _number(error) in _NUMBERS
+    return locked or _state(error) in _SQLSTATES or _number(error) in _NUMBERS
 
 
 def is_misfit(error: DBAPIError) -> bool:
@@ -43,17 +40,16 @@ def explained(error: DBAPIError) -> str:
     sqlite = getattr(original, "sqlite_errorname", None)
     if sqlite is not None:
         return f"{sqlite}: {original}"
-    state = _state(error)
+    state, number = _state(error), _number(error)
+    if isinstance(number, int):
+        return f"{name} {number}" + (f": {original.args[-1]}" if number in _HARMLESS_NUMBERS else "")
     if state is not None:
         told = getattr(original, "diag", None)
         if state[:2] in _HARMLESS_CLASSES:
             return f"{name} {state}: {getattr(told, 'message_primary', None) or ''}".rstrip(": ")
         where = getattr(told, "constraint_name", None) or getattr(told, "column_name", None)
         return f"{name} {state}" + (f" at {where}" if where else "")
-    number = _number(error)
-    if number in _HARMLESS_NUMBERS:
-        return f"{name} {number}: {original.args[-1]}"
-    return f"{name} {number or ''}".rstrip()
+    return name
 
 
 def _state(error: DBAPIError) -> str | None:

@@ -168,12 +168,17 @@ class Layout:
         stamps = [self.stamp(move) for move in self.job.moves]
         if not self.guards_tenant:
             return stamps
-        if self._owner.table is self.table:
+        if not self.joined:
             return [*stamps, self._exactly(self._owner)]
         base = self._owner.table
         pairs = zip(self.key, base.primary_key, strict=True)
         owner = select(self._exactly(self._owner)).where(*(theirs == ours for ours, theirs in pairs))
         return [*stamps, owner.correlate(self.table).scalar_subquery()]
+
+    @property
+    def joined(self) -> bool:
+        """Whether the tenant column is in another table."""
+        return self._owner is not None and self._owner.table is not self.table
 
     @property
     def guards_tenant(self) -> bool:

@@ -40,11 +40,8 @@ def writer_for(layout: Layout, connection: Connection) -> Write:
     sealed = all(move.seals_sealed for move in layout.job.moves)
     if layout.dialect.name == "postgresql" and sealed:
         return _arrays(layout)
-    if (
-        layout.dialect.name in ("mysql", "mariadb")
-        and getattr(layout.dialect, "is_mariadb", False)
-        and sealed
-    ):
+    is_mariadb = layout.dialect.name in ("mysql", "mariadb") and getattr(layout.dialect, "is_mariadb", False)
+    if is_mariadb and sealed and not (layout.joined and layout.guards_tenant):
         return _values_table(layout, connection)
     return _one_by_one(layout)
 
