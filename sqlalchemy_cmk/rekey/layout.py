@@ -29,6 +29,7 @@ from sqlalchemy import (
     cast,
     collate,
     false,
+    literal_column,
     or_,
     select,
     type_coerce,
@@ -191,7 +192,7 @@ class Layout:
             return type_coerce(collate(type_coerce(column, Text()), "BINARY"), NullType())
         if self.dialect.name in _MYSQL:
             # A FLOAT is shown with six digits only.
-            shown = column + 0e0 if isinstance(column.type, Float) else column
+            shown = column + literal_column("0e0") if isinstance(column.type, Float) else column
             return type_coerce(cast(shown, BINARY), NullType())
         if self.dialect.name == "postgresql":
             return collate(cast(column, Text), "C")

@@ -106,7 +106,7 @@ def at_write(number: int, act: Callable[..., None]) -> Iterator[list[Any]]:
     seen: list[Any] = []
 
     def look(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        writes = statement.startswith("UPDATE") and "cmk_" not in statement.replace("cmk_new", "")
+        writes = statement.startswith("UPDATE") and not statement.startswith("UPDATE cmk_")
         if not writes or not connection.engine.hide_parameters:
             return
         seen.append(parameters)
@@ -118,3 +118,4 @@ def at_write(number: int, act: Callable[..., None]) -> Iterator[list[Any]]:
         yield seen
     finally:
         event.remove(Engine, "before_cursor_execute", look)
+    assert len(seen) > number, "the engine has written no such batch"
