@@ -210,11 +210,19 @@ class RunStore:
         return [Range(*row) for row in rows]
 
     def range(self, run_id: str, seq: int) -> Range | None:
-        """Return a range, unless it is done."""
+        """Return a range; ``None`` where it is done.
+
+        Raises:
+            ConfigurationError: there is no such range: this is not the database of whoever handed it out.
+        """
         c = self._ranges.c
-        query = select(c.seq, c.high, c.position, c.step).where(c.run_id == run_id, c.seq == seq, c.done == 0)
+        query = select(c.done, c.seq, c.high, c.position, c.step).where(c.run_id == run_id, c.seq == seq)
         row = self._database.run(lambda connection: connection.execute(query).first())
-        return None if row is None else Range(*row)
+        if row is None:
+            raise ConfigurationError(
+                f"there is no range {seq} of run {run_id} in this worker's database: its keyring is over another"
+            )
+        return None if row.done else Range(*row[1:])
 
     def advance(
         self, connection: Connection, claim: Claim, batch: Batch, position: str, changed: int
