@@ -56,6 +56,13 @@ class TamperedError(CmkError):
     """A stored value is not what this library wrote there: altered, truncated, moved, or plain text."""
 
 
+class RunInterrupted(CmkError):
+    """A re-keying run had to stop: the database failed it, or another process has taken it over.
+
+    What was committed stays; the same job goes on from there when it is run again.
+    """
+
+
 class InvalidValue(CmkError, ValueError):
     """A Python value does not fit the column's declared type; nothing was sent to the database."""
 

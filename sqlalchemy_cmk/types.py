@@ -18,7 +18,7 @@ from sqlalchemy import Column, Dialect, LargeBinary, Null, event
 from sqlalchemy.dialects.mysql import LONGBLOB
 from sqlalchemy.types import VARBINARY, TypeDecorator, TypeEngine, to_instance
 
-from sqlalchemy_cmk.codec import codec_for, is_structured
+from sqlalchemy_cmk.codec import Codec, codec_for, is_structured
 from sqlalchemy_cmk.column import OnRevoked, SealedColumn, SealedParameter, opening_processor
 from sqlalchemy_cmk.comparator import SealedComparator
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
@@ -91,6 +91,21 @@ class EncryptedType(TypeDecorator[Any]):
         options += [f"context={self.context!r}"] if self.context else []
         options += [f"on_revoked={self.on_revoked!r}"] if self.on_revoked != "raise" else []
         return f"EncryptedType({', '.join(options)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the options only: a copy belongs to no column."""
+        context = self.context or (self.place.context if self.place else None)
+        return EncryptedType, (self.type_, self.deterministic, context, self.on_revoked)
+
+    @property
+    def suite(self) -> Suite:
+        """The algorithm of the values that are written."""
+        return self._suite
+
+    @property
+    def codec(self) -> Codec:
+        """Python values to plaintext bytes and back."""
+        return self._codec
 
     @property
     def python_type(self) -> type[Any]:

@@ -8,9 +8,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from sqlalchemy_cmk.cli.loading import load_keyring
 from sqlalchemy_cmk.cli.output import print_json, print_line
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.loading import load_keyring
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -75,6 +75,33 @@ class Connections:
         with self._lock, self._engine.connect() as connection:
             return unit(connection)
 
+    def use(self, work: Work[T]) -> T:
+        """Run work that begins and commits its own transactions, on a connection made for it alone.
+
+        It takes none from a pool that somebody waits for, and may run for hours.
+
+        Args:
+            work: is given the connection, with no transaction begun.
+
+        Raises:
+            ConfigurationError: the database is SQLite in memory, which no second connection sees; or called
+                straight from a coroutine on an async engine.
+        """
+        if self.in_memory:
+            raise ConfigurationError(
+                "SQLite in memory is seen by one connection only: use a file for what runs beside others"
+            )
+        if self._async_pool is not None:
+            return self._run_in_loop(self._async_pool, work)
+        # What runs here may write values in the clear, to open them for good.
+        pool = self._engine.pool.recreate()
+        engine = create_engine(self._url, pool=pool, hide_parameters=True, **self._transactional)
+        try:
+            with engine.connect() as connection:
+                return work(connection)
+        finally:
+            engine.dispose()
+
     def after_fork(self) -> None:
         """Forget the parent's connections without closing them."""
         if self.in_memory:
@@ -101,7 +128,8 @@ class Connections:
         # Connections of an async driver belong to one event loop: each unit of work has its own pool.
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        engine = create_async_engine(self._url, pool=pool.recreate(), **self._transactional)
+        options = {"hide_parameters": True, **self._transactional}
+        engine = create_async_engine(self._url, pool=pool.recreate(), **options)
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(work)

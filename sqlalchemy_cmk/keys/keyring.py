@@ -59,6 +59,12 @@ class Keyring:
         table_prefix: beginning of the key tables' names.
         clock: seconds, monotonic; for tests.
 
+    Attributes:
+        lifecycle: what happens to keys over their life.
+        audit: the trail of key events.
+        connections: the keyring's own connections to the application's database.
+        database: the key tables there.
+
     Raises:
         ConfigurationError: no provider handles ``platform_key``, or a duration is negative.
     """
@@ -94,8 +100,10 @@ class Keyring:
         telemetry = Telemetry(self._opened)
         self._wrapper = Wrapper(providers, telemetry)
         self._wrapper.provider_of(platform_key)
-        self._connections = Connections(engine)
-        database = KeyDatabase(self._connections, table_prefix)
+        self.connections = Connections(engine)
+        database = KeyDatabase(self.connections, table_prefix)
+        self.database = database
+        self._times = times
         self._later = Later()
         self.audit = AuditTrail(database, self._later, actor)
         self._store = KeyStore(database, self.audit)
@@ -108,7 +116,7 @@ class Keyring:
         self.examination = Examination(
             platform_key,
             table_prefix,
-            self._connections,
+            self.connections,
             self._store,
             self._wrapper,
             self.audit,
@@ -174,8 +182,18 @@ class Keyring:
         for metadata in self._protected:
             metadata.info.pop(INFO_KEY, None)
         self._protected.clear()
-        self._connections.close()
+        self.connections.close()
         self._wrapper.close()
+
+    @property
+    def revalidate_after(self) -> float:
+        """Seconds after which every process has noticed a change of keys."""
+        return self._times.revalidate_after
+
+    @property
+    def protected(self) -> tuple[MetaData, ...]:
+        """What this keyring protects."""
+        return tuple(self._protected)
 
     @property
     def opened(self) -> OpenedKeys:
@@ -205,7 +223,7 @@ class Keyring:
 
     def after_fork(self) -> None:
         """Leave the parent's connections and locks alone in a forked child; called by the system hook."""
-        self._connections.after_fork()
+        self.connections.after_fork()
         self._opened.after_fork()
         self._opener.after_fork()
 

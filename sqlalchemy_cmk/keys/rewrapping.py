@@ -37,12 +37,12 @@ class Pace:
         self._every = 1 / rate if rate else 0.0
         self._next = time.monotonic()
 
-    def wait(self) -> None:
-        """Wait until the next turn is due."""
+    def wait(self, turns: int = 1) -> None:
+        """Wait until the next turns are due."""
         now = time.monotonic()
         if self._next > now:
             time.sleep(self._next - now)
-        self._next = max(now, self._next) + self._every
+        self._next = max(now, self._next) + turns * self._every
 
 
 def stale_wrappings(wrapper: Wrapper, deks: Iterable[DekRecord]) -> set[Wrapped]:

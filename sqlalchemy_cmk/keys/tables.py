@@ -1,4 +1,4 @@
-"""The key tables: tenants, DEKs, their wrappings and the audit trail. They hold no key in the clear."""
+"""The key tables: tenants, DEKs, wrappings, the audit trail, re-keying. They hold no key in the clear."""
 
 from __future__ import annotations
 
@@ -65,6 +65,9 @@ class KeyTables:
     wrappings: Table
     audit: Table
     audit_head: Table
+    rekey_runs: Table
+    rekey_ranges: Table
+    rekey_damaged: Table
 
 
 def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
@@ -78,15 +81,19 @@ def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
     names = [prefix + field.name for field in fields(KeyTables)]
     if names[0] in metadata.tables:
         return KeyTables(*(metadata.tables[name] for name in names))
-    tenants, deks, wrappings, audit, audit_head = names
+    tenants, deks, wrappings, audit, audit_head, runs, ranges, damaged = names
     tenants_table = _tenants(metadata, tenants)
     deks_table = _deks(metadata, deks, tenants_table)
+    runs_table = _rekey_runs(metadata, runs)
     return KeyTables(
         tenants_table,
         deks_table,
         _wrappings(metadata, wrappings, deks_table),
         _audit(metadata, audit),
         _audit_head(metadata, audit_head),
+        runs_table,
+        _rekey_ranges(metadata, ranges, runs_table),
+        _rekey_damaged(metadata, damaged, runs_table),
     )
 
 
@@ -165,5 +172,61 @@ def _audit_head(metadata: MetaData, audit_head: str) -> Table:
         Column("id", Integer, primary_key=True, autoincrement=False),
         Column("seq", BigInteger, nullable=False),
         Column("hash", String(64), nullable=False),
+        schema=BLANK_SCHEMA,
+    )
+
+
+def _rekey_runs(metadata: MetaData, runs: str) -> Table:
+    # generation fences: whoever runs it takes the next one, and workers of an earlier one can commit no more.
+    return Table(
+        runs,
+        metadata,
+        Column("id", String(16), primary_key=True),
+        Column("job", String(64), nullable=False),
+        # 1 until the run is done, then NULL: a job has one open run, whoever begins it at the same moment.
+        Column("open_slot", Integer, nullable=True),
+        Column("table_name", ExactText(255), nullable=False),
+        Column("description", Text, nullable=False),
+        Column("state", String(10), nullable=False),
+        Column("generation", Integer, nullable=False),
+        Column("passes", Integer, nullable=False),
+        Column("carved", Text, nullable=True),
+        Column("carved_all", Integer, nullable=False),
+        Column("rows_expected", BigInteger, nullable=False),
+        Column("started_at", DateTime(timezone=True), nullable=False),
+        Column("ended_at", DateTime(timezone=True), nullable=True),
+        UniqueConstraint("job", "open_slot", name=f"uq_{runs}_open"),
+        schema=BLANK_SCHEMA,
+    )
+
+
+def _rekey_ranges(metadata: MetaData, ranges: str, runs: Table) -> Table:
+    return Table(
+        ranges,
+        metadata,
+        Column("run_id", String(16), ForeignKey(runs.c.id), primary_key=True),
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        Column("low", Text, nullable=True),
+        Column("high", Text, nullable=False),
+        Column("position", Text, nullable=True),
+        Column("step", Integer, nullable=False),
+        Column("done", Integer, nullable=False),
+        Column("rows_read", BigInteger, nullable=False),
+        Column("rows_changed", BigInteger, nullable=False),
+        Column("rows_refused", BigInteger, nullable=False),
+        Column("rows_damaged", BigInteger, nullable=False),
+        schema=BLANK_SCHEMA,
+    )
+
+
+def _rekey_damaged(metadata: MetaData, damaged: str, runs: Table) -> Table:
+    return Table(
+        damaged,
+        metadata,
+        Column("run_id", String(16), ForeignKey(runs.c.id), primary_key=True),
+        Column("row_hash", String(64), primary_key=True),
+        Column("row_key", Text, nullable=False),
+        Column("column_name", String(255), nullable=False),
+        Column("reason", Text, nullable=False),
         schema=BLANK_SCHEMA,
     )

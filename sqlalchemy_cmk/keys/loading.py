@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError
-from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.keyring import Keyring
 
 # A module that cannot be imported may quote its settings: "could not parse postgresql://app:PASSWORD@db".
 _CREDENTIALS = re.compile(r"://\S*@")

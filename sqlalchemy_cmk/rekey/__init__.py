@@ -1,0 +1,8 @@
+"""Re-keying: rows opened under one DEK, sealed under another, online. See :class:`Rekey`."""
+
+from sqlalchemy_cmk.rekey.engine import Rekey
+from sqlalchemy_cmk.rekey.job import Job, Move, pinned
+from sqlalchemy_cmk.rekey.report import Damaged, Progress, Report
+from sqlalchemy_cmk.rekey.runs import Run, RunState
+
+__all__ = ["Damaged", "Job", "Move", "Progress", "Rekey", "Report", "Run", "RunState", "pinned"]

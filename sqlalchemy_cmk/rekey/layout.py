@@ -1,0 +1,298 @@
+"""How a job's table is laid out in the database, and how its rows are read in the order of their keys.
+
+Rows are found by their primary key alone, from one key to the next: no OFFSET, no cursor that stays open, and
+a row that is written meanwhile is neither missed nor read twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import (
+    BINARY,
+    CHAR,
+    Column,
+    ColumnElement,
+    Connection,
+    Enum,
+    Float,
+    LargeBinary,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    cast,
+    collate,
+    false,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.types import NullType, TypeEngine
+
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.rekey.job import Job, Move
+
+Key = tuple[Any, ...]
+_MYSQL = ("mysql", "mariadb")
+
+
+class Layout:
+    """A job's table as the database has it.
+
+    Args:
+        job: what is to be done.
+        connection: where the table is looked up.
+
+    Attributes:
+        table: the table.
+        key: the columns of its primary key.
+
+    Raises:
+        ConfigurationError: the table, a column or the primary key is not there.
+    """
+
+    def __init__(self, job: Job, connection: Connection) -> None:
+        self.job = job
+        self.dialect = connection.dialect
+        metadata = MetaData()
+        self.table = _reflected(metadata, job.table, job.schema, connection)
+        self.key = tuple(self.table.primary_key)
+        if not self.key:
+            raise ConfigurationError(
+                f"{job.fullname} has no primary key: its rows cannot be told apart while others write them; "
+                "give it one first"
+            )
+        for move in job.moves:
+            for name in (move.source, move.target):
+                self.column(name)
+        self._owner: Any = None
+        self._source, self._tenant = self._tenant_column(metadata, connection)
+        connection.rollback()
+        self._keys = msgspec.json.Decoder(tuple[tuple(map(_python_type, self.key))])  # type: ignore[misc]
+
+    def column(self, name: str) -> Column[Any]:
+        """Return a column of the table.
+
+        Raises:
+            ConfigurationError: there is none of this name.
+        """
+        if name not in self.table.c:
+            raise ConfigurationError(f"{self.job.fullname} has no column {name!r} in this database")
+        return self.table.c[name]
+
+    def pack(self, key: Sequence[Any]) -> str:
+        """Return a primary key as text."""
+        return msgspec.json.encode(tuple(key), enc_hook=str).decode()
+
+    def unpack(self, text: str | None) -> Key | None:
+        """Return a primary key from its text."""
+        return None if text is None else self._keys.decode(text)
+
+    def rows(self, after: Key | None, up_to: Key | None, limit: int) -> Select[Any]:
+        """Return the query for the next rows: key columns, tenant, for each move what :meth:`old` says."""
+        columns: list[ColumnElement[Any]] = [] if self._tenant is None else [self._tenant]
+        for move in self.job.moves:
+            columns += self.old(move)
+        if self.guards_tenant:
+            columns.append(self._exactly(self._owner))
+        query = select(*self.key, *columns).select_from(self._source).where(*self._criteria())
+        return query.where(*self._between(after, up_to)).order_by(*self.key).limit(limit)
+
+    def boundary(self, after: Key | None, count: int) -> Select[Any]:
+        """Return the query for the key that is so many rows further on, or for the last one."""
+        some = (
+            select(*self.key).select_from(self._source).where(*self._criteria(), *self._between(after, None))
+        )
+        part = some.order_by(*self.key).limit(count).subquery()
+        columns = [part.c[column.name] for column in self.key]
+        return select(*columns).order_by(*(column.desc() for column in columns)).limit(1)
+
+    def keys(self, after: Key | None, up_to: Key | None) -> Select[Any]:
+        """Return the query for the key of the next row."""
+        query = select(*self.key).select_from(self._source).where(*self._criteria())
+        return query.where(*self._between(after, up_to)).order_by(*self.key).limit(1)
+
+    def counted(self, *columns: Any) -> Select[Any]:
+        """Return a query over all the job's rows, whatever their keys."""
+        return select(*columns).select_from(self._source).where(*self._criteria())
+
+    @property
+    def has_tenant(self) -> bool:
+        """Whether each row is read with its tenant, after the key."""
+        return self._tenant is not None
+
+    def old(self, move: Move) -> list[ColumnElement[Any]]:
+        """Return what is read of a move's source: the value to open, and what tells that it is still there.
+
+        They are one and the same wherever the stored value compares exactly.
+        """
+        value = self.value(move)
+        return [value] if self.exact(move) else [value, self.stamp(move)]
+
+    def value(self, move: Move) -> ColumnElement[Any]:
+        """Return the source as its opener wants it: as the driver gives it, or by its plain type."""
+        return type_coerce(self.column(move.source), NullType() if move.opens_sealed else move.opens)
+
+    def exact(self, move: Move) -> bool:
+        """Tell whether the value that is read can be compared in the database to the last bit."""
+        if move.opens_sealed:
+            return True
+        stored = self.column(move.source).type
+        if self.dialect.name in _MYSQL or not isinstance(move.opens, LargeBinary | String):
+            return False
+        # PostgreSQL compares a CHAR(n) without its blanks, and gives it with them.
+        comparable = isinstance(stored, LargeBinary | String) and not isinstance(stored, CHAR)
+        return comparable and not _has_processors(move.opens, self.dialect)
+
+    def stamp(self, move: Move) -> ColumnElement[Any]:
+        """Return what is compared to know that a source has not been changed since it was read."""
+        column = self.column(move.source)
+        if move.opens_sealed or (self.exact(move) and isinstance(column.type, LargeBinary)):
+            return type_coerce(column, NullType())
+        return self._exactly(column)
+
+    @property
+    def guards(self) -> list[ColumnElement[Any]]:
+        """What must be as it was read for a row to be changed: the stamps, and whose row it is.
+
+        A sealed value is its tenant's whatever becomes of the row. A plain one is sealed for the tenant that
+        was read: if the row is another's by now, it must not be written.
+        """
+        stamps = [self.stamp(move) for move in self.job.moves]
+        if not self.guards_tenant:
+            return stamps
+        if not self.joined:
+            return [*stamps, self._exactly(self._owner)]
+        base = self._owner.table
+        pairs = zip(self.key, base.primary_key, strict=True)
+        owner = select(self._exactly(self._owner)).where(*(theirs == ours for ours, theirs in pairs))
+        return [*stamps, owner.correlate(self.table).scalar_subquery()]
+
+    @property
+    def joined(self) -> bool:
+        """Whether the tenant column is in another table."""
+        return self._owner is not None and self._owner.table is not self.table
+
+    @property
+    def guards_tenant(self) -> bool:
+        """Whether rows are read with what tells that they are still their tenant's."""
+        return self._tenant is not None and any(not move.opens_sealed for move in self.job.moves)
+
+    def _exactly(self, column: Column[Any]) -> ColumnElement[Any]:
+        """Return a column in a form that compares to the last bit; a collation holds 'Anna' for 'ANNA'."""
+        if self.dialect.name == "sqlite":
+            return type_coerce(collate(type_coerce(column, Text()), "BINARY"), NullType())
+        if self.dialect.name in _MYSQL:
+            # A FLOAT is shown with six digits only.
+            shown = column + literal_column("0e0") if isinstance(column.type, Float) else column
+            return type_coerce(cast(shown, BINARY), NullType())
+        if self.dialect.name == "postgresql":
+            return collate(cast(column, Text), "C")
+        return cast(column, Text)
+
+    def _criteria(self) -> list[ColumnElement[bool]]:
+        criteria = []
+        if not self.job.in_place:
+            todo = (
+                and_(self.column(m.source).is_not(None), self.column(m.target).is_(None))
+                for m in self.job.moves
+            )
+            criteria.append(or_(*todo))
+        if self.job.tenant is not None and self._tenant is not None:
+            criteria.append(self._of_tenant(self.job.tenant))
+        return criteria
+
+    def _of_tenant(self, tenant: str) -> ColumnElement[bool]:
+        value = _as_stored(tenant, self._tenant.type)
+        if value is None:
+            return false()
+        same: ColumnElement[bool] = self._tenant == value
+        if isinstance(self._tenant.type, Enum) or not isinstance(self._tenant.type, String):
+            return same
+        # The first finds an index, the second tells 'acme' from 'ACME'.
+        exact = value.encode() if self.dialect.name in _MYSQL else value
+        return and_(same, self._exactly(self._owner) == exact)
+
+    def _between(self, after: Key | None, up_to: Key | None) -> list[ColumnElement[bool]]:
+        bounds = [] if after is None else [_beyond(self.key, after)]
+        return bounds if up_to is None else [*bounds, ~_beyond(self.key, up_to)]
+
+    def _tenant_column(self, metadata: MetaData, connection: Connection) -> tuple[Any, Any]:
+        name = self.job.tenant_column
+        if name is None:
+            return self.table, None
+        holder, _, column = name.rpartition(".")
+        if not holder:
+            return self.table, self._typed(self.column(column))
+        schema, _, table = holder.rpartition(".")
+        base = _reflected(metadata, table, schema or None, connection)
+        if len(base.primary_key) != len(self.key) or column not in base.c:
+            raise ConfigurationError(f"{self.job.fullname}: its rows cannot be matched to {name}")
+        pairs = zip(self.key, base.primary_key, strict=True)
+        joined = self.table.join(base, and_(*(ours == theirs for ours, theirs in pairs)))
+        return joined, self._typed(base.c[column])
+
+    def _typed(self, column: Column[Any]) -> ColumnElement[Any]:
+        self._owner = column
+        return column if self.job.tenant_type is None else type_coerce(column, self.job.tenant_type)
+
+
+def _reflected(metadata: MetaData, name: str, schema: str | None, connection: Connection) -> Table:
+    try:
+        return Table(name, metadata, schema=schema, autoload_with=connection, resolve_fks=False)
+    except NoSuchTableError:
+        pass
+    raise ConfigurationError(f"there is no table {name!r} in this database")
+
+
+def _beyond(columns: Sequence[Column[Any]], key: Key) -> ColumnElement[bool]:
+    """Return ``(a, b) > (x, y)``, written so that every database finds it by the key's index."""
+    first, value = columns[0], key[0]
+    beyond: ColumnElement[bool] = first > value
+    if len(columns) > 1:
+        rest = and_(first == value, _beyond(columns[1:], key[1:]))
+        return and_(first >= value, or_(beyond, rest))
+    return beyond
+
+
+def _as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:
+    """Return a tenant's name as the value of its column; ``None`` where no row can hold it."""
+    try:
+        kind = type_.python_type
+    except NotImplementedError:
+        return tenant
+    if kind is int:
+        return int(tenant) if tenant.removeprefix("-").isdecimal() else None
+    if kind is UUID:
+        return _uuid(tenant)
+    members = getattr(type_, "enum_class", None)
+    return next((one for one in members if str(one.value) == tenant), tenant) if members else tenant
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _has_processors(type_: TypeEngine[Any], dialect: Any) -> bool:
+    """Tell whether what a type gives differs from what the driver gives."""
+    if isinstance(type_, LargeBinary):
+        return False
+    return type_.dialect_impl(dialect).result_processor(dialect, None) is not None
+
+
+def _python_type(column: Column[Any]) -> Any:
+    try:
+        return column.type.python_type
+    except NotImplementedError:
+        return Any

@@ -1,0 +1,325 @@
+"""Runs and their ranges in the key tables: what is done is committed with the rows that it was done to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from hashlib import sha256
+from secrets import token_hex
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from sqlalchemy_cmk.errors import ConfigurationError, RunInterrupted
+from sqlalchemy_cmk.keys.database import KeyDatabase
+from sqlalchemy_cmk.rekey.batches import Batch
+from sqlalchemy_cmk.rekey.job import Job
+from sqlalchemy_cmk.rekey.report import MOST_DAMAGED, Damaged
+
+COUNTED = ("rows_read", "rows_changed", "rows_refused", "rows_damaged")
+
+
+class RunState(StrEnum):
+    """The life of a run."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a job over its table.
+
+    Attributes:
+        id: its name.
+        description: what it does.
+        state: how it stands; ``running`` also where it was interrupted.
+        generation: rises each time that somebody takes it up: workers of an earlier one can commit no more.
+        passes: how many times it has begun to go through the table.
+        carved: the key up to which the table is cut into ranges, as text.
+        carved_all: whether all of it is.
+        rows_expected: about how many rows there are.
+    """
+
+    id: str
+    table_name: str
+    description: str
+    state: RunState
+    generation: int
+    passes: int
+    carved: str | None
+    carved_all: bool
+    rows_expected: int
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Consecutive rows: those with keys above ``low``, up to ``high``; what is up to ``position`` is done."""
+
+    seq: int
+    high: str
+    position: str | None
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the ranges of a run add up to."""
+
+    rows_read: int
+    rows_changed: int
+    rows_refused: int
+    rows_damaged: int
+
+    @property
+    def unchanged(self) -> int:
+        """How many rows were left as they are, for a reason that was noted."""
+        return self.rows_refused + self.rows_damaged
+
+
+class RunStore:
+    """Reads and writes runs.
+
+    Args:
+        database: where the key tables are.
+    """
+
+    def __init__(self, database: KeyDatabase) -> None:
+        self._database = database
+        self._runs = database.tables.rekey_runs
+        self._ranges = database.tables.rekey_ranges
+        self._damaged = database.tables.rekey_damaged
+
+    def take_up(self, job: Job, rows_expected: int) -> Run:
+        """Begin a run of a job, or go on with the one that was interrupted or paused."""
+        runs = self._runs
+
+        def work(connection: Connection) -> str:
+            open_one = select(runs.c.id).where(runs.c.job == job.fingerprint, runs.c.open_slot == 1)
+            found = connection.execute(open_one).scalar()
+            if found is not None:
+                generation = {"generation": runs.c.generation + 1, "state": RunState.RUNNING}
+                connection.execute(update(runs).where(runs.c.id == found).values(generation))
+                return str(found)
+            new = {
+                "id": token_hex(6),
+                "job": job.fingerprint,
+                "open_slot": 1,
+                "table_name": job.fullname,
+                "description": job.description,
+                "state": RunState.RUNNING,
+                "generation": 1,
+                "passes": 1,
+                "carved_all": 0,
+                "rows_expected": rows_expected,
+                "started_at": _now(),
+            }
+            connection.execute(insert(runs).values(new))
+            return str(new["id"])
+
+        try:
+            return self.run(self._database.run(work))
+        except IntegrityError:  # somebody else began it at the same moment
+            return self.run(self._database.run(work))
+
+    def run(self, run_id: str) -> Run:
+        """Return a run.
+
+        Raises:
+            ConfigurationError: there is none of this name.
+        """
+        found = [one for one in self.runs() if one.id == run_id]
+        if not found:
+            raise ConfigurationError(f"there is no run {run_id!r}")
+        return found[0]
+
+    def runs(self) -> list[Run]:
+        """Return every run, oldest first."""
+        c = self._runs.c
+        columns = (c.id, c.table_name, c.description, c.state, c.generation, c.passes, c.carved, c.carved_all)
+        query = select(*columns, c.rows_expected, c.started_at, c.ended_at).order_by(c.started_at, c.id)
+        return [_run(row) for row in self._database.run(lambda connection: connection.execute(query).all())]
+
+    def set_state(self, run_id: str, before: RunState, after: RunState) -> bool:
+        """Pause a run or let it go on; ``False`` where it is not in the state before."""
+        here = (self._runs.c.id == run_id, self._runs.c.state == before)
+        change = update(self._runs).where(*here).values(state=after)
+        return self._database.run(lambda connection: connection.execute(change).rowcount) == 1
+
+    def end(self, run: Run) -> None:
+        """Note that a run has gone through its table for the last time.
+
+        Raises:
+            RunInterrupted: another process has taken the run over, as :meth:`begin_pass` and :meth:`carve`.
+        """
+        self._change(run, {"state": RunState.DONE, "open_slot": None, "ended_at": _now()})
+
+    def begin_pass(self, run: Run) -> Run:
+        """Let a run go through its table once more."""
+        self._change(run, {"passes": run.passes + 1, "carved": None, "carved_all": 0})
+        gone = delete(self._damaged).where(self._damaged.c.run_id == run.id)
+        self._database.run(lambda connection: connection.execute(gone))
+        return self.run(run.id)
+
+    def fence(self, run: Run) -> None:
+        """Have every worker of a run stop after its batch, for good."""
+        runs = self._runs
+        mine = (runs.c.id == run.id, runs.c.generation == run.generation)
+        change = update(runs).where(*mine).values(generation=runs.c.generation + 1)
+        self._database.run(lambda connection: connection.execute(change))
+
+    def _change(self, run: Run, values: dict[str, Any]) -> None:
+        mine = (self._runs.c.id == run.id, self._runs.c.generation == run.generation)
+        change = update(self._runs).where(*mine).values(values)
+        if self._database.run(lambda connection: connection.execute(change).rowcount) != 1:
+            raise taken_over(run)
+
+    def carve(self, run: Run, low: str | None, high: str | None) -> Range | None:
+        """Add the range up to a key, or note that there are no more rows."""
+        runs, ranges = self._runs, self._ranges
+        mine = (runs.c.id == run.id, runs.c.generation == run.generation)
+
+        def work(connection: Connection) -> Range | None:
+            values: dict[str, Any] = {"carved_all": 1} if high is None else {"carved": high}
+            if connection.execute(update(runs).where(*mine).values(values)).rowcount != 1:
+                raise taken_over(run)
+            if high is None:
+                return None
+            last = select(func.coalesce(func.max(ranges.c.seq), 0)).where(ranges.c.run_id == run.id)
+            seq = connection.execute(last).scalar_one() + 1
+            counts = dict.fromkeys(("step", "done", *COUNTED), 0)
+            bounds = {"low": low, "high": high, "position": low}
+            connection.execute(insert(ranges).values(run_id=run.id, seq=seq, **bounds, **counts))
+            return Range(seq, high, low, 0)
+
+        return self._database.run(work)
+
+    def open_ranges(self, run: Run) -> list[Range]:
+        """Return the ranges that are not done."""
+        c = self._ranges.c
+        query = (
+            select(c.seq, c.high, c.position, c.step).where(c.run_id == run.id, c.done == 0).order_by(c.seq)
+        )
+        rows = self._database.run(lambda connection: connection.execute(query).all())
+        return [Range(*row) for row in rows]
+
+    def range(self, run_id: str, seq: int) -> Range | None:
+        """Return a range; ``None`` where it is done.
+
+        Raises:
+            ConfigurationError: there is no such range: this is not the database of whoever handed it out.
+        """
+        c = self._ranges.c
+        query = select(c.done, c.seq, c.high, c.position, c.step).where(c.run_id == run_id, c.seq == seq)
+        row = self._database.run(lambda connection: connection.execute(query).first())
+        if row is None:
+            raise ConfigurationError(
+                f"there is no range {seq} of run {run_id} in this worker's database: its keyring is over another"
+            )
+        return None if row.done else Range(*row[1:])
+
+    def advance(
+        self, connection: Connection, claim: Claim, batch: Batch, position: str, changed: int
+    ) -> bool:
+        """Note in the caller's transaction that a batch is done; ``False`` where this worker is fenced off.
+
+        Fenced off are workers of an earlier generation, of a paused run, and the slower of two that work on
+        the same range: the caller rolls its rows back.
+        """
+        runs, ranges = self._runs, self._ranges
+        current = exists().where(
+            runs.c.id == claim.run_id,
+            runs.c.generation == claim.generation,
+            runs.c.state == RunState.RUNNING,
+        )
+        mine = (ranges.c.run_id == claim.run_id, ranges.c.seq == claim.seq, ranges.c.step == claim.step)
+        counts = {
+            "position": position,
+            "step": claim.step + 1,
+            "rows_read": ranges.c.rows_read + batch.rows,
+            "rows_changed": ranges.c.rows_changed + changed,
+            "rows_refused": ranges.c.rows_refused + batch.rows_refused,
+            "rows_damaged": ranges.c.rows_damaged + len({one.key for one in batch.damaged}),
+        }
+        advanced = connection.execute(update(ranges).where(*mine, current).values(counts)).rowcount == 1
+        if advanced:
+            self._note_damaged(connection, claim.run_id, batch.damaged)
+        return advanced
+
+    def close_range(self, run_id: str, seq: int) -> None:
+        """Note that a range is done."""
+        ranges = self._ranges
+        done = update(ranges).where(ranges.c.run_id == run_id, ranges.c.seq == seq).values(done=1)
+        self._database.run(lambda connection: connection.execute(done))
+
+    def counts(self, run_id: str) -> Counts:
+        """Add up what the ranges of a run have done."""
+        c = self._ranges.c
+        sums = (func.coalesce(func.sum(c[name]), 0) for name in COUNTED)
+        query = select(*sums).where(c.run_id == run_id)
+        row = self._database.run(lambda connection: connection.execute(query).one())
+        return Counts(*map(int, row))
+
+    def damaged(self, run_id: str) -> tuple[Damaged, ...]:
+        """Return the values that a run could not open."""
+        c = self._damaged.c
+        query = select(c.row_key, c.column_name, c.reason).where(c.run_id == run_id).order_by(c.row_key)
+        limited = query.limit(MOST_DAMAGED)
+        rows = self._database.run(lambda connection: connection.execute(limited).all())
+        return tuple(Damaged(*row) for row in rows)
+
+    def _note_damaged(self, connection: Connection, run_id: str, damaged: Sequence[Damaged]) -> None:
+        table = self._damaged
+        listed = select(func.count()).where(table.c.run_id == run_id)
+        room = MOST_DAMAGED - connection.execute(listed).scalar_one() if damaged else 0
+        for one in damaged[: max(0, room)]:
+            name = sha256(f"{one.key}\n{one.column}".encode()).hexdigest()
+            connection.execute(delete(table).where(table.c.run_id == run_id, table.c.row_hash == name))
+            columns = {"row_key": one.key, "column_name": one.column, "reason": one.reason}
+            connection.execute(insert(table).values(run_id=run_id, row_hash=name, **columns))
+
+
+def taken_over(run: Run) -> RunInterrupted:
+    """Return the error for a process whose run is no longer its own."""
+    return RunInterrupted(f"run {run.id} was taken over by another process")
+
+
+@dataclass(slots=True)
+class Claim:
+    """A worker's hold on a range: what it must still be for the worker's next batch to be committed."""
+
+    run_id: str
+    seq: int
+    generation: int
+    step: int
+
+
+def _run(row: Any) -> Run:
+    run_id, table, description, state, generation, passes, carved, carved_all, expected, began, ended = row
+    moments = (_aware(began), ended and _aware(ended))
+    return Run(
+        run_id,
+        table,
+        description,
+        RunState(state),
+        generation,
+        passes,
+        carved,
+        bool(carved_all),
+        expected,
+        *moments,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
