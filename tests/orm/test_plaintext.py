@@ -1,0 +1,361 @@
+"""`accept_plaintext`: a column that is being adopted reads what it held before, and nothing else unsealed."""
+
+import datetime as dt
+import enum
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
+    Engine,
+    Enum,
+    Float,
+    Integer,
+    Interval,
+    LargeBinary,
+    Numeric,
+    String,
+    Text,
+    Time,
+    TypeDecorator,
+    Uuid,
+    insert,
+    inspect,
+    or_,
+    select,
+    text,
+    type_coerce,
+    update,
+)
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
+
+from sqlalchemy_cmk import (
+    ConfigurationError,
+    EncryptedType,
+    KeyRevoked,
+    TamperedError,
+    TenantMismatch,
+    UnsupportedOperation,
+    tenant_scope,
+)
+from tests.orm.conftest import Vault
+
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = "b"
+
+
+class Shouted(TypeDecorator[str]):
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        return value and value.lower()
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return value and value.upper()
+
+
+east = dt.timezone(dt.timedelta(hours=5, minutes=30))
+moment = dt.datetime(2026, 1, 2, 3, 4, 5, 600)
+spans = [dt.timedelta(), dt.timedelta(3, 4, 5), dt.timedelta(days=-1, seconds=30), dt.timedelta(hours=-30)]
+
+TYPES: dict[str, tuple[Any, list[Any]]] = {
+    "string": (
+        String(200),
+        ["", "078-05-1120", "Zoë 🐘", "\x01 looks odd and is long enough to be sealed"],
+    ),
+    "text": (Text(), ["", "line\nline", "x" * 5000]),
+    "integer": (Integer(), [0, -7, 2**31 - 1]),
+    "big_integer": (BigInteger(), [-(2**63), 2**63 - 1]),
+    "float": (Float(53), [0.0, -1.5, 0.1, 1e20, 1 / 3]),
+    "numeric": (Numeric(20, 3), [Decimal("0"), Decimal("-1.100"), Decimal("12345678.125")]),
+    "float_of_numeric": (Numeric(20, 3, asdecimal=False), [0.5, -1.25, 12.5]),
+    "decimal_of_float": (Float(53, asdecimal=True), [Decimal("0.5"), Decimal("-12.25")]),
+    "boolean": (Boolean(), [True, False]),
+    "date": (Date(), [dt.date(1, 1, 1), dt.date(1999, 12, 31)]),
+    "naive": (DateTime(), [moment.replace(microsecond=0), dt.datetime(1999, 12, 31)]),
+    "aware": (DateTime(timezone=True), [moment.replace(microsecond=0, tzinfo=east)]),
+    "time": (Time(), [dt.time(0, 0), dt.time(23, 59, 59)]),
+    "interval": (Interval(), spans),
+    "binary": (LargeBinary(), [b"", b"\x00\xff", b"\x01" + bytes(60), b"\x02short", bytes(range(256))]),
+    "json": (JSON(), [{"a": [1, None, "x"]}, [], "5", 5, 1.5, True, {"é": 2**70}]),
+    "uuid": (Uuid(), [uuid.UUID(int=0), uuid.UUID("12345678-1234-5678-1234-567812345678")]),
+    "uuid_text": (Uuid(as_uuid=False), ["12345678-1234-5678-1234-567812345678"]),
+    "python_enum": (Enum(Colour), list(Colour)),
+    "plain_enum": (Enum("small", "large", name="size"), ["small", "large"]),
+    "decorated": (Shouted(40), ["LOUD"]),
+}
+
+
+TEXT = String(40)
+
+
+def model_of(base: Any, type_: Any, name: str = "Thing", **columns: Any) -> Any:
+    columns["id"] = mapped_column(Integer, primary_key=True)
+    return type(name, (base,), {"__tablename__": "things", "value": mapped_column(type_), **columns})
+
+
+def before_adoption(engine: Engine, declared: Any, values: list[Any]) -> list[Any]:
+    """Fill a table that knows nothing of sealing, and return what it reads."""
+    base = type("Before", (DeclarativeBase,), {})
+    before = model_of(base, declared)
+    base.metadata.create_all(engine)  # type: ignore[attr-defined]
+    with Session(engine) as session:
+        session.add_all([before(id=number, value=value) for number, value in enumerate(values, 1)])
+        session.commit()
+        return list(session.scalars(select(before.value).order_by(before.id)))
+
+
+def make_binary(engine: Engine, table: str = "things", column: str = "value") -> None:
+    """Turn a column into one of bytes, as the migration does that seals no row."""
+    kind = inspect(engine).get_columns(table)
+    declared = next(one["type"] for one in kind if one["name"] == column)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql" and not isinstance(declared, LargeBinary):
+            using = f"convert_to({column}::text, 'UTF8')"
+            connection.execute(text(f"ALTER TABLE {table} ALTER {column} TYPE bytea USING {using}"))
+        elif engine.dialect.name in ("mysql", "mariadb"):
+            connection.execute(text(f"ALTER TABLE {table} MODIFY {column} LONGBLOB"))
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_row_that_is_not_sealed_yet_reads_as_it_did(vault: Vault, name: str, deterministic: bool) -> None:
+    declared, values = TYPES[name]
+    before = before_adoption(vault.engine, declared, values)
+    make_binary(vault.engine)
+    sealed = EncryptedType(declared, deterministic=deterministic, accept_plaintext=True)
+    thing = model_of(vault.base, sealed)
+    vault.create()
+    with vault.session() as session:
+        found = list(session.scalars(select(thing).order_by(thing.id)))
+        assert [one.value for one in found] == before
+        assert [type(one.value) for one in found] == [type(one) for one in before]
+        # Written again, each is sealed, and still the same.
+        for one in found:
+            one.value = one.value
+            session.execute(update(thing).where(thing.id == one.id).values(value=one.value))
+        session.commit()
+    stored = [bytes(row[0]) for row in vault.raw("SELECT value FROM things ORDER BY id")]
+    assert [vault.owner(one) for one in stored] == [""] * len(values)
+    with vault.session() as session:
+        assert list(session.scalars(select(thing.value).order_by(thing.id))) == before
+
+
+def mixed(vault: Vault, *values: Any, declared: Any = TEXT, **options: Any) -> Any:
+    """A model of tenants' rows, each of which holds a plaintext of acme."""
+    columns = {"clinic": mapped_column(String(20)), "__cmk_tenant__": "clinic"}
+    sealed = EncryptedType(declared, accept_plaintext=True, **options)
+    thing = model_of(vault.base, sealed, **columns)
+    vault.create()
+    store(vault, *values)
+    return thing
+
+
+def store(vault: Vault, *values: Any, clinic: str = "acme") -> None:
+    with vault.engine.begin() as connection:
+        for value in values:
+            raw = (
+                value.encode() if isinstance(value, str) and vault.engine.dialect.name != "sqlite" else value
+            )
+            statement = text("INSERT INTO things (clinic, value) VALUES (:clinic, :value)")
+            connection.execute(statement, {"clinic": clinic, "value": raw})
+
+
+def test_without_it_a_plaintext_is_tampering(vault: Vault) -> None:
+    before_adoption(vault.engine, String(40), ["078-05-1120"])
+    make_binary(vault.engine)
+    thing = model_of(vault.base, EncryptedType(String(40)))
+    vault.create()
+    with vault.session() as session, pytest.raises(TamperedError, match=r"things\.value") as caught:
+        session.scalars(select(thing)).all()
+    assert "078" not in str(caught.value)
+
+
+def test_sealed_and_plain_rows_are_read_side_by_side_and_writes_seal(vault: Vault) -> None:
+    thing = mixed(vault, "plain")
+    with vault.session() as session:
+        session.add(thing(clinic="acme", value="sealed"))
+        session.execute(insert(thing), [{"clinic": "acme", "value": "bulk"}])
+        session.commit()
+        assert list(session.scalars(select(thing.value).order_by(thing.id))) == ["plain", "sealed", "bulk"]
+        one = session.scalars(select(thing).where(thing.id == 1)).one()
+        one.value = "changed"
+        session.commit()
+    stored = [bytes(row[0]) for row in vault.raw("SELECT value FROM things")]
+    assert [vault.owner(one) for one in stored] == ["acme"] * 3
+
+
+@pytest.mark.parametrize("declared", [String(40), LargeBinary()])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda sealed: sealed[:-1] + bytes([sealed[-1] ^ 1]),
+        lambda sealed: sealed[:-1],
+        lambda sealed: sealed[:9],
+        lambda sealed: b"\x02" + sealed[1:],
+    ],
+    ids=["flipped", "cut", "header_only", "other_suite"],
+)
+def test_what_names_a_dek_and_does_not_open_is_never_plaintext(
+    vault: Vault, declared: Any, damage: Callable[[bytes], bytes]
+) -> None:
+    thing = mixed(vault, declared=declared)
+    with vault.session() as session:
+        value = "a text" if isinstance(declared, String) else b"some bytes"
+        session.add(thing(clinic="acme", value=value))
+        session.commit()
+    (stored,) = (bytes(row[0]) for row in vault.raw("SELECT value FROM things"))
+    with vault.engine.begin() as connection:
+        connection.execute(text("UPDATE things SET value = :v"), {"v": damage(stored)})
+    with vault.session() as session, pytest.raises(TamperedError, match=stored[1:9].hex()):
+        session.scalars(select(thing)).all()
+
+
+def test_a_value_under_a_destroyed_or_revoked_dek_is_never_plaintext(vault: Vault) -> None:
+    thing = mixed(vault, b"\x01plain", declared=LargeBinary())
+    vault.keyring.assign("globex", "local:globex")
+    with vault.session() as session:
+        session.add(thing(clinic="acme", value=b"secret"))
+        session.add(thing(clinic="globex", value=b"secret"))
+        session.commit()
+    vault.keyring.lifecycle.shred("acme", confirm="acme")
+    vault.provider.disable("local:globex")
+    vault.restart()
+    for clinic, number in (("acme", 2), ("globex", 3)):
+        with vault.session() as session, pytest.raises(KeyRevoked, match=clinic):
+            session.scalars(select(thing).where(thing.id == number)).all()
+    with vault.session() as session:
+        assert session.scalars(select(thing.value).where(thing.id == 1)).one() == b"\x01plain"
+
+
+def test_another_tenants_sealed_value_is_still_refused(vault: Vault) -> None:
+    thing = mixed(vault, "plain")
+    with vault.session() as session:
+        session.add(thing(clinic="acme", value="sealed"))
+        session.commit()
+    with vault.engine.begin() as connection:
+        connection.execute(text("UPDATE things SET clinic = 'globex'"))
+    with vault.session() as session, pytest.raises(TamperedError, match="globex"):
+        session.scalars(select(thing)).all()
+
+
+def test_another_tenants_plaintext_is_refused_in_a_scope(vault: Vault) -> None:
+    thing = mixed(vault, "plain")
+    with vault.session() as session:
+        with tenant_scope("acme"):
+            assert session.scalars(select(thing)).one().value == "plain"
+        session.expunge_all()
+        with tenant_scope("globex"), pytest.raises(TenantMismatch, match="acme"):
+            session.scalars(select(thing)).all()
+
+
+@pytest.mark.parametrize(
+    ("declared", "stored"),
+    [
+        (Integer(), "12_000"),
+        (Integer(), ""),
+        (Integer(), "SECRET"),
+        (Float(), "1_0"),
+        (Numeric(), "SECRET"),
+        (Boolean(), "yes"),
+        (Date(), "31/12/1999"),
+        (Date(), "0000-00-00"),
+        (DateTime(), "infinity"),
+        (DateTime(), "1999-12-31 BC"),
+        (Time(), "24:00:00"),
+        (Interval(), "P1D"),
+        (Interval(), ""),
+        (JSON(), "{"),
+        (Uuid(), "SECRET"),
+        (Enum(Colour), "GREEN"),
+        (Enum("small", name="size"), "large"),
+        (String(40), b"\xff\xfe"),
+        (LargeBinary(), 5),
+    ],
+)
+def test_what_is_no_value_of_the_type_is_tampering(make_vault: Any, declared: Any, stored: Any) -> None:
+    vault = make_vault()
+    thing = mixed(vault, stored, declared=declared)
+    with vault.session() as session, pytest.raises(TamperedError, match=r"things\.value") as caught:
+        session.scalars(select(thing)).all()
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "SECRET" not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("declared", [ARRAY(Integer), list[int]])
+def test_a_type_whose_plain_form_is_not_certain_is_refused(declared: Any) -> None:
+    with pytest.raises(ConfigurationError, match="accept_plaintext"):
+        EncryptedType(declared, accept_plaintext=True)
+
+
+def test_blobs_that_begin_like_a_sealed_value_cost_one_look_a_fetch(make_vault: Any) -> None:
+    vault = make_vault()
+    thing = mixed(vault, *[b"\x01version1" + bytes([n]) * 60 for n in range(20)], declared=LargeBinary())
+    asked: list[bytes] = []
+    dek = vault.keyring.dek
+    vault.keyring.dek = lambda dek_id: asked.append(dek_id) or dek(dek_id)
+    with vault.session() as session:
+        assert len(session.scalars(select(thing.value)).all()) == 20
+    assert asked == [b"version1"]
+
+
+def test_a_deterministic_columns_plain_rows_are_found_by_an_or(vault: Vault) -> None:
+    thing = mixed(vault, "me@acme.example", "me@acme.example", deterministic=True)
+    with vault.session() as session:
+        session.add(thing(clinic="acme", value="me@acme.example"))
+        session.commit()
+        with tenant_scope("acme"):
+            sealed = thing.value == "me@acme.example"
+            assert list(session.scalars(select(thing.id).where(sealed))) == [3]
+            if vault.engine.dialect.name == "sqlite":
+                plain = type_coerce(thing.value, String) == "me@acme.example"
+            else:
+                plain = type_coerce(thing.value, LargeBinary) == b"me@acme.example"
+            both = select(thing.id).where(or_(sealed, plain)).order_by(thing.id)
+            assert list(session.scalars(both)) == [1, 2, 3]
+
+
+def test_a_copy_from_a_column_that_may_hold_plaintext_is_refused_into_one_that_may_not(
+    make_vault: Any,
+) -> None:
+    vault = make_vault()
+    shared = {"context": "shared"}
+    other = mapped_column(EncryptedType(String(40), **shared))
+    thing = model_of(vault.base, EncryptedType(String(40), accept_plaintext=True, **shared), other=other)
+    vault.create()
+    with vault.session() as session:
+        with pytest.raises(UnsupportedOperation, match=r"things\.other"):
+            session.execute(update(thing).values(other=thing.value))
+        session.execute(update(thing).values(value=thing.other))
+
+
+def test_the_option_is_part_of_the_cache_key_and_shown() -> None:
+    strict, lenient = EncryptedType(String(5)), EncryptedType(String(5), accept_plaintext=True)
+    assert strict._static_cache_key != lenient._static_cache_key
+    assert repr(strict) == "EncryptedType(String(length=5))"
+    assert repr(lenient) == "EncryptedType(String(length=5), accept_plaintext=True)"
+
+
+def test_a_statement_reads_by_the_option_of_its_own_model(make_vault: Callable[[], Vault]) -> None:
+    vault = make_vault()
+    lenient = mixed(vault, "plain")
+    strict_base: Any = type("Strict", (DeclarativeBase,), {})
+    strict = model_of(strict_base, EncryptedType(String(40)))
+    vault.keyring.protect(strict_base)
+    with vault.session() as session:
+        assert session.scalars(select(lenient.value)).one() == "plain"
+        with pytest.raises(TamperedError):
+            session.scalars(select(strict.value)).one()
