@@ -9,6 +9,7 @@ import click
 from sqlalchemy_cmk.cli.audit import audit
 from sqlalchemy_cmk.cli.changes import add_wrapping, assign, drop_wrapping, rotate_dek
 from sqlalchemy_cmk.cli.doctor import doctor
+from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import VARIABLE
 from sqlalchemy_cmk.cli.output import print_error
@@ -88,6 +89,7 @@ for command in (
     rotate_dek,
     add_wrapping,
     drop_wrapping,
+    drop_retired,
     shred,
     audit,
 ):
