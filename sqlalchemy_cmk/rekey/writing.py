@@ -48,7 +48,7 @@ def writer_for(layout: Layout, connection: Connection) -> Write:
 
 
 class _Bytes(UserDefinedType[bytes]):
-    """PostgreSQL's BYTEA, handed to the driver as it is."""
+    """Bytes, handed to the driver as they are; PostgreSQL's BYTEA."""
 
     cache_ok = True
 
@@ -170,7 +170,8 @@ def _one_by_one(layout: Layout) -> Write:
     given = {f"k{i}": bindparam(f"k{i}", type_=one.type) for i, one in enumerate(layout.key)}
     given |= {f"o{i}": bindparam(f"o{i}", type_=_stamp_type(layout, move)) for i, move in enumerate(moves)}
     given |= {
-        f"n{i}": bindparam(f"n{i}", type_=NullType() if move.seals_sealed else move.seals)
+        # Not NullType, in whose place SQLAlchemy would put the column's own type.
+        f"n{i}": bindparam(f"n{i}", type_=_Bytes() if move.seals_sealed else move.seals)
         for i, move in enumerate(moves)
     }
     same_row = and_(*(one == given[f"k{i}"] for i, one in enumerate(layout.key)))
