@@ -13,6 +13,7 @@ from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import VARIABLE
 from sqlalchemy_cmk.cli.output import print_error
+from sqlalchemy_cmk.cli.rekey import rekey
 from sqlalchemy_cmk.cli.rewrap import rewrap
 from sqlalchemy_cmk.cli.shred import shred
 from sqlalchemy_cmk.cli.status import status
@@ -89,6 +90,7 @@ for command in (
     rotate_dek,
     add_wrapping,
     drop_wrapping,
+    rekey,
     drop_retired,
     shred,
     audit,
