@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
@@ -67,7 +68,17 @@ class _Count:
         if self._found is None:
             states = self._keyring.examination.dek_states()
             retired = [dek_id for dek_id, state in states.items() if state is DekState.RETIRED]
-            self._found = self._counted(retired)
+            try:
+                self._found = self._counted(retired)
+            except NoSuchTableError as error:
+                problem = f"there is no table {error}"
+            except DBAPIError as error:
+                problem = str(error.orig).partition("\n")[0]
+        if self._found is None:
+            raise ConfigurationError(
+                f"nothing was dropped, since the sealed tables cannot be counted ({problem}): bring the "
+                "database to what the models declare first"
+            )
         return {dek_id: self._found[dek_id] for dek_id in deks}
 
     def _counted(self, deks: Collection[bytes]) -> Mapping[bytes, Mapping[str, int]]:

@@ -17,7 +17,7 @@ from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from tests.cli.conftest import ROOT, SECRET, Application
 
 COMMANDS = ["status", "doctor", "assign", "rewrap", "rotate-dek", "add-wrapping", "drop-wrapping", "shred"]
-COMMANDS += ["audit"]
+COMMANDS += ["audit", "rekey", "drop-retired"]
 
 
 def disable(app: Application) -> None:
@@ -106,7 +106,9 @@ def test_help_names_every_command_and_every_exit_code(app: Application) -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("command", [[name] for name in COMMANDS] + [["audit", "show"], ["audit", "verify"]])
+@pytest.mark.parametrize(
+    "command", [[name] for name in COMMANDS] + [["audit", "show"], ["audit", "verify"], ["rekey", "run"]]
+)
 def test_help_of_a_command_needs_no_keyring(command: list[str]) -> None:
     result = CliRunner().invoke(cmk, [*command, "--help"], prog_name="cmk")
     assert result.exit_code == 0 and "Usage: cmk" in result.stdout

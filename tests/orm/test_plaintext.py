@@ -41,6 +41,7 @@ from sqlalchemy_cmk import (
     ConfigurationError,
     EncryptedType,
     KeyRevoked,
+    Sealed,
     TamperedError,
     TenantMismatch,
     UnsupportedOperation,
@@ -237,6 +238,31 @@ def test_a_value_under_a_destroyed_or_revoked_dek_is_never_plaintext(vault: Vaul
             session.scalars(select(thing).where(thing.id == number)).all()
     with vault.session() as session:
         assert session.scalars(select(thing.value).where(thing.id == 1)).one() == b"\x01plain"
+
+
+def test_a_revoked_value_is_sealed_and_not_plaintext(make_vault: Callable[[], Vault]) -> None:
+    vault = make_vault()
+    thing = mixed(vault, "plain", on_revoked="seal")
+    vault.keyring.assign("acme", "local:acme")
+    with vault.session() as session:
+        session.add(thing(clinic="acme", value="secret"))
+        session.commit()
+    vault.provider.disable("local:acme")
+    vault.restart()
+    with vault.session() as session:
+        plain, sealed = session.scalars(select(thing.value).order_by(thing.id))
+    assert plain == "plain" and isinstance(sealed, Sealed)
+
+
+def test_a_plaintext_row_that_changes_its_tenant_is_sealed_for_the_new_one(vault: Vault) -> None:
+    thing = mixed(vault, "plain")
+    with vault.session() as session:
+        one = session.scalars(select(thing)).one()
+        one.clinic = "globex"
+        session.commit()
+        assert one.value == "plain"
+    ((stored,),) = vault.raw("SELECT value FROM things")
+    assert vault.owner(stored) == "globex"
 
 
 def test_another_tenants_sealed_value_is_still_refused(vault: Vault) -> None:
