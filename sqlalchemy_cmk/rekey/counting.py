@@ -145,7 +145,7 @@ def rows_under(
     way keeps sealed values in such a one.
     """
     found: dict[bytes, dict[str, int]] = {dek_id: {} for dek_id in deks}
-    for table, columns in _tables_to_search(connection, keyring):
+    for table, columns in tables_to_search(connection, keyring):
         for name, counts in count_rows(connection, table, columns, found).items():
             where = f"{table.fullname}.{name}"
             for dek_id in deks:
@@ -154,7 +154,8 @@ def rows_under(
     return found
 
 
-def _tables_to_search(connection: Connection, keyring: Keyring) -> Iterator[tuple[Table, list[str]]]:
+def tables_to_search(connection: Connection, keyring: Keyring) -> Iterator[tuple[Table, list[str]]]:
+    """Return every protected table with columns that may hold sealed values, and the names of these."""
     inspector = inspect(connection)
     sealed = {table: names for table, names in sealed_tables(keyring)}
     for metadata in keyring.protected:

@@ -13,14 +13,14 @@ from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.dropping import DropReport
 from sqlalchemy_cmk.keys.model import DekState, TenantState
 from sqlalchemy_cmk.rekey.barrier import await_writers
-from sqlalchemy_cmk.rekey.counting import rows_under, sealed_tables
+from sqlalchemy_cmk.rekey.counting import rows_under, sealed_tables, tables_to_search
 from sqlalchemy_cmk.scope import key_owner
 
 
 def drop_retired(
     keyring: Keyring, tenant: object | None = None, *, connection: Connection | None = None
 ) -> DropReport:
-    """Destroy retired DEKs under which no row is left in any protected sealed column.
+    """Destroy retired DEKs under which no row is left in any protected table.
 
     The tables are counted once, in full, after every transaction that was writing to them has ended. Each
     tenant's change is one transaction with its audit events.
@@ -85,8 +85,9 @@ class _Count:
         keyring = self._keyring
         if self._connection is not None:
             return rows_under(self._connection, keyring, deks)
-        tables = [table for table, _ in sealed_tables(keyring)]
-        keyring.connections.run(lambda connection: await_writers(connection, tables))
+        keyring.connections.run(
+            lambda c: await_writers(c, [table for table, _ in tables_to_search(c, keyring)])
+        )
 
         def work(connection: Connection) -> Mapping[bytes, Mapping[str, int]]:
             _take_snapshot(connection)

@@ -132,6 +132,15 @@ def test_a_table_that_cannot_be_done_does_not_keep_the_others_from_it(rotated: A
     assert rotated.run("rekey", "run", "--table", "settings").exit_code == 5
 
 
+def test_what_the_database_says_is_told_without_values(app: Application) -> None:
+    app.run("rotate-dek", "acme")
+    app.execute("CREATE TRIGGER refusing BEFORE UPDATE ON patients BEGIN SELECT RAISE(ABORT, 'refused'); END")
+    result = app.run("rekey", "run", "--table", "patients")
+    assert result.exit_code == 4 and "refused" in result.stderr and "UPDATE" not in result.output
+    (line,) = (one for one in lines(app, "run", "--table", "patients", code=4) if one["event"] == "error")
+    assert line["error"] == "KeyUnavailable" and "refused" in line["message"]
+
+
 def test_runs_are_listed_and_reported(rotated: Application) -> None:
     run_id = reports(rotated, "run", "--table", "visits")["visits"]["run_id"]
     (line,) = rotated.json("rekey", "report")

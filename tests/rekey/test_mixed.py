@@ -1,5 +1,6 @@
 """A mixed column is sealed at leisure: the engine takes what it held before by the declared type."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk import EncryptedType
 from sqlalchemy_cmk.rekey import Job, Rekey, count_rows
@@ -109,3 +111,16 @@ def test_without_the_option_a_plaintext_is_damage(vault: Vault) -> None:
     report = Rekey(vault.keyring, rate=None).run(Job.of(table))
     assert report.rows_changed == 0 and len(report.damaged) == 1 and report.rows_left == 1
     assert "SECRET" not in str(report)
+
+
+def test_no_error_of_the_database_shows_a_plaintext(make_vault: Callable[[], Vault]) -> None:
+    vault = make_vault()
+    before_adoption(vault.engine, String(60), ["SECRET"])
+    table = mixed_table(vault.base.metadata, String(60), accept_plaintext=True)
+    vault.create()
+    with vault.engine.begin() as connection:
+        refusing = "CREATE TRIGGER refusing BEFORE UPDATE ON things BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        connection.execute(text(refusing))
+    with pytest.raises(DBAPIError, match="refused") as caught:
+        Rekey(vault.keyring, rate=None).run(Job.of(table))
+    assert "SECRET" not in str(caught.value)

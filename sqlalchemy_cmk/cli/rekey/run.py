@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sqlalchemy_cmk.cli.exits import ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
@@ -14,7 +15,7 @@ from sqlalchemy_cmk.cli.output import note, plural, print_line, safe, tenant_lab
 from sqlalchemy_cmk.cli.rekey.jobs import chosen_jobs, job_options
 from sqlalchemy_cmk.cli.rekey.progress import Watch, print_event, watching
 from sqlalchemy_cmk.cli.rekey.workers import crew
-from sqlalchemy_cmk.errors import CmkError, ConfigurationError
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey import Job, Rekey, Report
 from sqlalchemy_cmk.rekey.engine import CHUNK, RATE
@@ -120,14 +121,22 @@ def _work(jobs: list[Job], as_json: bool, act: Callable[[Job, Watch], Report], v
                 raise
             code = max(code, _tell_error(job, error, as_json))
             continue
-        except CmkError as error:
+        except (CmkError, SQLAlchemyError) as error:
+            told = error if isinstance(error, CmkError) else _refusal(error)
             if not as_json:
-                raise
-            click.get_current_context().exit(_tell_error(job, error, as_json))
+                raise told from None
+            click.get_current_context().exit(_tell_error(job, told, as_json))
         _tell(report, job, as_json, verb)
         code = code if report.ok else max(code, ExitCode.FOUND)
     if code is not ExitCode.DONE:
         click.get_current_context().exit(code)
+
+
+def _refusal(error: SQLAlchemyError) -> KeyUnavailable:
+    """Return what the database said: not the statement, nor the lines on which drivers show values."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    first = str(said).partition("\n")[0]
+    return KeyUnavailable(f"the database ended the run, which can be taken up again: {first}")
 
 
 def _tell_error(job: Job, error: CmkError, as_json: bool) -> ExitCode:
