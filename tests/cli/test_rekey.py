@@ -1,9 +1,15 @@
 """`cmk rekey`: rows under their tenants' active DEKs, from the command line."""
 
 import json
+import os
+import pty
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import distributed
@@ -202,6 +208,29 @@ def test_ctrl_c_ends_with_130_and_the_run_goes_on_later(app: Application) -> Non
     assert running.returncode == 130 and "Traceback" not in err and SECRET not in out + err
     done = reports(app, "run", "--table", "patients", "--rate", "0")
     assert done["patients"]["run_id"] == run_id and done["patients"]["ok"]
+
+
+def test_a_bar_on_a_terminal_shows_rows_their_pace_and_the_time_left(app: Application) -> None:
+    many(app, 60)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "sqlalchemy_cmk.cli", "rekey", "run", "--table", "patients"]
+    environment = {**os.environ, "CMK_KEYRING": PLACE, "TERM": "xterm", "COLUMNS": "150"}
+    with subprocess.Popen(
+        [*command, "--chunk", "5", "--rate", "20"],
+        cwd=app.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as running:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 65536):
+                shown += part
+        os.close(ours)
+    assert running.returncode == 0
+    assert b"patients: ssn, email" in shown and b" rows/s" in shown and b"/62" in shown
+    assert re.search(rb"0:00:0\d", shown)
 
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
