@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import (
@@ -141,8 +141,8 @@ def rows_under(
 ) -> dict[bytes, dict[str, int]]:
     """Count the rows under each of some DEKs in every protected table, by ``table.column``.
 
-    Besides the sealed columns these are columns of bytes that no model declares: a migration that is under
-    way keeps sealed values in such a one.
+    Besides the sealed columns these are all others that hold bytes in the database: a migration that is under
+    way keeps sealed values where no model says so.
     """
     found: dict[bytes, dict[str, int]] = {dek_id: {} for dek_id in deks}
     for table, columns in tables_to_search(connection, keyring):
@@ -158,17 +158,17 @@ def tables_to_search(connection: Connection, keyring: Keyring) -> Iterator[tuple
     """Return every protected table with columns that may hold sealed values, and the names of these."""
     inspector = inspect(connection)
     sealed = {table: names for table, names in sealed_tables(keyring)}
+    keys = {getattr(keyring.database.tables, field.name).name for field in fields(keyring.database.tables)}
     for metadata in keyring.protected:
         for table in metadata.tables.values():
-            names = sealed.get(table, [])
-            if not names and not inspector.has_table(table.name, table.schema):
-                continue  # a model whose table is not made yet
-            declared = {column.name for column in table.columns}
+            names = list(sealed.get(table, []))
+            if table.name in keys or not (names or inspector.has_table(table.name, table.schema)):
+                continue  # the second is a model whose table is not made yet
             there = inspector.get_columns(table.name, table.schema)
-            others = [one["name"] for one in there if one["name"] not in declared and _is_binary(one["type"])]
-            if names or others:
-                columns = [Column(name, LargeBinary()) for name in (*names, *others)]
-                yield Table(table.name, MetaData(), *columns, schema=table.schema), [*names, *others]
+            names += [one["name"] for one in there if one["name"] not in names and _is_binary(one["type"])]
+            if names:
+                columns = [Column(name, LargeBinary()) for name in names]
+                yield Table(table.name, MetaData(), *columns, schema=table.schema), names
 
 
 def _is_binary(type_: TypeEngine[Any]) -> bool:

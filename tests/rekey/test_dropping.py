@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, event, insert, text, update
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    event,
+    insert,
+    text,
+    update,
+)
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, KeyRevoked, KeyUnavailable, tenant_scope
 from sqlalchemy_cmk.keys.model import DekState
@@ -105,6 +117,20 @@ def test_sealed_values_in_a_column_that_no_model_declares_yet_count_too(world: W
     world.execute("DELETE FROM notes")
     old = rotated(world)
     assert drop_retired(world.keyring).kept == {old: "people.ssn__cmk: 1 row"}
+
+
+@pytest.mark.parametrize("declared", [String(40), LargeBinary()])
+def test_sealed_values_in_a_column_that_a_model_says_is_plain_count_too(world: World, declared: Any) -> None:
+    """As a migration that decrypts has them, once the application that knows is deployed."""
+    world.write("acme", "one")
+    old = rotated(world)
+    world.keyring.close()
+    after = MetaData()
+    Table("notes", after, Column("id", Integer, primary_key=True), Column("text", declared))
+    Table("codes", after, Column("id", Integer, primary_key=True), Column("text", EncryptedType(String(40))))
+    world.keyring = world.new_keyring()
+    world.keyring.protect(after)
+    assert drop_retired(world.keyring).kept == {old: "notes.text: 1 row"}
 
 
 def test_a_dek_that_was_retired_a_moment_ago_is_kept(world: World) -> None:

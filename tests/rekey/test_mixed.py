@@ -18,10 +18,10 @@ from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk import EncryptedType
 from sqlalchemy_cmk.rekey import Job, Rekey, count_rows
+from tests.orm.adoption import TYPES, before_adoption, make_binary
 from tests.orm.conftest import Vault
 from tests.orm.conftest import make_vault as make_vault
 from tests.orm.conftest import vault as vault
-from tests.orm.test_plaintext import TYPES, before_adoption, make_binary
 
 KINDS = (
     "string",

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from sqlalchemy_cmk.rekey.scrub import scrub
-from tests.orm.test_plaintext import make_binary
+from tests.orm.adoption import make_binary
 from tests.support.databases import Database
 from tests.support.skips import unavailable
 
