@@ -5,7 +5,7 @@ HSM ?=
 PYTEST_WORKERS ?= 2
 SA21 := sqlalchemy>=2.1,<2.2
 SA20 := sqlalchemy>=2.0.30,<2.1
-TESTED := .[test,lint,flask,cli]
+TESTED := .[test,lint,flask,cli,dask]
 DEMO_HSM := .[demo,pkcs11]
 PYTEST := -m pytest -n $(PYTEST_WORKERS)
 WITH_SERVERS := .venv/bin/python -m tests.support.servers --

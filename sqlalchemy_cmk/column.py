@@ -40,8 +40,9 @@ from sqlalchemy_cmk.sealing import (
 
 OnRevoked = Literal["raise", "seal"]
 TENANT_INFO_KEY = "cmk_tenant"
-OPENS = "cmk_opens"
 HOT_KEYS = 256
+MOST_STRANGERS = 10_000
+_SUITES = frozenset(int(suite) for suite in Suite)
 
 
 class SealedParameter(bytes):
@@ -64,6 +65,7 @@ class SealedColumn:
         suite: the algorithm.
         pinned: the context, where it is not ``table.column``.
         on_revoked: ``"raise"``, or ``"seal"`` to give a :class:`Sealed` for a value whose key is revoked.
+        accept_plaintext: read a stored value that names no DEK as what the column held before it was sealed.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SealedColumn:
         suite: Suite,
         pinned: str | None,
         on_revoked: OnRevoked,
+        accept_plaintext: bool = False,
     ) -> None:
         self.column = column
         self.codec = codec
@@ -80,10 +83,13 @@ class SealedColumn:
         self.purpose = Purpose.of(suite)
         self.pinned = pinned
         self.on_revoked = on_revoked
+        self.accept_plaintext = accept_plaintext
         self.openers: dict[bytes, tuple[Callable[..., bytes], object]] = {}
         self.headers: dict[str, tuple[bytes, ...]] = {}
         # What the KEKs refused during the last fetch: asked once for a fetch, not once for every value.
         self.refusals: dict[bytes, KeyRevoked | KeyUnavailable | CredentialError] = {}
+        # What looked like a header a moment ago, and named no DEK: plaintext that begins so.
+        self.strangers: set[bytes] = set()
         self._sealers: dict[str, tuple[bytes, Seal]] = {}
 
     @property
@@ -161,10 +167,12 @@ class SealedColumn:
         """Return the value of stored bytes.
 
         Raises:
-            TamperedError: the bytes are not what this column sealed.
+            TamperedError: the bytes are not what this column sealed, nor what it may have held before.
             KeyRevoked: the key is revoked, and the column raises on that.
         """
         sealed = bytes(stored) if isinstance(stored, memoryview | bytearray) else stored
+        if self.accept_plaintext and not self._names_a_dek(sealed):
+            return self._read_plain(sealed)
         suite, dek_id = self._parse(sealed)
         refusal = self.refusals.get(sealed[:HEADER_BYTES])
         try:
@@ -194,6 +202,8 @@ class SealedColumn:
 
         ``None`` where that is not known, or the value will tell what is wrong.
         """
+        if not _is_header(header):
+            return None
         try:
             dek = self.keyring.dek(header[1:])
         except KeyRevoked as error:
@@ -205,10 +215,24 @@ class SealedColumn:
             return None
         except CmkError:
             return None
-        if dek is not None and header == header_of(self.suite, dek.id) and dek.purpose is self.purpose:
+        if dek is None:
+            if len(self.strangers) >= MOST_STRANGERS:
+                self.strangers.clear()
+            self.strangers.add(header)
+        elif header == header_of(self.suite, dek.id) and dek.purpose is self.purpose:
             self._remember_opener(dek)
             return dek.tenant
         return None
+
+    def check_plain(self, owner: str | None) -> None:
+        """Refuse a plaintext of another tenant than the scope's, as a sealed value of it would be.
+
+        Raises:
+            TenantMismatch: the scope names another tenant than the row.
+        """
+        scope = current_tenant()
+        if self.has_tenant and owner is not None and scope not in (None, owner):
+            raise TenantMismatch(f"{self.where}: a value of tenant {owner!r} in tenant_scope({scope!r})")
 
     def check_owner(self, tenant: str, dek_id: bytes, owner: str | None) -> None:
         """Refuse a value whose DEK is not that of the row, the scope or the platform.
@@ -266,12 +290,36 @@ class SealedColumn:
 
         self.keyring.opened.remember(self, dek, add)
 
+    def _names_a_dek(self, stored: Any) -> bool:
+        """Tell whether a stored value begins as one that is sealed under a DEK that exists, or did."""
+        header = stored[:HEADER_BYTES] if isinstance(stored, bytes) else b""
+        if not _is_header(header) or header in self.strangers:
+            return False
+        if header in self.refusals:
+            return True
+        try:
+            return self.keyring.dek(header[1:]) is not None
+        except (KeyRevoked, TamperedError):
+            return True
+
+    def _read_plain(self, stored: Any) -> Any:
+        reason = ""
+        try:
+            return self.codec.from_plain(stored)  # type: ignore[misc]  # the type refuses where there is none
+        except Exception as error:
+            reason = type(error).__name__
+        # Outside of the except block: the error's context would hold the value.
+        raise TamperedError(
+            f"{self.where}: the stored value names no DEK, and is no plaintext of the declared type either "
+            f"({reason})"
+        )
+
     def _parse(self, sealed: Any) -> tuple[Suite, bytes]:
         try:
             return parse_header(sealed)
         except NotSealed as error:
             reason = str(error)
-        named = isinstance(sealed, bytes) and len(sealed) >= HEADER_BYTES and sealed[0] in tuple(Suite)
+        named = isinstance(sealed, bytes) and _is_header(sealed[:HEADER_BYTES])
         raise TamperedError(
             f"{self.where}: the stored value is not sealed ({reason}): plain text was written past this "
             "library, or the value was truncated"
@@ -299,45 +347,5 @@ class SealedColumn:
         return SealedParameter(stored_bytes(sealed))
 
 
-def opening_processor(column: SealedColumn) -> Callable[[Any], Any]:
-    """Return the function that opens one value of a fetched row.
-
-    It trusts the fast table, from which expired keys are taken before every fetch.
-    """
-    openers, slowly, decode = column.openers, column.open, column.codec.decode
-    # Slices made once: at this pace each object made for a value is felt.
-    head, nonce, body, fixed_body = slice(9), slice(9, 21), slice(21, None), slice(9, None)
-
-    def open_text(stored: Any) -> Any:
-        if stored is None:
-            return None
-        try:
-            decrypt, aad = openers[stored[head]]
-            return decrypt(stored[nonce], stored[body], aad).decode()
-        except Exception:  # noqa: S110  (told apart, and named, by the slow way)
-            pass
-        return slowly(stored)
-
-    def open_any(stored: Any) -> Any:
-        if stored is None:
-            return None
-        try:
-            decrypt, aad = openers[stored[head]]
-            return decode(decrypt(stored[nonce], stored[body], aad))
-        except Exception:  # noqa: S110
-            pass
-        return slowly(stored)
-
-    def open_fixed(stored: Any) -> Any:
-        if stored is None:
-            return None
-        try:
-            decrypt, aad = openers[stored[head]]
-            return decode(decrypt(stored[fixed_body], aad))
-        except Exception:  # noqa: S110
-            pass
-        return slowly(stored)
-
-    chosen = open_fixed if column.suite is Suite.SIV else open_text if column.codec.text else open_any
-    setattr(chosen, OPENS, True)
-    return chosen
+def _is_header(begin: bytes) -> bool:
+    return len(begin) == HEADER_BYTES and begin[0] in _SUITES

@@ -19,9 +19,10 @@ from sqlalchemy.dialects.mysql import LONGBLOB
 from sqlalchemy.types import VARBINARY, TypeDecorator, TypeEngine, to_instance
 
 from sqlalchemy_cmk.codec import Codec, codec_for, is_structured
-from sqlalchemy_cmk.column import OnRevoked, SealedColumn, SealedParameter, opening_processor
+from sqlalchemy_cmk.column import OnRevoked, SealedColumn, SealedParameter
 from sqlalchemy_cmk.comparator import SealedComparator
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
+from sqlalchemy_cmk.processor import opening_processor
 from sqlalchemy_cmk.sealed import Sealed
 from sqlalchemy_cmk.sealing import Suite
 
@@ -44,10 +45,15 @@ class EncryptedType(TypeDecorator[Any]):
             join two deterministic columns.
         on_revoked: ``"raise"`` :class:`~sqlalchemy_cmk.KeyRevoked` for a value whose key is revoked, or
             ``"seal"`` to load it as :class:`~sqlalchemy_cmk.Sealed`.
+        accept_plaintext: while a column is being adopted, also read what it held before, from rows that are
+            not sealed yet; what is written is always sealed. Whoever can write to the database can then put
+            a plaintext in a sealed value's place unnoticed: leave it on no longer than the adoption takes.
+            ``==`` and ``in_`` of a deterministic column find sealed rows only.
         place: set by the library when the type meets its column; it makes the cache key honest.
 
     Raises:
-        ConfigurationError: values of ``type_`` cannot be sealed, or an option is unknown.
+        ConfigurationError: values of ``type_`` cannot be sealed, an option is unknown, or plaintexts of
+            ``type_`` cannot be read back for certain, and ``accept_plaintext`` asks for it.
     """
 
     impl = LargeBinary
@@ -60,6 +66,7 @@ class EncryptedType(TypeDecorator[Any]):
         deterministic: bool = False,
         context: str | None = None,
         on_revoked: OnRevoked = "raise",
+        accept_plaintext: bool = False,
         place: SealedColumn | None = None,
     ) -> None:
         # Not keyword-only: SQLAlchemy takes a type's cache key from the parameters that could be positional.
@@ -72,9 +79,15 @@ class EncryptedType(TypeDecorator[Any]):
         self.deterministic = deterministic
         self.context = context
         self.on_revoked: OnRevoked = on_revoked
+        self.accept_plaintext = accept_plaintext
         self.place = place
         self._suite = Suite.SIV if deterministic else Suite.GCM
         self._codec = codec_for(self.type_, canonical=deterministic)
+        if accept_plaintext and self._codec.from_plain is None:
+            raise ConfigurationError(
+                f"accept_plaintext: what a column of {self.type_!r} holds unsealed cannot be read back for "
+                "certain: seal its rows in one migration instead"
+            )
         if isinstance(self.type_, TypeEngine):
             self.should_evaluate_none = self.type_.should_evaluate_none
             self.hashable = self.type_.hashable
@@ -90,12 +103,14 @@ class EncryptedType(TypeDecorator[Any]):
         options += ["deterministic=True"] if self.deterministic else []
         options += [f"context={self.context!r}"] if self.context else []
         options += [f"on_revoked={self.on_revoked!r}"] if self.on_revoked != "raise" else []
+        options += ["accept_plaintext=True"] if self.accept_plaintext else []
         return f"EncryptedType({', '.join(options)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the options only: a copy belongs to no column."""
         context = self.context or (self.place.context if self.place else None)
-        return EncryptedType, (self.type_, self.deterministic, context, self.on_revoked)
+        options = (self.deterministic, context, self.on_revoked, self.accept_plaintext)
+        return EncryptedType, (self.type_, *options)
 
     @property
     def suite(self) -> Suite:
@@ -116,7 +131,9 @@ class EncryptedType(TypeDecorator[Any]):
 
     def attach(self, column: Column[Any]) -> None:
         """Make this the type of one column."""
-        self.place = SealedColumn(column, self._codec, self._suite, self.context, self.on_revoked)
+        self.place = SealedColumn(
+            column, self._codec, self._suite, self.context, self.on_revoked, self.accept_plaintext
+        )
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return VARBINARY with room for the overhead where the length is known, else a blob."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from sqlalchemy_cmk import (
     tenant_scope,
 )
 from sqlalchemy_cmk.providers import KeyProvider, LocalKeyProvider, Wrapped
+from sqlalchemy_cmk.rekey import drop_retired
 from tests.support.databases import Database
 
 
@@ -320,5 +322,18 @@ def test_rule_8_a_forked_child_reads_and_writes_beside_its_parent(world: World) 
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    world.keyring.forget()
+    assert [ssn for _, ssn in read(world)] == ["1", "2", "3"]
+
+
+def test_rule_10_a_dek_that_rows_need_is_kept_with_their_count(world: World) -> None:
+    add(world, ("acme", "1"), ("acme", "2"), ("globex", "3"))
+    old = bytes(world.stored()[0])[1:9]
+    world.keyring.lifecycle.rotate_dek("acme")
+    deks = world.keyring.database.tables.deks
+    with world.engine.begin() as connection:
+        connection.execute(update(deks).values(retired_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    report = drop_retired(world.keyring)
+    assert (report.dropped, report.kept) == ((), {old: "patients.ssn: 2 rows"})
     world.keyring.forget()
     assert [ssn for _, ssn in read(world)] == ["1", "2", "3"]

@@ -10,9 +10,11 @@ from sqlalchemy_cmk.cli.audit import audit
 from sqlalchemy_cmk.cli.byok import byok
 from sqlalchemy_cmk.cli.changes import add_wrapping, assign, drop_wrapping, rotate_dek
 from sqlalchemy_cmk.cli.doctor import doctor
+from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import VARIABLE
 from sqlalchemy_cmk.cli.output import print_error
+from sqlalchemy_cmk.cli.rekey import rekey
 from sqlalchemy_cmk.cli.rewrap import rewrap
 from sqlalchemy_cmk.cli.shred import shred
 from sqlalchemy_cmk.cli.status import status
@@ -89,6 +91,8 @@ for command in (
     rotate_dek,
     add_wrapping,
     drop_wrapping,
+    rekey,
+    drop_retired,
     shred,
     audit,
     byok,

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
 from sqlalchemy_cmk.cli.output import age, console, iso, note, plural, print_json, safe, tenant_label
+from sqlalchemy_cmk.cli.rows import counted_columns, described_column, mixed_columns, rows_table
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.examination import KekUse
 from sqlalchemy_cmk.keys.model import TenantState, TenantStatus
@@ -29,9 +30,16 @@ Uses = dict[str, list[KekUse]]
 @click.option(
     "--newest", is_flag=True, help="Ask each KEK for its newest version, and tell who needs a rewrap."
 )
+@click.option(
+    "--rows",
+    is_flag=True,
+    help="Count the rows of every sealed column: not sealed yet, or under retired DEKs. Reads whole tables.",
+)
 @as_json
 @with_keyring
-def status(keyring: Keyring, tenant: str | None, state: str | None, newest: bool, as_json: bool) -> None:
+def status(
+    keyring: Keyring, tenant: str | None, state: str | None, newest: bool, rows: bool, as_json: bool
+) -> None:
     """Show every tenant's KEK, DEKs and state. No KEK is asked, unless with --newest."""
     lines = [
         line
@@ -39,17 +47,26 @@ def status(keyring: Keyring, tenant: str | None, state: str | None, newest: bool
         if (tenant is None or line.tenant == key_owner(tenant)) and state in (None, line.state)
     ]
     uses = _uses(keyring, {line.tenant for line in lines}) if newest else None
+    columns = list(counted_columns(keyring)) if rows else None
     if as_json:
-        print_json([_described(line, uses) for line in lines])
-    elif lines:
+        tenants = [_described(line, uses) for line in lines]
+        described = [described_column(one) for one in columns or ()]
+        print_json(tenants if columns is None else {"tenants": tenants, "columns": described})
+        return
+    _show(lines, uses, filtered=tenant is not None or state is not None)
+    if columns:
+        console().print(rows_table(columns))
+    elif columns is None:
+        for where in mixed_columns(keyring):
+            note(f"{where} accepts plaintext: cmk status --rows counts the rows that are not sealed yet.")
+
+
+def _show(lines: list[TenantStatus], uses: Uses | None, *, filtered: bool) -> None:
+    if lines:
         console().print(_table(lines, uses))
         console().print(_summary(lines, uses))
     else:
-        note(
-            "No tenant has keys here."
-            if tenant is None and state is None
-            else "No such tenant has keys here."
-        )
+        note("No such tenant has keys here." if filtered else "No tenant has keys here.")
 
 
 def _uses(keyring: Keyring, tenants: set[str]) -> Uses:

@@ -15,6 +15,7 @@ from sqlalchemy import JSON, types
 from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.codec.base import BIG_INT_EXT, Codec, Packed, ext_hook, pack
+from sqlalchemy_cmk.codec.plain import plain_reader
 from sqlalchemy_cmk.codec.scalars import (
     NEUTRAL,
     SIMPLE,
@@ -48,6 +49,12 @@ def codec_for(declared: TypeEngine[Any] | Any, *, canonical: bool) -> Codec:
         return python_codec(declared, canonical)
     if isinstance(declared, types.TypeDecorator) and not isinstance(declared, types.Interval):
         return _decorated_codec(declared, canonical)
+    codec = _codec_of(declared, canonical)
+    codec.from_plain = plain_reader(declared, codec.decode)
+    return codec
+
+
+def _codec_of(declared: TypeEngine[Any], canonical: bool) -> Codec:
     if isinstance(declared, types.Enum):
         return enum_codec(declared)
     if isinstance(declared, types.String):
@@ -68,7 +75,10 @@ def _decorated_codec(declared: types.TypeDecorator[Any], canonical: bool) -> Cod
     inner = codec_for(declared.impl_instance, canonical=canonical)
     encode = (lambda value: inner.encode(bind(value))) if bind else inner.encode
     decode = (lambda raw: result(inner.decode(raw))) if result else inner.decode
-    return Codec(encode, decode, None if bind else inner.max_bytes)
+    codec = Codec(encode, decode, None if bind else inner.max_bytes)
+    read = inner.from_plain
+    codec.from_plain = (lambda stored: result(read(stored))) if read and result else read
+    return codec
 
 
 def _has_own(declared: types.TypeDecorator[Any], name: str) -> bool:

@@ -23,9 +23,11 @@ class Codec:
         encode: value to bytes; raises :class:`InvalidValue`, whose message never holds the value.
         decode: bytes to value; raises some exception where the bytes are no such value.
         max_bytes: the longest plaintext in bytes, or ``None`` where it is not bounded.
+        from_plain: what the column held before it was sealed to value; raises some exception where it is
+            no such value. ``None`` where that cannot be told for certain.
     """
 
-    __slots__ = ("decode", "encode", "max_bytes", "text")
+    __slots__ = ("decode", "encode", "from_plain", "max_bytes", "text")
 
     def __init__(
         self, encode: Convert, decode: Convert, max_bytes: int | None, *, text: bool = False
@@ -34,6 +36,7 @@ class Codec:
         self.decode = decode
         self.max_bytes = max_bytes
         self.text = text
+        self.from_plain: Convert | None = None
 
 
 def guarded(encode: Convert) -> Convert:

@@ -17,7 +17,7 @@ class AuditEvent:
 
     Attributes:
         event: ``wrap``, ``unwrap`` (a cold open), ``assign``, ``rewrap``, ``rotate``, ``add_wrapping``,
-            ``drop_wrapping``, ``revoked``, ``restored`` or ``shred``.
+            ``drop_wrapping``, ``drop_retired``, ``revoked``, ``restored`` or ``shred``.
         tenant: whose key it is.
         dek_id: the DEK, in hexadecimal; empty where all of the tenant's are meant.
         kek_uri: the KEK.

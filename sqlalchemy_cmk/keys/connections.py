@@ -57,7 +57,9 @@ class Connections:
     def _transactional(self) -> dict[str, Any]:
         # The application's connections may commit each statement by themselves; its pool's settings are
         # taken over, and this one is undone: a DEK is never written without its wrapping.
-        return {"isolation_level": "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED"}
+        # No error shows parameters: re-keying compares with what a column held before it was sealed.
+        level = "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED"
+        return {"isolation_level": level, "hide_parameters": True}
 
     def run(self, work: Work[T], patient: bool = True) -> T:
         """Run one unit of work in a transaction of its own and commit it.

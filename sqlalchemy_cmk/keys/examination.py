@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.keys.audit import AuditTrail
 from sqlalchemy_cmk.keys.connections import Connections
-from sqlalchemy_cmk.keys.model import TenantState
+from sqlalchemy_cmk.keys.model import DekState, TenantState
 from sqlalchemy_cmk.keys.store import KeyStore
 from sqlalchemy_cmk.keys.tables import make_key_tables
 from sqlalchemy_cmk.keys.wrapper import Wrapper
@@ -82,6 +82,10 @@ class Examination:
         used = sorted(one for one in self._store.wrapping_versions() if one[0] in tenants)
         newest = {kek_uri: self._newest(kek_uri) for kek_uri in {kek_uri for _, kek_uri, _ in used}}
         return [KekUse(tenant, kek_uri, version, newest[kek_uri]) for tenant, kek_uri, version in used]
+
+    def dek_states(self) -> dict[bytes, DekState]:
+        """Return every DEK there is or was, by its id."""
+        return self._store.dek_states()
 
     def _newest(self, kek_uri: str) -> str | None:
         try:

@@ -111,7 +111,9 @@ class Keyring:
             times, self._store, self._wrapper, self._opened, self.audit, telemetry, self._later, clock
         )
         self._maker = Maker(platform_key, self._store, self._wrapper, self._opener, clock)
-        self.lifecycle = Lifecycle(platform_key, self._store, self._wrapper, self._opener.forget)
+        self.lifecycle = Lifecycle(
+            platform_key, self._store, self._wrapper, self._opener.forget, times.settle_after
+        )
         self._protected: list[MetaData] = []
         self.examination = Examination(
             platform_key,

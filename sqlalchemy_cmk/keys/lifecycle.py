@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable
 from sqlalchemy_cmk.keys.audit_chain import AuditEvent
+from sqlalchemy_cmk.keys.dropping import DropReport, RowsLeft, weighed
 from sqlalchemy_cmk.keys.making import keks_of, new_dek
 from sqlalchemy_cmk.keys.model import DekRecord, DekState, KeyChange, Purpose, TenantRecord, TenantState
 from sqlalchemy_cmk.keys.rewrapping import Pace, RewrapReport, stale_wrappings
@@ -33,12 +35,18 @@ class Lifecycle:
     """
 
     def __init__(
-        self, platform_key: str, store: KeyStore, wrapper: Wrapper, forget: Callable[[str], None]
+        self,
+        platform_key: str,
+        store: KeyStore,
+        wrapper: Wrapper,
+        forget: Callable[[str], None],
+        settle_after: float,
     ) -> None:
         self._platform_key = platform_key
         self._store = store
         self._wrapper = wrapper
         self._forget = forget
+        self._settle_after = settle_after
 
     def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
         """Give a tenant a KEK, or give it back to the platform's: its DEKs are wrapped by that one alone.
@@ -145,6 +153,37 @@ class Lifecycle:
             return KeyChange((event,), next_kek, wrappings=left)
 
         self._change(tenant, plan)
+
+    def drop_retired(
+        self, tenant: object, rows_left: RowsLeft, *, as_of: datetime | None = None
+    ) -> DropReport:
+        """Destroy a tenant's retired DEKs under which no row is left; the others are kept, and told why.
+
+        A DEK that was retired a moment ago is kept: other processes seal under it until they have noticed,
+        at most the longer of ``revalidate_after`` and ``outage_grace``, and a minute for clocks that differ.
+        :func:`sqlalchemy_cmk.rekey.drop_retired` counts, and calls this.
+
+        Args:
+            tenant: the tenant's name.
+            rows_left: given DEK ids, counts the rows under each, by ``table.column``, in every sealed column
+                there is.
+            as_of: when the counting began, or will begin at the earliest; now, without it.
+        """
+        began = as_of or datetime.now(UTC)
+        report = DropReport()
+
+        def plan(owner: TenantRecord, living: list[DekRecord]) -> KeyChange | None:
+            nonlocal report
+            retired = [dek for dek in living if dek.state is DekState.RETIRED]
+            report = weighed(retired, rows_left, began, self._settle_after)
+            if not report.dropped:
+                return None
+            events = [AuditEvent("drop_retired", owner.name, one.hex()) for one in report.dropped]
+            gone = dict.fromkeys(report.dropped, ())
+            return KeyChange(tuple(events), destroy=report.dropped, wrappings=gone)
+
+        self._change(tenant, plan)
+        return report
 
     def shred(self, tenant: object, *, confirm: str) -> None:
         """Destroy every wrapping of a tenant: its data is gone for ever, in every copy made from now on.

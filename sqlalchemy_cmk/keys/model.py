@@ -52,7 +52,12 @@ class TenantRecord:
 
 @dataclass(frozen=True, slots=True)
 class DekRecord:
-    """A DEK as it is stored: wrapped, perhaps by several KEKs; any one opens it."""
+    """A DEK as it is stored: wrapped, perhaps by several KEKs; any one opens it.
+
+    Attributes:
+        seen_at: when the tenant's KEK last opened one.
+        retired_at: since when another is active; ``None`` while this one is.
+    """
 
     id: bytes
     tenant: str
@@ -61,6 +66,7 @@ class DekRecord:
     wrappings: tuple[Wrapped, ...]
     tenant_state: TenantState = TenantState.OK
     seen_at: datetime | None = None
+    retired_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ from sqlalchemy_cmk.keys.wrapper import Wrapper
 
 Found = TypeVar("Found")
 
+# Seconds by which two machines' clocks may differ, and a statement may take from sealing to the database.
+CLOCKS_APART = 60
+
 _random = SystemRandom()
 
 
@@ -40,6 +43,11 @@ class Times:
     outage_grace: float
     retry_after: float
     jitter: float
+
+    @property
+    def settle_after(self) -> float:
+        """Until no process seals under a retired DEK: it was proven anew, or its grace is over."""
+        return max(self.revalidate_after, self.outage_grace) + CLOCKS_APART
 
 
 class Opener:

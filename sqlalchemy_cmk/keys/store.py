@@ -85,6 +85,12 @@ class KeyStore:
         statement = select(d.c.tenant, d.c.state, func.count()).group_by(d.c.tenant, d.c.state)
         return [(*row,) for row in self._database.run(lambda c: c.execute(statement).all())]
 
+    def dek_states(self) -> dict[bytes, DekState]:
+        """Return every DEK there is or was, by its id."""
+        d = self._tables.deks
+        rows = self._database.run(lambda c: c.execute(select(d.c.id, d.c.state)).all())
+        return {bytes(dek_id): DekState(state) for dek_id, state in rows}
+
     def wrapping_versions(self) -> list[tuple[str, str, str]]:
         """Return the distinct tenant, KEK URI and KEK version of every wrapping."""
         d, w = self._tables.deks, self._tables.wrappings
@@ -109,9 +115,11 @@ class KeyStore:
         def work(connection: Connection) -> bool:
             if not self._advance(connection, owner, change):
                 return False
-            for dek_id in (*change.retire, *change.destroy):
-                state = DekState.DESTROYED if dek_id in change.destroy else DekState.RETIRED
-                connection.execute(self._dek(dek_id).values(state=state, active_slot=None))
+            retired = {"state": DekState.RETIRED, "active_slot": None, "retired_at": _now()}
+            for dek_id in change.retire:
+                connection.execute(self._dek(dek_id).values(retired))
+            for dek_id in change.destroy:
+                connection.execute(self._dek(dek_id).values(state=DekState.DESTROYED, active_slot=None))
             for dek in change.new:
                 columns = {"id": dek.id, "tenant": dek.tenant, "purpose": dek.purpose, "state": dek.state}
                 connection.execute(insert(self._tables.deks).values(**columns, active_slot=1))
@@ -181,7 +189,7 @@ class KeyStore:
 
     def _select_deks(self) -> Select[Any]:
         d, w, t = self._tables.deks, self._tables.wrappings, self._tables.tenants
-        dek = (d.c.id, d.c.tenant, d.c.purpose, d.c.state, t.c.state, t.c.seen_at)
+        dek = (d.c.id, d.c.tenant, d.c.purpose, d.c.state, t.c.state, t.c.seen_at, d.c.retired_at)
         wrapping = (w.c.kek_uri, w.c.kek_version, w.c.algorithm, w.c.wrapped)
         joined = d.join(t, t.c.tenant == d.c.tenant).outerjoin(w, w.c.dek_id == d.c.id)
         return select(*dek, *wrapping).select_from(joined)
@@ -194,7 +202,7 @@ class KeyStore:
 def _records(rows: Sequence[Row[Any]]) -> list[DekRecord]:
     found: dict[bytes, DekRecord] = {}
     for row in rows:
-        dek_id, tenant, purpose, state, tenant_state, seen_at, *wrapped = tuple[Any, ...](row)
+        dek_id, tenant, purpose, state, tenant_state, seen_at, retired_at, *wrapped = tuple[Any, ...](row)
         kek_uri, version, algorithm, data = wrapped
         key = bytes(dek_id)
         # Text in its place was not written by this library; it unwraps to an error.
@@ -202,7 +210,8 @@ def _records(rows: Sequence[Row[Any]]) -> list[DekRecord]:
         wrapping = () if kek_uri is None else (Wrapped(kek_uri, version, algorithm, raw),)
         before = found[key].wrappings if key in found else ()
         about = (tenant, Purpose(purpose), DekState(state))
-        found[key] = DekRecord(key, *about, before + wrapping, TenantState(tenant_state), seen_at)
+        state_of_tenant, retired = TenantState(tenant_state), retired_at and _aware(retired_at)
+        found[key] = DekRecord(key, *about, before + wrapping, state_of_tenant, seen_at, retired)
     return list(found.values())
 
 

@@ -125,6 +125,7 @@ def _deks(metadata: MetaData, deks: str, tenants: Table) -> Table:
         Column("state", String(10), nullable=False),
         Column("active_slot", Integer, nullable=True),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("retired_at", DateTime(timezone=True), nullable=True),
         UniqueConstraint("tenant", "purpose", "active_slot", name=f"uq_{deks}_active"),
         schema=BLANK_SCHEMA,
     )

@@ -29,6 +29,7 @@ from sqlalchemy_cmk.sealing import HEADER_BYTES
 from sqlalchemy_cmk.types import EncryptedType
 
 OWNER_OPTION = "cmk_row_tenant"
+NO_HEADER = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,9 @@ def check_result(
     result.cursor_strategy = checked
     if buffered is not None:
         checked.check(private.buffered_rows(buffered))
+        return
+    for position in positions:
+        position.column.strangers.clear()
 
 
 def sealed_positions(compiled: Compiled) -> tuple[SealedPosition, ...]:
@@ -214,14 +218,18 @@ class CheckedFetch(ResultFetchStrategy):
         pairs: set[tuple[Any, bytes]] = set()
         for row in rows:
             stored = row[index]
+            owner = self._owner if tenant_index is None else row[tenant_index]
             if isinstance(stored, bytes | bytearray | memoryview):
-                owner = self._owner if tenant_index is None else row[tenant_index]
                 pairs.add((owner, bytes(stored[:HEADER_BYTES])))
+            elif stored is not None:
+                pairs.add((owner, NO_HEADER))
         for owner, header in pairs:
             tenant = column.opened(header)
+            known = owner if tenant_index is None else _name(position, owner)
             if tenant is not None:
-                known = owner if tenant_index is None else _name(position, owner)
                 column.check_owner(tenant, header[1:], known)
+            elif column.accept_plaintext:
+                column.check_plain(known)
 
 
 def _name(position: SealedPosition, raw: Any) -> str:

@@ -6,8 +6,8 @@ import logging
 
 from sqlalchemy import Engine
 
-from sqlalchemy_cmk.column import OPENS
 from sqlalchemy_cmk.orm import private
+from sqlalchemy_cmk.processor import OPENS
 from sqlalchemy_cmk.types import EncryptedType
 
 LOGGER = "sqlalchemy.engine.Engine"

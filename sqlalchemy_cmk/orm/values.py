@@ -106,7 +106,9 @@ def refuse_shared(statement: Insert | Update, values: Iterable[Any], rows: list[
 
 def _same_context(column: SealedColumn, element: Any) -> bool:
     place = getattr(getattr(element, "type", None), "place", None)
-    return isinstance(element, ColumnClause) and place is not None and place.context == column.context
+    if not isinstance(element, ColumnClause) or place is None or place.context != column.context:
+        return False
+    return column.accept_plaintext or not place.accept_plaintext
 
 
 def python_default(default: Any) -> Any:

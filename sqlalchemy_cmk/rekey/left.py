@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, LargeBinary, func, literal_column, select, text, type_coerce
+from sqlalchemy import Connection, func, select, text
 
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import DekState
+from sqlalchemy_cmk.rekey.counting import by_header
 from sqlalchemy_cmk.rekey.layout import Layout
-from sqlalchemy_cmk.sealing import HEADER_BYTES, header_of
+from sqlalchemy_cmk.sealing import header_of
 
 COUNTED_BELOW = 100_000
 
@@ -20,25 +21,17 @@ def count_left(keyring: Keyring, layout: Layout, connection: Connection) -> int:
     In place these are the rows with a value that is not under an active DEK; what only a change of context
     would tell is not seen. For a job into other columns they are the rows with an empty target.
     """
-    headers = [_header(layout.column(move.target)) for move in layout.job.moves]
     if not layout.job.in_place:
         return int(connection.execute(layout.counted(func.count())).scalar_one())
     done = _done_headers(keyring, layout)
-    grouped = layout.counted(*headers, func.count()).group_by(*headers)
+    grouped = by_header(layout.counted, [layout.column(move.target) for move in layout.job.moves])
     left = 0
     for *found, count in connection.execute(grouped):
         if any(
-            one is not None and _as_bytes(one) not in allowed
-            for one, allowed in zip(found, done, strict=True)
+            one is not None and bytes(one) not in allowed for one, allowed in zip(found, done, strict=True)
         ):
             left += count
     return left
-
-
-def _header(column: Any) -> Any:
-    # Written out: PostgreSQL holds two bound parameters for different in SELECT and in GROUP BY.
-    bounds: list[Any] = [literal_column("1"), literal_column(str(HEADER_BYTES))]
-    return type_coerce(func.substr(column, *bounds), LargeBinary())
 
 
 def _done_headers(keyring: Keyring, layout: Layout) -> list[set[bytes]]:
@@ -48,10 +41,6 @@ def _done_headers(keyring: Keyring, layout: Layout) -> list[set[bytes]]:
     ids = [bytes(row[0]) for row in keyring.database.run(lambda c: c.execute(query).all())]
     seals: list[Any] = [move.seals for move in layout.job.moves]
     return [{header_of(type_.suite, dek_id) for dek_id in ids} for type_ in seals]
-
-
-def _as_bytes(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
 
 
 def rows_expected(layout: Layout, connection: Connection) -> int:

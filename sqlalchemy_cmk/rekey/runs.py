@@ -220,7 +220,8 @@ class RunStore:
         row = self._database.run(lambda connection: connection.execute(query).first())
         if row is None:
             raise ConfigurationError(
-                f"there is no range {seq} of run {run_id} in this worker's database: its keyring is over another"
+                f"there is no range {seq} of run {run_id} in this worker's database: "
+                "its keyring is over another"
             )
         return None if row.done else Range(*row[1:])
 

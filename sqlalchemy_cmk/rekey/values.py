@@ -15,6 +15,7 @@ from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, TamperedErro
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey.ciphers import Ciphers
 from sqlalchemy_cmk.rekey.job import Move, context_of
+from sqlalchemy_cmk.rekey.mixed import header_or_plain, is_plain, plain_reader
 from sqlalchemy_cmk.sealing import HEADER_BYTES, ColumnCipher, NotAuthentic
 from sqlalchemy_cmk.types import EncryptedType
 
@@ -43,8 +44,9 @@ class MoveValues:
 
     def __init__(self, keyring: Keyring, move: Move, *, only_check: bool = False) -> None:
         self.known: dict[tuple[Any, Any], Convert] = {}
-        self.name_of: Callable[[Any], Any] = _header if move.opens_sealed else type
-        self._make: Make = _checking(keyring, move) if only_check else _maker(keyring, move)
+        self.name_of = _naming(move.opens)
+        make = _checking(keyring, move) if only_check else _maker(keyring, move)
+        self._make: Make = _accepting_plaintext(keyring, move, make, only_check)
 
     def begin(self) -> None:
         """Begin a batch of rows."""
@@ -71,8 +73,40 @@ class MoveValues:
         return converted
 
 
+def _naming(opens: Any) -> Callable[[Any], Any]:
+    if not isinstance(opens, EncryptedType):
+        return type
+    return header_or_plain if opens.accept_plaintext else _header
+
+
 def _header(stored: Any) -> Any:
     return stored[:HEADER_BYTES]
+
+
+def _accepting_plaintext(keyring: Keyring, move: Move, make: Make, only_check: bool) -> Make:
+    """Take what a mixed column holds unsealed by its declared type, and the rest as it is."""
+    opens = move.opens
+    if not isinstance(opens, EncryptedType) or not opens.accept_plaintext:
+        return make
+    read, seals = plain_reader(opens), move.seals
+    if only_check:
+        plain = _reading(read, checked=True)
+    elif isinstance(seals, EncryptedType):
+        encode = seals.codec.encode
+        plain = _sealing(Ciphers(keyring, seals), lambda stored: encode(read(stored)))
+    else:
+        plain = _reading(read)
+    return lambda tenant, stored: (plain if is_plain(keyring, stored) else make)(tenant, stored)
+
+
+def _reading(read: Convert, *, checked: bool = False) -> Make:
+    """From plain to plain; or read, and left as it is."""
+
+    def convert(stored: Any) -> Any:
+        value = read(stored)
+        return UNCHANGED if checked else value
+
+    return lambda tenant, stored: convert
 
 
 def _maker(keyring: Keyring, move: Move) -> Make:

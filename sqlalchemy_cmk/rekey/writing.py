@@ -47,7 +47,7 @@ def writer_for(layout: Layout, connection: Connection) -> Write:
 
 
 class _Bytes(UserDefinedType[bytes]):
-    """PostgreSQL's BYTEA, handed to the driver as it is."""
+    """Bytes, handed to the driver as they are; PostgreSQL's BYTEA."""
 
     cache_ok = True
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Integer, String, insert, select
+from sqlalchemy import Integer, LargeBinary, String, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -187,3 +187,32 @@ async def test_a_blocking_call_in_a_coroutine_is_refused_with_the_mend(world: As
         world.keyring.warm(["acme"])
     await asyncio.to_thread(world.keyring.warm, ["acme"])
     assert [line.tenant for line in await asyncio.to_thread(world.keyring.status)] == ["acme"]
+
+
+async def test_rows_that_are_not_sealed_yet_are_read(async_database: Database, tmp_path: Path) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Scan(Base):
+        __tablename__ = "scans"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        image: Mapped[bytes] = mapped_column(EncryptedType(LargeBinary, accept_plaintext=True))
+
+    engine = create_async_engine(async_database.async_url or "")
+    keyring = Keyring(engine, platform_key="local:pmk", providers=[LoopWatcher(tmp_path / "keys.json")])
+    keyring.protect(Base)
+    images = [b"\x89PNG", b"\x01begins like a sealed value" + bytes(40), b"\x02" + bytes(range(60))]
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        for number, image in enumerate(images):
+            statement = text("INSERT INTO scans (id, image) VALUES (:id, :image)")
+            await connection.execute(statement, {"id": number, "image": image})
+    async with AsyncSession(engine) as session:
+        session.add(Scan(id=9, image=b"sealed"))
+        await session.commit()
+        found = (await session.scalars(select(Scan).order_by(Scan.id))).all()
+        # Another result in between: what the first has learnt is not lost to it.
+        await session.execute(select(Scan.image).where(Scan.id == 9))
+        assert [one.image for one in found] == [*images, b"sealed"]
+    await engine.dispose()
+    await asyncio.to_thread(keyring.close)

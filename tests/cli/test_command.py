@@ -17,9 +17,9 @@ from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from tests.cli.conftest import ROOT, SECRET, Application
 
 COMMANDS = ["status", "doctor", "assign", "rewrap", "rotate-dek", "add-wrapping", "drop-wrapping", "shred"]
-COMMANDS += ["audit", "byok"]
+COMMANDS += ["audit", "byok", "rekey", "drop-retired"]
 
-SUBCOMMANDS = [["audit", "show"], ["audit", "verify"], ["byok", "make"], ["byok", "import"]]
+SUBCOMMANDS = [["audit", "show"], ["audit", "verify"], ["byok", "make"], ["byok", "import"], ["rekey", "run"]]
 
 
 def disable(app: Application) -> None:

@@ -31,9 +31,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Mapped, deferred, mapped_column
 
 from sqlalchemy_cmk import EncryptedType
-from sqlalchemy_cmk.column import OPENS
 from sqlalchemy_cmk.orm import private
 from sqlalchemy_cmk.orm.fetch import CheckedFetch
+from sqlalchemy_cmk.processor import OPENS
 from tests.orm.conftest import Vault
 
 table = Table("t", MetaData(), Column("a", Integer, primary_key=True), Column("b", String(9)))

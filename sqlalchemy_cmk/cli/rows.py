@@ -1,0 +1,105 @@
+"""The rows of sealed columns for ``cmk status --rows``: how many are under which DEKs, and under none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from sqlalchemy_cmk.cli.output import safe
+from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.model import DekState
+from sqlalchemy_cmk.orm.tenants import sealed_columns
+from sqlalchemy_cmk.rekey.counting import RowCounts, count_rows, sealed_tables
+
+
+@dataclass(frozen=True, slots=True)
+class CountedColumn:
+    """One sealed column and what was counted in it.
+
+    Attributes:
+        where: ``table.column``.
+        accepts_plaintext: whether it may hold rows that are not sealed.
+        rows: the counts; ``None`` where the table cannot be read.
+        states: of the DEKs under which there are rows.
+        problem: why it cannot be read.
+    """
+
+    where: str
+    accepts_plaintext: bool
+    rows: RowCounts | None
+    states: dict[bytes, DekState]
+    problem: str = ""
+
+    def under(self, state: DekState) -> int:
+        """Return how many rows are sealed under DEKs in a state."""
+        counts = self.rows.by_dek if self.rows else {}
+        return sum(count for dek_id, count in counts.items() if dek_id and self.states[dek_id] is state)
+
+
+def mixed_columns(keyring: Keyring) -> list[str]:
+    """Return the columns that accept plaintext."""
+    return sorted(
+        place.where
+        for table, _ in sealed_tables(keyring)
+        for place in sealed_columns(table).values()
+        if place.accept_plaintext
+    )
+
+
+def counted_columns(keyring: Keyring) -> Iterator[CountedColumn]:
+    """Count the rows of every protected sealed column, table by table."""
+    states = keyring.examination.dek_states()
+    for table, names in sealed_tables(keyring):
+        mixed = {place.column.name: place.accept_plaintext for place in sealed_columns(table).values()}
+        counts: dict[str, RowCounts] = {}
+        problem = ""
+        try:
+            counts = keyring.connections.run(
+                lambda connection, table=table, names=names: count_rows(connection, table, names, states)  # type: ignore[misc]
+            )
+        except (SQLAlchemyError, OSError) as error:
+            said = error.orig if isinstance(error, DBAPIError) else error
+            problem = f"{type(said).__name__}: {str(said).partition(chr(10))[0]}"
+        for name in names:
+            rows = counts.get(name)
+            known = {one: states[one] for one in (rows.by_dek if rows else ()) if one}
+            yield CountedColumn(f"{table.fullname}.{name}", mixed[name], rows, known, problem)
+
+
+def described_column(column: CountedColumn) -> dict[str, Any]:
+    """Return a column's counts for a program."""
+    described: dict[str, Any] = {"column": column.where, "accepts_plaintext": column.accepts_plaintext}
+    if column.rows is None:
+        return {**described, "problem": column.problem}
+    by_dek = {dek_id.hex(): count for dek_id, count in column.rows.by_dek.items() if dek_id}
+    states = {str(state): column.under(state) for state in DekState}
+    return {**described, **states, "plain": column.rows.unsealed, "null": column.rows.null, "by_dek": by_dek}
+
+
+def rows_table(columns: list[CountedColumn]) -> Table:
+    """Return the counts for people."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("column", overflow="fold", min_width=14)
+    for name in ("active", "retired", "destroyed", "not sealed", "null"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for column in columns:
+        if column.rows is None:
+            table.add_row(Text(f"{safe(column.where)}\n{safe(column.problem)}"), *["?"] * 5)
+            continue
+        plain = column.rows.unsealed
+        style = "" if not plain else "yellow" if column.accepts_plaintext else "bold red"
+        table.add_row(
+            Text(safe(column.where)),
+            str(column.under(DekState.ACTIVE)),
+            str(column.under(DekState.RETIRED)),
+            str(column.under(DekState.DESTROYED)),
+            Text(str(plain), style=style),
+            str(column.rows.null),
+        )
+    return table

@@ -1,0 +1,178 @@
+"""How many rows of sealed columns are under which DEK, and how many are not sealed: one scan for each table.
+
+A value tells its DEK in its first nine bytes; no key is opened, and no value leaves the database.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    MetaData,
+    Select,
+    Table,
+    case,
+    func,
+    inspect,
+    literal,
+    literal_column,
+    null,
+    select,
+    type_coerce,
+)
+from sqlalchemy.types import TypeEngine
+
+from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.orm.tenants import sealed_columns
+from sqlalchemy_cmk.sealing import HEADER_BYTES, Suite
+
+_SUITES = [bytes((suite,)) for suite in Suite]
+_ONE: ColumnElement[int] = literal_column("1")
+_LENGTH: ColumnElement[int] = literal_column(str(HEADER_BYTES))
+_FETCHED = 1000
+
+
+@dataclass(slots=True)
+class RowCounts:
+    """The rows of one sealed column.
+
+    Attributes:
+        by_dek: how many are sealed under each DEK, by its id. ``None`` stands for values that begin as sealed
+            ones do and name no DEK that exists: damaged, or plaintext that happens to begin so.
+        plain: how many begin otherwise: not sealed yet, or damaged.
+        null: how many are NULL.
+    """
+
+    by_dek: dict[bytes | None, int] = field(default_factory=Counter)
+    plain: int = 0
+    null: int = 0
+
+    @property
+    def sealed(self) -> int:
+        """How many are sealed under a DEK that exists."""
+        return sum(count for dek_id, count in self.by_dek.items() if dek_id is not None)
+
+    @property
+    def unsealed(self) -> int:
+        """How many are neither NULL nor sealed under a DEK that exists."""
+        return self.plain + self.by_dek.get(None, 0)
+
+
+def count_rows(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    known: Container[bytes],
+    where: ColumnElement[bool] | None = None,
+) -> dict[str, RowCounts]:
+    """Count the rows of some columns of a table in one scan.
+
+    Args:
+        connection: to the application's database.
+        table: the table; its columns hold sealed values.
+        columns: their names.
+        known: the ids of all DEKs there are, destroyed ones too.
+        where: only these rows.
+    """
+    by_name = {column.name: column for column in table.columns}
+    criteria = () if where is None else (where,)
+    query = by_header(
+        lambda *kinds: select(*kinds).select_from(table).where(*criteria), [by_name[name] for name in columns]
+    )
+    counts = {name: RowCounts() for name in columns}
+    # Few rows, one for each combination of DEKs; but blobs may begin like sealed values, each in its own way.
+    for *found, count in connection.execute(query, execution_options={"yield_per": _FETCHED}):
+        for name, kind in zip(columns, found, strict=True):
+            _add(counts[name], kind, count, known)
+    return counts
+
+
+def by_header(rows: Callable[..., Select[Any]], columns: Sequence[Column[Any]]) -> Select[Any]:
+    """Return the query that counts rows by the kinds of their values.
+
+    A kind is NULL where the value is, no bytes where the value cannot be sealed, and else its header.
+
+    Args:
+        rows: given what is to be selected, returns the query for the rows.
+        columns: the columns, for each of which the query returns a kind; the count comes last.
+    """
+    # The kinds in a query of their own: PostgreSQL holds two bound parameters for different in SELECT and in
+    # GROUP BY.
+    each = rows(*(_kind(column).label(f"kind_{i}") for i, column in enumerate(columns))).subquery()
+    return select(*each.columns, func.count()).group_by(*each.columns)
+
+
+def _kind(column: Column[Any]) -> ColumnElement[Any]:
+    stored = type_coerce(column, LargeBinary())
+    begins_sealed = func.substr(stored, _ONE, _ONE, type_=LargeBinary()).in_(_SUITES)
+    header = func.substr(stored, _ONE, _LENGTH, type_=LargeBinary())
+    plain = literal(b"", LargeBinary())
+    return type_coerce(case((stored.is_(None), null()), (begins_sealed, header), else_=plain), LargeBinary())
+
+
+def _add(counts: RowCounts, kind: Any, count: int, known: Container[bytes]) -> None:
+    if kind is None:
+        counts.null += count
+    elif not kind:
+        counts.plain += count
+    else:
+        dek_id = bytes(kind)[1:]
+        counts.by_dek[dek_id if dek_id in known else None] += count
+
+
+def sealed_tables(keyring: Keyring) -> Iterator[tuple[Table, list[str]]]:
+    """Return the protected tables that have sealed columns, with the names of these."""
+    for metadata in keyring.protected:
+        for table in metadata.tables.values():
+            names = [place.column.name for place in sealed_columns(table).values()]
+            if names:
+                yield table, names
+
+
+def rows_under(
+    connection: Connection, keyring: Keyring, deks: Collection[bytes]
+) -> dict[bytes, dict[str, int]]:
+    """Count the rows under each of some DEKs in every protected table, by ``table.column``.
+
+    Besides the sealed columns these are all others that hold bytes in the database: a migration that is under
+    way keeps sealed values where no model says so.
+    """
+    found: dict[bytes, dict[str, int]] = {dek_id: {} for dek_id in deks}
+    for table, columns in tables_to_search(connection, keyring):
+        for name, counts in count_rows(connection, table, columns, found).items():
+            where = f"{table.fullname}.{name}"
+            for dek_id in deks:
+                count = counts.by_dek.get(dek_id, 0)
+                found[dek_id][where] = found[dek_id].get(where, 0) + count
+    return found
+
+
+def tables_to_search(connection: Connection, keyring: Keyring) -> Iterator[tuple[Table, list[str]]]:
+    """Return every protected table with columns that may hold sealed values, and the names of these."""
+    inspector = inspect(connection)
+    sealed = {table: names for table, names in sealed_tables(keyring)}
+    keys = {getattr(keyring.database.tables, field.name).name for field in fields(keyring.database.tables)}
+    for metadata in keyring.protected:
+        for table in metadata.tables.values():
+            names = list(sealed.get(table, []))
+            if table.name in keys or not (names or inspector.has_table(table.name, table.schema)):
+                continue  # the second is a model whose table is not made yet
+            there = inspector.get_columns(table.name, table.schema)
+            names += [one["name"] for one in there if one["name"] not in names and _is_binary(one["type"])]
+            if names:
+                columns = [Column(name, LargeBinary()) for name in names]
+                yield Table(table.name, MetaData(), *columns, schema=table.schema), names
+
+
+def _is_binary(type_: TypeEngine[Any]) -> bool:
+    try:
+        return type_.python_type is bytes
+    except NotImplementedError:
+        return False

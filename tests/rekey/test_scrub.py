@@ -1,0 +1,230 @@
+"""After a table was sealed and scrubbed, its old plaintexts are searched for in the database's raw files."""
+
+import mmap
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    select,
+    text,
+    update,
+)
+
+from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring
+from sqlalchemy_cmk.providers import LocalKeyProvider
+from sqlalchemy_cmk.rekey.scrub import scrub
+from tests.orm.adoption import make_binary
+from tests.support.databases import Database
+from tests.support.skips import unavailable
+
+ROWS = 3000
+# Where a database keeps what no rewrite of a table reaches, as `scrub` says.
+LEFT: dict[str, tuple[str, ...]] = {
+    "sqlite": (),
+    "postgresql": ("pg_wal/",),
+    "mariadb": ("ib_logfile", "ibdata1", "undo"),
+}
+
+
+class Planted:
+    """A table of plaintexts that all hold one random word, and the files in which it may be found."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.name = database.name
+        self.engine: Engine = create_engine(database.url)
+        if self.name == "sqlite":  # some systems build it to wipe what is deleted
+            event.listen(self.engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA secure_delete = OFF"))
+        self.word = secrets.token_hex(12)
+        self.folder = folder
+        self._fill()
+
+    def _fill(self) -> None:
+        plain = MetaData()
+        columns = (Column("id", Integer, primary_key=True), Column("ssn", String(60), index=True))
+        table = Table("patients", plain, *columns)
+        plain.create_all(self.engine)
+        with self.engine.begin() as connection:
+            rows = [{"ssn": f"{self.word}-{number % 40}"} for number in range(ROWS)]
+            connection.execute(table.insert(), rows)
+        with self.autocommit() as connection:
+            if self.name == "postgresql":
+                connection.execute(text("ANALYZE patients"))
+                assert self.word in str(
+                    connection.execute(text("SELECT most_common_vals FROM pg_stats")).all()
+                )
+            connection.execute(
+                text("DROP INDEX ix_patients_ssn" + (" ON patients" * (self.name == "mariadb")))
+            )
+
+    @contextmanager
+    def autocommit(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def seal(self, keyring: Keyring) -> None:
+        """Seal every row where it is."""
+        make_binary(self.engine, "patients", "ssn")
+        metadata = MetaData()
+        sealed = EncryptedType(String(60), accept_plaintext=True)
+        table = Table("patients", metadata, Column("id", Integer, primary_key=True), Column("ssn", sealed))
+        keyring.protect(metadata)
+        metadata.create_all(self.engine)
+        keyring.warm([""])
+        with self.engine.begin() as connection:
+            for number, value in connection.execute(select(table.c.id, table.c.ssn)).all():
+                connection.execute(update(table).where(table.c.id == number).values(ssn=value))
+
+    def flush(self) -> None:
+        """Have the server write what it holds in memory."""
+        with self.autocommit() as connection:
+            if self.name == "postgresql":
+                connection.execute(text("CHECKPOINT"))
+            elif self.name == "mariadb":
+                connection.execute(
+                    text(
+                        "SET GLOBAL innodb_max_dirty_pages_pct = 0, GLOBAL innodb_max_dirty_pages_pct_lwm = 0"
+                    )
+                )
+                dirty = text("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'")
+                end = time.monotonic() + 20
+                while int(connection.execute(dirty).one()[1]) and time.monotonic() < end:
+                    time.sleep(0.1)
+
+    def data(self) -> Path:
+        if self.name == "sqlite":
+            return self.folder
+        query = "SHOW data_directory" if self.name == "postgresql" else "SELECT @@datadir"
+        with self.engine.connect() as connection:
+            return Path(str(connection.execute(text(query)).scalar_one()))
+
+    def found(self) -> list[str]:
+        """The files in which the word is."""
+        self.flush()
+        data = self.data()
+        try:
+            files = [one for one in sorted(data.rglob("*")) if one.is_file() and one.stat().st_size]
+        except OSError as error:
+            unavailable(f"the files of the server cannot be read: {error}")
+        return [str(one.relative_to(data)) for one in files if holds(one, self.word.encode())]
+
+
+def holds(path: Path, word: bytes) -> bool:
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(word) >= 0
+    except (FileNotFoundError, ValueError):  # a file that has gone, or is empty by now
+        return False
+
+
+@pytest.fixture
+def planted(database: Database, tmp_path: Path) -> Iterator[Planted]:
+    planted = Planted(database, tmp_path)
+    yield planted
+    planted.engine.dispose()
+
+
+@pytest.fixture
+def keyring(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyring]:
+    provider = LocalKeyProvider(tmp_path_factory.mktemp("keys") / "keys.json")
+    keyring = Keyring(planted.engine, platform_key="local:pmk", providers=[provider])
+    yield keyring
+    keyring.close()
+
+
+def elsewhere(planted: Planted, files: list[str]) -> list[str]:
+    return [one for one in files if not one.startswith(LEFT[planted.name])]
+
+
+def test_no_file_but_those_that_are_named_holds_an_old_plaintext(planted: Planted, keyring: Keyring) -> None:
+    assert elsewhere(planted, planted.found()), "the search finds what is there"
+    planted.seal(keyring)
+    with planted.autocommit() as connection:
+        unreached = scrub(connection, "patients")
+    left = planted.found()
+    assert elsewhere(planted, left) == []
+    told = " ".join(unreached)
+    for file in left:
+        assert file.partition("/")[0].split(".")[0].rstrip("0123456789") in told, (file, told)
+    assert "Backups" in told
+
+
+def test_a_dropped_columns_plaintexts_are_gone_too(planted: Planted, keyring: Keyring) -> None:
+    with planted.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE patients DROP COLUMN ssn"))
+    assert elsewhere(planted, planted.found()), "dropping a column leaves its bytes"
+    with planted.autocommit() as connection:
+        scrub(connection, "patients")
+    assert elsewhere(planted, planted.found()) == []
+
+
+def test_sealing_alone_leaves_old_plaintexts(planted: Planted, keyring: Keyring) -> None:
+    """What scrubbing is for."""
+    planted.seal(keyring)
+    assert planted.found()
+
+
+def test_sqlites_write_ahead_log_is_emptied(tmp_path: Path, sqlite_database: Database) -> None:
+    engine = create_engine(sqlite_database.url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        connection.exec_driver_sql("CREATE TABLE patients (ssn TEXT)")
+        connection.exec_driver_sql("INSERT INTO patients VALUES ('planted word')")
+        connection.exec_driver_sql("UPDATE patients SET ssn = 'sealed'")
+        files = [one for one in tmp_path.iterdir() if one.is_file()]
+        assert any(holds(one, b"planted word") for one in files)
+        told = scrub(connection, "patients")
+        assert not any(holds(one, b"planted word") for one in tmp_path.iterdir() if one.is_file())
+        assert not any("write-ahead" in one for one in told)
+        with engine.connect() as reader:
+            reader.exec_driver_sql("BEGIN")
+            reader.exec_driver_sql("SELECT * FROM patients").all()
+            connection.exec_driver_sql("PRAGMA busy_timeout = 100")
+            connection.exec_driver_sql("INSERT INTO patients VALUES ('another')")
+            told = scrub(connection, "patients")
+        assert any("write-ahead" in one for one in told)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_statistics_that_may_not_be_rewritten_are_told(planted: Planted) -> None:
+    with planted.autocommit() as connection:
+        role = f"clerk_{planted.word}"
+        connection.execute(text(f"CREATE ROLE {role}"))
+        connection.execute(text(f"ALTER TABLE patients OWNER TO {role}"))
+        connection.execute(text(f"SET ROLE {role}"))
+        told = scrub(connection, "patients")
+        connection.execute(text("RESET ROLE"))
+        connection.execute(text("ALTER TABLE patients OWNER TO postgres"))
+        connection.execute(text(f"DROP ROLE {role}"))
+    assert any("only a superuser" in one for one in told)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+def test_a_transaction_is_refused(planted: Planted) -> None:
+    with planted.engine.connect() as connection:
+        connection.execute(text("UPDATE patients SET ssn = ssn"))
+        with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
+            scrub(connection, "patients")
+
+
+def test_a_name_is_quoted(database: Database) -> None:
+    engine = create_engine(database.url)
+    name = 'odd "name" `of` a table'
+    table = Table(name, MetaData(), Column("id", Integer, primary_key=True))
+    table.create(engine)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        assert scrub(connection, name)
+    engine.dispose()
