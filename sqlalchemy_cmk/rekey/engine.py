@@ -20,7 +20,7 @@ from sqlalchemy_cmk.rekey.batches import Batches
 from sqlalchemy_cmk.rekey.crew import Crew, Watch, Watcher
 from sqlalchemy_cmk.rekey.job import Job, Move
 from sqlalchemy_cmk.rekey.layout import Layout
-from sqlalchemy_cmk.rekey.left import count_left, rows_expected
+from sqlalchemy_cmk.rekey.left import count_left, rows_expected, settled_deks
 from sqlalchemy_cmk.rekey.report import MOST_DAMAGED, Damaged, Report
 from sqlalchemy_cmk.rekey.runs import Run, RunState
 from sqlalchemy_cmk.rekey.worker import Settings, Workshop
@@ -103,7 +103,8 @@ class Rekey:
 
     def rows_left(self, job: Job) -> int:
         """Count the rows that still need a job; this reads the whole table, and opens no key."""
-        return self._using(job, lambda layout, c: count_left(self._keyring, layout, c))
+        settled = settled_deks(self._keyring)
+        return self._using(job, lambda layout, connection: count_left(settled, layout, connection))
 
     def verify(self, job: Job, progress: Watch | None = None) -> Report:
         """Open every value that a job has written, or would have to read, and list what does not open.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, func, select, text
@@ -15,15 +16,19 @@ from sqlalchemy_cmk.sealing import header_of
 COUNTED_BELOW = 100_000
 
 
-def count_left(keyring: Keyring, layout: Layout, connection: Connection) -> int:
+def count_left(settled: Iterable[bytes], layout: Layout, connection: Connection) -> int:
     """Return how many rows still need a job.
 
     In place these are the rows with a value that is not under an active DEK; what only a change of context
     would tell is not seen. For a job into other columns they are the rows with an empty target.
+
+    Args:
+        settled: the ids of :func:`settled_deks`, asked for before: the connection is in use by now.
     """
     if not layout.job.in_place:
         return int(connection.execute(layout.counted(func.count())).scalar_one())
-    done = _done_headers(keyring, layout)
+    seals: list[Any] = [move.seals for move in layout.job.moves]
+    done = [{header_of(type_.suite, dek_id) for dek_id in settled} for type_ in seals]
     grouped = by_header(layout.counted, [layout.column(move.target) for move in layout.job.moves])
     left = 0
     for *found, count in connection.execute(grouped):
@@ -34,13 +39,11 @@ def count_left(keyring: Keyring, layout: Layout, connection: Connection) -> int:
     return left
 
 
-def _done_headers(keyring: Keyring, layout: Layout) -> list[set[bytes]]:
-    """Return for each move the headers of values that are as they should be, or are gone for good."""
+def settled_deks(keyring: Keyring) -> list[bytes]:
+    """Return the ids of DEKs under which values are as they should be, or are gone for good."""
     deks = keyring.database.tables.deks
     query = select(deks.c.id, deks.c.state).where(deks.c.state != DekState.RETIRED)
-    ids = [bytes(row[0]) for row in keyring.database.run(lambda c: c.execute(query).all())]
-    seals: list[Any] = [move.seals for move in layout.job.moves]
-    return [{header_of(type_.suite, dek_id) for dek_id in ids} for type_ in seals]
+    return [bytes(row[0]) for row in keyring.database.run(lambda c: c.execute(query).all())]
 
 
 def rows_expected(layout: Layout, connection: Connection) -> int:

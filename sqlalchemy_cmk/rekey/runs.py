@@ -219,10 +219,8 @@ class RunStore:
         query = select(c.done, c.seq, c.high, c.position, c.step).where(c.run_id == run_id, c.seq == seq)
         row = self._database.run(lambda connection: connection.execute(query).first())
         if row is None:
-            raise ConfigurationError(
-                f"there is no range {seq} of run {run_id} in this worker's database: "
-                "its keyring is over another"
-            )
+            where = "in this worker's database: its keyring is over another"
+            raise ConfigurationError(f"there is no range {seq} of run {run_id} {where}")
         return None if row.done else Range(*row[1:])
 
     def advance(

@@ -112,11 +112,14 @@ class Workshop:
             return Outcome(task.seq, done=True)
         # The database's own error may quote a row: it goes nowhere, not even to the crew's process.
         try:
-            return self.keyring.connections.use(
+            outcome = self.keyring.connections.use(
                 lambda connection: _Worker(self, task, found, connection).run()
             )
         except DBAPIError as error:
             return Outcome(task.seq, failure=explained(error), lost=error.connection_invalidated)
+        if outcome.done:
+            self.store.close_range(task.run_id, task.seq)
+        return outcome
 
 
 _workshops: dict[str, Workshop] = {}
@@ -151,7 +154,6 @@ class _Worker:
                 self._pace.wait(batch.rows)
                 if not self._commit(batch):
                     return self._outcome
-        self._shop.store.close_range(self._task.run_id, self._range.seq)
         self._outcome.done = True
         return self._outcome
 

@@ -1,0 +1,205 @@
+"""Re-keying against PostgreSQL's own floor: an UPDATE that changes one byte of each row's sealed column.
+
+Usage: python -m benchmarks.rekey [ROWS] [ROUNDS]. It starts a private PostgreSQL. Besides the ratios of wall
+time it prints the processor's time for a row, in this process and in the server's, which other work on the
+machine hardly changes.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psycopg
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, create_engine
+
+from sqlalchemy_cmk import EncryptedType, Keyring
+from sqlalchemy_cmk.providers import LocalKeyProvider
+from sqlalchemy_cmk.rekey import Job, Move, Rekey
+from tests.support.servers import POSTGRESQL_URL, start
+
+RESULTS = Path("benchmarks/rekey.json")
+PLACE = "benchmarks.rekey:keyring"
+FOLDER = "CMK_BENCH_FOLDER"
+BARS = {"re-encrypt, one process": 2.5, "re-encrypt, two processes": 1.6, "encrypt a plaintext column": 2.5}
+
+metadata = MetaData()
+patients = Table(
+    "patients",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("clinic_id", String(20)),
+    Column("name", String(20)),
+    Column("ssn", EncryptedType(String(20))),
+    info={"cmk_tenant": "clinic_id"},
+)
+# Before it is encrypted the column's values are plain, and those that are sealed go into one beside it.
+people = Table(
+    "people",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("clinic_id", String(20)),
+    Column("name", String(20)),
+    Column("ssn", String(20)),
+    Column("ssn__cmk", EncryptedType(String(20))),
+    info={"cmk_tenant": "clinic_id"},
+)
+SEAL = Job(
+    "people",
+    (Move("ssn", "ssn__cmk", String(20), EncryptedType(String(20), context="people.ssn__cmk")),),
+    tenant_column="clinic_id",
+)
+
+
+def keyring() -> Keyring:
+    """The keyring over the benchmark's database, in whatever process."""
+    made = Keyring(
+        create_engine(os.environ[POSTGRESQL_URL]),
+        platform_key="local:pmk",
+        providers=[LocalKeyProvider(f"{os.environ[FOLDER]}/keys.json")],
+    )
+    made.protect(metadata)
+    return made
+
+
+class Bench:
+    """The tables, filled anew before each turn."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.keyring = keyring()
+        engine = create_engine(os.environ[POSTGRESQL_URL])
+        metadata.drop_all(engine)
+        metadata.create_all(engine)
+        url = os.environ[POSTGRESQL_URL].replace("+psycopg", "")
+        self.connection = psycopg.connect(url, autocommit=True)
+        found: Any = self.connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
+        self.postmaster = int(found[0].split()[0])
+
+    def fill(self) -> None:
+        self.keyring.warm(["acme"])
+        type_: Any = patients.c.ssn.type
+        seal = type_.place.sealer("acme")
+        self._copy("patients", lambda number: bytes(seal(f"078-05-{number:08}")), "bytea")
+
+    def fill_plain(self) -> None:
+        self._copy("people", lambda number: f"078-05-{number:08}", "text")
+
+    def _copy(self, table: str, ssn: Callable[[int], Any], type_: str) -> None:
+        self.connection.execute(f"TRUNCATE {table}")
+        copy = f"COPY {table} (id, clinic_id, name, ssn) FROM STDIN (FORMAT binary)"
+        with self.connection.cursor().copy(copy) as rows:
+            rows.set_types(["int8", "text", "text", type_])
+            for number in range(self.rows):
+                rows.write_row((number, "acme", f"name {number}", ssn(number)))
+        self.connection.execute(f"VACUUM ANALYZE {table}")
+        self.connection.execute("CHECKPOINT")
+
+    def floor(self) -> None:
+        self.connection.execute("UPDATE patients SET ssn = set_byte(ssn, 0, 1)")
+
+    def re_encrypt(self, executor: Executor | None = None) -> None:
+        place = PLACE if executor else None
+        workers = 2 if executor else 1
+        rekey = Rekey(self.keyring, rate=None, workers=workers, executor=executor, place=place)
+        report = rekey.run(Job.of(patients))
+        assert report.ok and report.rows_changed == self.rows, report
+
+    def encrypt(self) -> None:
+        report = Rekey(self.keyring, rate=None).run(SEAL)
+        assert report.ok and report.rows_changed == self.rows, report
+
+
+def server_seconds(postmaster: int) -> float:
+    """The processor's time that a PostgreSQL server has taken, with its processes that have ended."""
+    ticks = 0
+    for folder in Path("/proc").iterdir():
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(folder.name if folder.name.isdigit() else 0) == postmaster:
+            ticks += sum(map(int, fields[11:15]))
+        elif int(fields[1]) == postmaster:
+            ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def measured(postmaster: int, act: Callable[[], None]) -> tuple[float, float, float]:
+    """Return seconds on the wall, of this process and of the server."""
+    own, server, wall = own_seconds(), server_seconds(postmaster), time.perf_counter()
+    act()
+    seconds = time.perf_counter() - wall
+    return seconds, own_seconds() - own, server_seconds(postmaster) - server
+
+
+def measure(rows: int, rounds: int) -> dict[str, Any]:
+    bench = Bench(rows)
+    with ExitStack() as stack:
+        context = multiprocessing.get_context("spawn")
+        two = stack.enter_context(ProcessPoolExecutor(2, context))
+        list(two.map(time.sleep, [0.2, 0.2]))
+
+        contestants: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+            "floor": (bench.fill, bench.floor),
+            "re-encrypt, one process": (bench.fill, bench.re_encrypt),
+            "re-encrypt, two processes": (bench.fill, lambda: bench.re_encrypt(two)),
+            "encrypt a plaintext column": (bench.fill_plain, bench.encrypt),
+        }
+        taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in contestants}
+        for number in range(rounds):
+            names = list(contestants)
+            for name in names if number % 2 else reversed(names):
+                prepare, act = contestants[name]
+                prepare()
+                if name.startswith("re-encrypt"):
+                    bench.keyring.lifecycle.rotate_dek("acme")
+                taken[name].append(measured(bench.postmaster, act))
+    medians = {
+        name: tuple(median(part) for part in zip(*times, strict=True)) for name, times in taken.items()
+    }
+    floor = medians["floor"][0]
+    return {
+        "rows": rows,
+        "rounds": rounds,
+        "ratios": {name: medians[name][0] / floor for name in BARS},
+        "bars": BARS,
+        "us a row: wall, own processor, server's processor": {
+            name: [round(part / rows * 1e6, 2) for part in parts] for name, parts in medians.items()
+        },
+    }
+
+
+def main(rows: int = 200_000, rounds: int = 3) -> None:
+    server = None if os.environ.get(POSTGRESQL_URL) else start(POSTGRESQL_URL)
+    if server:
+        os.environ[POSTGRESQL_URL] = server.url
+    os.environ[FOLDER] = tempfile.mkdtemp(prefix="cmk-bench-")
+    try:
+        found = measure(rows, rounds)
+    finally:
+        if server:
+            server.stop()
+    for name, parts in found["us a row: wall, own processor, server's processor"].items():
+        print(f"{name:30} {parts[0]:7.2f} us a row; processor: {parts[1]:6.2f} here, {parts[2]:6.2f} server")
+    for name, bar in BARS.items():
+        ratio = found["ratios"][name]
+        print(f"{name:30} {ratio:7.2f} x the floor   bar {bar:g}{'' if ratio <= bar else '   over its bar'}")
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
