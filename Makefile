@@ -3,6 +3,7 @@
 PYTEST_ARGS ?=
 HSM ?=
 PYTEST_WORKERS ?= 2
+ROWS ?= 1000000
 SA21 := sqlalchemy>=2.1,<2.2
 SA20 := sqlalchemy>=2.0.30,<2.1
 TESTED := .[test,lint,flask,cli,dask]
@@ -14,13 +15,14 @@ CODE := $(wildcard sqlalchemy_cmk tests benchmarks examples tools)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help test test-both test-sa21 test-sa20 stress lint format bench demo clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 stress lint format bench bench-rekey demo clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
-	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=2, HSM=softhsm for demo, PYTHON=python3 to make environments with'
+	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=2, ROWS=1000000 for bench-rekey,'
+	@echo '  HSM=softhsm for demo, PYTHON=python3 to make environments with'
 
 test: lint .venv-sa20/stamp | servers ## Check the code, then test with SQLAlchemy 2.1 and with 2.0
 	@$(WITH_SERVERS) $(MAKE) test-both
@@ -50,6 +52,10 @@ format: .venv/stamp ## Put the code into the form that lint asks for
 
 bench: .venv/stamp-bench | tokens ## Run the benchmarks
 	.venv/bin/python -m benchmarks
+	@$(MAKE) bench-rekey ROWS=200000
+
+bench-rekey: .venv/stamp | servers ## Measure re-keying against PostgreSQL's floor; ROWS=1000000 rows
+	.venv/bin/python -m benchmarks.rekey $(ROWS)
 
 demo: .venv-demo/stamp$(HSM) ## Run the example application; with HSM=softhsm one clinic's key is in a token
 	CLINIC_HSM=$(HSM) .venv-demo/bin/python -m examples.clinic

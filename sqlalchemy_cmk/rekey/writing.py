@@ -66,13 +66,16 @@ def _arrays(layout: Layout) -> Write:
     rows = given.render_derived()
     statement = update(layout.table).values(_assigned(layout, rows.c))
     statement = statement.where(*(one == rows.c[f"k{i}"] for i, one in enumerate(layout.key)))
-    statement = statement.where(*_unchanged(layout, rows.c))
+    # The rows lie together: without these bounds a table that is not large is read whole for each batch.
+    first = layout.key[0]
+    low, high = (bindparam(name, type_=first.type) for name in ("low", "high"))
+    statement = statement.where(first.between(low, high), *_unchanged(layout, rows.c))
 
     if layout.dialect.driver == "psycopg":
         return _binary_arrays(statement, [name for name, _ in names], layout)
 
     def write(connection: Connection, changes: Sequence[Column]) -> int:
-        parameters = {name: list(values) for (name, _), values in zip(names, changes, strict=True)}
+        parameters = _array_parameters([name for name, _ in names], changes)
         return connection.execute(statement, parameters).rowcount
 
     return write
@@ -83,10 +86,14 @@ def _binary_arrays(statement: Update, names: list[str], layout: Layout) -> Write
     written = re.sub(r"%\((\w+)\)s", r"%(\1)b", str(statement.compile(dialect=layout.dialect)))
 
     def write(connection: Connection, changes: Sequence[Column]) -> int:
-        parameters = dict(zip(names, map(list, changes), strict=True))
-        return connection.exec_driver_sql(written, parameters).rowcount
+        return connection.exec_driver_sql(written, _array_parameters(names, changes)).rowcount
 
     return write
+
+
+def _array_parameters(names: list[str], changes: Sequence[Column]) -> dict[str, Any]:
+    bounds = {"low": changes[0][0], "high": changes[0][-1]}
+    return {**dict(zip(names, map(list, changes), strict=True)), **bounds}
 
 
 def _array_type(guard: Any) -> TypeEngine[Any]:
