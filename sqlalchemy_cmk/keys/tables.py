@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -67,6 +68,7 @@ class KeyTables:
     rekey_runs: Table
     rekey_ranges: Table
     rekey_damaged: Table
+    columns: Table
 
 
 def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
@@ -79,7 +81,7 @@ def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
     names = [prefix + field.name for field in fields(KeyTables)]
     if names[0] in metadata.tables:
         return KeyTables(*(metadata.tables[name] for name in names))
-    tenants, deks, wrappings, audit, audit_head, runs, ranges, damaged = names
+    tenants, deks, wrappings, audit, audit_head, runs, ranges, damaged, columns = names
     return KeyTables(
         _tenants(metadata, tenants),
         _deks(metadata, deks, tenants),
@@ -89,6 +91,7 @@ def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
         _rekey_runs(metadata, runs),
         _rekey_ranges(metadata, ranges, runs),
         _rekey_damaged(metadata, damaged, runs),
+        _columns(metadata, columns),
     )
 
 
@@ -213,4 +216,19 @@ def _rekey_damaged(metadata: MetaData, damaged: str, runs: str) -> Table:
         Column("row_key", Text, nullable=False),
         Column("column_name", String(255), nullable=False),
         Column("reason", Text, nullable=False),
+    )
+
+
+def _columns(metadata: MetaData, columns: str) -> Table:
+    # What migrations have sealed, for the database itself says only that a column holds bytes.
+    return Table(
+        columns,
+        metadata,
+        Column("table_name", ExactText(255), primary_key=True),
+        Column("column_name", ExactText(128), primary_key=True),
+        Column("context", ExactText(400), nullable=False),
+        Column("deterministic", Boolean, nullable=False),
+        Column("type", Text, nullable=False),
+        Column("tenant_column", ExactText(400), nullable=True),
+        Column("tenant_type", Text, nullable=True),
     )

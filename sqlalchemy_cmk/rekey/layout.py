@@ -159,7 +159,7 @@ class Layout:
             )
             criteria.append(or_(*todo))
         if self.job.tenant is not None and self._tenant is not None:
-            criteria.append(self._tenant == _as_stored(self.job.tenant, self._tenant.type))
+            criteria.append(self._tenant == as_stored(self.job.tenant, self._tenant.type))
         return criteria
 
     def _between(self, after: Key | None, up_to: Key | None) -> list[ColumnElement[bool]]:
@@ -203,7 +203,7 @@ def _beyond(columns: Sequence[Column[Any]], key: Key) -> ColumnElement[bool]:
     return beyond
 
 
-def _as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:
+def as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:
     """Return a tenant's name as the value of its column."""
     try:
         kind = type_.python_type
