@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -68,6 +69,7 @@ class KeyTables:
     rekey_runs: Table
     rekey_ranges: Table
     rekey_damaged: Table
+    columns: Table
 
 
 def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
@@ -81,7 +83,7 @@ def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
     names = [prefix + field.name for field in fields(KeyTables)]
     if names[0] in metadata.tables:
         return KeyTables(*(metadata.tables[name] for name in names))
-    tenants, deks, wrappings, audit, audit_head, runs, ranges, damaged = names
+    tenants, deks, wrappings, audit, audit_head, runs, ranges, damaged, columns = names
     tenants_table = _tenants(metadata, tenants)
     deks_table = _deks(metadata, deks, tenants_table)
     runs_table = _rekey_runs(metadata, runs)
@@ -94,6 +96,7 @@ def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
         runs_table,
         _rekey_ranges(metadata, ranges, runs_table),
         _rekey_damaged(metadata, damaged, runs_table),
+        _columns(metadata, columns),
     )
 
 
@@ -229,5 +232,21 @@ def _rekey_damaged(metadata: MetaData, damaged: str, runs: Table) -> Table:
         Column("row_key", Text, nullable=False),
         Column("column_name", String(255), nullable=False),
         Column("reason", Text, nullable=False),
+        schema=BLANK_SCHEMA,
+    )
+
+
+def _columns(metadata: MetaData, columns: str) -> Table:
+    # What migrations have sealed, for the database itself says only that a column holds bytes.
+    return Table(
+        columns,
+        metadata,
+        Column("table_name", ExactText(255), primary_key=True),
+        Column("column_name", ExactText(128), primary_key=True),
+        Column("context", ExactText(400), nullable=False),
+        Column("deterministic", Boolean, nullable=False),
+        Column("type", Text, nullable=False),
+        Column("tenant_column", ExactText(400), nullable=True),
+        Column("tenant_type", Text, nullable=True),
         schema=BLANK_SCHEMA,
     )

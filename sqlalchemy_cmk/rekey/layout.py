@@ -211,7 +211,7 @@ class Layout:
         return criteria
 
     def _of_tenant(self, tenant: str) -> ColumnElement[bool]:
-        value = _as_stored(tenant, self._tenant.type)
+        value = as_stored(tenant, self._tenant.type)
         if value is None:
             return false()
         same: ColumnElement[bool] = self._tenant == value
@@ -263,7 +263,7 @@ def _beyond(columns: Sequence[Column[Any]], key: Key) -> ColumnElement[bool]:
     return beyond
 
 
-def _as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:
+def as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:
     """Return a tenant's name as the value of its column; ``None`` where no row can hold it."""
     try:
         kind = type_.python_type

@@ -1,0 +1,1 @@
+"""How a column is sealed or opened beside the application: expand, copy, swap."""
