@@ -7,7 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 from alembic.operations import Operations
-from sqlalchemy import ColumnElement, Table, and_, delete, exists, null, update
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Table,
+    Text,
+    and_,
+    collate,
+    delete,
+    exists,
+    false,
+    null,
+    type_coerce,
+    update,
+)
 
 from sqlalchemy_cmk.alembic.configuration import keyring_of, metadatas
 from sqlalchemy_cmk.alembic.conversion.offline import say
@@ -21,7 +34,7 @@ from sqlalchemy_cmk.alembic.key_operations import (
 )
 from sqlalchemy_cmk.alembic.running import committed
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
-from sqlalchemy_cmk.orm.tenants import sealed_columns, tenant_source
+from sqlalchemy_cmk.orm.tenants import exact, sealed_columns, tenant_source
 from sqlalchemy_cmk.rekey import drop_retired
 from sqlalchemy_cmk.rekey.layout import as_stored
 from sqlalchemy_cmk.scope import tenant_scope
@@ -87,13 +100,13 @@ def _shred(operations: Operations, operation: ShredTenantOp) -> None:
     tenant = str(operation.tenant)
 
     def work() -> None:
-        tables = _tenant_tables(operations)
+        tables, dialect = _tenant_tables(operations), operations.get_bind().dialect
         if operation.rows == "null":
             _refuse_not_null(tables)
         keyring_of(operations.migration_context).lifecycle.shred(tenant, confirm=operation.confirm)
         # The children of joined inheritance find their tenant in a row that is deleted after theirs.
         for table in reversed(tables) if operation.rows == "delete" else tables:
-            for statement in _statements(table, tenant, operation.rows):
+            for statement in _statements(table, tenant, operation.rows, dialect):
                 with tenant_scope(tenant):
                     operations.execute(statement)
 
@@ -116,20 +129,33 @@ def _refuse_not_null(tables: list[Table]) -> None:
                 )
 
 
-def _statements(table: Table, tenant: str, rows: str) -> list[Any]:
-    theirs = _rows_of(table, tenant)
+def _statements(table: Table, tenant: str, rows: str, dialect: Dialect) -> list[Any]:
+    theirs = _rows_of(table, tenant, dialect)
     if rows == "delete":
         return [delete(table).where(theirs)]
     columns = {place.column.name: null() for place in sealed_columns(table).values()}
     return [update(table).where(theirs).values(columns)] if rows == "null" and columns else []
 
 
-def _rows_of(table: Table, tenant: str) -> ColumnElement[bool]:
+def _rows_of(table: Table, tenant: str, dialect: Dialect) -> ColumnElement[bool]:
     source = tenant_source(table)
     if source is None:
         raise ConfigurationError(f"{table.fullname} has no tenant column")
-    theirs: ColumnElement[bool] = source.column == as_stored(tenant, source.column.type)
+    theirs = _names(source.column, as_stored(tenant, source.column.type), dialect)
     if source.table is table:
         return theirs
     pairs = zip(source.keys, source.table.primary_key, strict=True)
     return exists().where(and_(theirs, *(ours == primary for ours, primary in pairs)))
+
+
+def _names(column: ColumnElement[Any], value: Any, dialect: Dialect) -> ColumnElement[bool]:
+    """Compare a tenant column byte by byte too: a collation holds 'acme' for 'ACME', whose rows must stay."""
+    if value is None:
+        return false()
+    same: ColumnElement[bool] = column == value
+    if not isinstance(value, str):
+        return same
+    if dialect.name in ("mysql", "mariadb"):
+        return and_(same, exact(column, dialect) == value.encode())
+    plain = type_coerce(column, Text())
+    return and_(same, collate(plain, "BINARY" if dialect.name == "sqlite" else "C") == value)

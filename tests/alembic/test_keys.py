@@ -125,9 +125,19 @@ def test_a_shredded_tenants_rows_are_emptied_deleted_or_kept(
         sqlite_project.downgrade()
 
 
-def test_a_tenant_is_shredded_on_every_database(clinic: Project) -> None:
-    migrate(clinic, "op.shred_tenant('acme', confirm='acme')")
-    assert (value(clinic, "acme"), value(clinic, "globex")) == (None, "globex")
+@pytest.mark.parametrize("rows", ["null", "delete"])
+def test_the_shredded_tenants_rows_alone_are_touched_whatever_the_collation(
+    clinic: Project, rows: str
+) -> None:
+    patients = clinic.metadata.tables["patients"]
+    with clinic.engine.begin() as connection:
+        connection.execute(insert(patients), [{"clinic_id": "ACME", "ssn": "ACME"}])
+    migrate(clinic, f"op.shred_tenant('acme', rows='{rows}', confirm='acme')")
+    clinic.keyring.forget()
+    with clinic.engine.connect() as connection:
+        found = dict(connection.execute(select(patients.c.clinic_id, patients.c.ssn)).all())
+    kept = {"ACME": "ACME", "globex": "globex"}
+    assert found == (kept if rows == "delete" else {**kept, "acme": None})
 
 
 def test_nothing_is_shredded_where_the_rows_could_not_be_emptied(sqlite_project: Project) -> None:
