@@ -7,6 +7,7 @@ values of a batch that share them. Keys are asked of the keyring anew for each b
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import JSON, String
@@ -19,6 +20,8 @@ from sqlalchemy_cmk.sealing import HEADER_BYTES, ColumnCipher, NotAuthentic
 from sqlalchemy_cmk.types import EncryptedType
 
 UNCHANGED = object()
+
+_header = itemgetter(slice(HEADER_BYTES))
 
 Convert = Callable[[Any], Any]
 Make = Callable[[str, Any], Convert]
@@ -69,10 +72,6 @@ class MoveValues:
         if value is not None:  # a JSON null is None as well, and no NULL: they are told apart slowly
             self.known[owner, self.name_of(value)] = convert
         return converted
-
-
-def _header(stored: Any) -> Any:
-    return stored[:HEADER_BYTES]
 
 
 def _maker(keyring: Keyring, move: Move) -> Make:

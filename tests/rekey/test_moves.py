@@ -59,7 +59,7 @@ KINDS: dict[str, tuple[Any, list[Any]]] = {
     "text": (Text(), ["a\nb", "x" * 5000, ""]),
     "integer": (Integer(), [0, -1, 2**31 - 1]),
     "big": (BigInteger(), [0, -(2**63), 2**63 - 1]),
-    "float": (Float(53).with_variant(DOUBLE(), *MY), [0.1, -1e300, 1 / 3, 5e-324]),
+    "float": (Float(53).with_variant(DOUBLE(asdecimal=False), *MY), [0.1, -1e300, 1 / 3, 5e-324]),
     "numeric": (Numeric(12, 2), [Decimal("1.50"), Decimal("-9999999.99"), Decimal("0.00")]),
     "boolean": (Boolean(), [True, False]),
     "date": (Date(), [dt.date(1899, 12, 31), dt.date(9999, 1, 1)]),
