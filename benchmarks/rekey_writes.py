@@ -1,4 +1,4 @@
-"""What an application's writes feel of a run at the default rate: the p99 of single-row updates on the same table.
+"""What writes feel of a run at the default rate: the p99 of single-row updates on the same table.
 
 Usage: python -m benchmarks.rekey_writes [ROWS] [SECONDS] [ROUNDS]. Windows without and with a run take turns.
 """
