@@ -143,7 +143,8 @@ def test_values_of_every_type_go_from_column_to_column_and_come_back(bare: World
     assert report.ok and report.rows_changed == len(rows), report
     assert contents(bare, table, "_3") == before
     for name in KINDS:
-        same = f"({name} = {name}_3 OR ({name} IS NULL AND {name}_3 IS NULL))"
+        there, back_again = f"kinds.{name}", f"kinds.{name}_3"
+        same = f"({there} = {back_again} OR ({there} IS NULL AND {back_again} IS NULL))"
         same = same if name != "json" else "json IS NOT NULL AND json_3 IS NOT NULL"
         assert bare.raw(f"SELECT count(*) FROM kinds WHERE {same}") == [(len(rows),)], name
 
