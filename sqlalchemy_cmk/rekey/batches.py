@@ -159,7 +159,10 @@ def _places(layout: Layout) -> list[Place]:
 
 
 def _bytes(column: Column) -> int:
-    return sum(len(one) for one in column if isinstance(one, bytes | str))
+    try:
+        return sum(map(len, filter(None, column)))
+    except TypeError:  # numbers
+        return 0
 
 
 class _Conversion:

@@ -7,6 +7,7 @@ values of a batch that share them. Keys are asked of the keyring anew for each b
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import JSON, String
@@ -20,6 +21,8 @@ from sqlalchemy_cmk.sealing import HEADER_BYTES, ColumnCipher, NotAuthentic
 from sqlalchemy_cmk.types import EncryptedType
 
 UNCHANGED = object()
+
+_header = itemgetter(slice(HEADER_BYTES))
 
 Convert = Callable[[Any], Any]
 Make = Callable[[str, Any], Convert]
@@ -77,10 +80,6 @@ def _naming(opens: Any) -> Callable[[Any], Any]:
     if not isinstance(opens, EncryptedType):
         return type
     return header_or_plain if opens.accept_plaintext else _header
-
-
-def _header(stored: Any) -> Any:
-    return stored[:HEADER_BYTES]
 
 
 def _accepting_plaintext(keyring: Keyring, move: Move, make: Make, only_check: bool) -> Make:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ARRAY,
     JSON,
     Connection,
+    LargeBinary,
     String,
     Text,
     Update,
@@ -72,28 +73,33 @@ def _arrays(layout: Layout) -> Write:
     statement = statement.where(first.between(low, high), *_unchanged(layout, rows.c))
 
     if layout.dialect.driver == "psycopg":
-        return _binary_arrays(statement, [name for name, _ in names], layout)
+        return _binary_arrays(statement, names, layout)
 
     def write(connection: Connection, changes: Sequence[Column]) -> int:
-        parameters = _array_parameters([name for name, _ in names], changes)
-        return connection.execute(statement, parameters).rowcount
+        parameters = {name: list(values) for (name, _), values in zip(names, changes, strict=True)}
+        return connection.execute(statement, {**parameters, **_bounds(changes)}).rowcount
 
     return write
 
 
-def _binary_arrays(statement: Update, names: list[str], layout: Layout) -> Write:
+def _binary_arrays(statement: Update, names: list[tuple[str, TypeEngine[Any]]], layout: Layout) -> Write:
     """psycopg: the arrays in binary, where it would take each value apart by a regular expression."""
+    from sqlalchemy_cmk.rekey.arrays import packer, register
+
+    packers = {name: packer(LargeBinary() if type(type_) is _Bytes else type_) for name, type_ in names}
     written = re.sub(r"%\((\w+)\)s", r"%(\1)b", str(statement.compile(dialect=layout.dialect)))
 
     def write(connection: Connection, changes: Sequence[Column]) -> int:
-        return connection.exec_driver_sql(written, _array_parameters(names, changes)).rowcount
+        register(connection.connection.driver_connection)  # type: ignore[arg-type]
+        given = zip(packers.items(), changes, strict=True)
+        parameters = {name: pack(values) for (name, pack), values in given}
+        return connection.exec_driver_sql(written, {**parameters, **_bounds(changes)}).rowcount
 
     return write
 
 
-def _array_parameters(names: list[str], changes: Sequence[Column]) -> dict[str, Any]:
-    bounds = {"low": changes[0][0], "high": changes[0][-1]}
-    return {**dict(zip(names, map(list, changes), strict=True)), **bounds}
+def _bounds(changes: Sequence[Column]) -> dict[str, Any]:
+    return {"low": changes[0][0], "high": changes[0][-1]}
 
 
 def _array_type(guard: Any) -> TypeEngine[Any]:

@@ -204,7 +204,8 @@ def locker(world: World, release: Callable[[], bool]) -> Callable[[], None]:
 def rows_of(parameters: Any) -> int:
     """How many rows a batch's parameters are for."""
     if isinstance(parameters, dict):
-        return len(parameters["k0"])
+        keys = parameters["k0"]
+        return len(getattr(keys, "elements", keys))
     first = parameters[0]
     return len(parameters) if isinstance(first, tuple | dict | list) else len(parameters) // 3
 

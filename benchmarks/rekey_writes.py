@@ -1,0 +1,89 @@
+"""What writes feel of a run at the default rate: the p99 of single-row updates on the same table.
+
+Usage: python -m benchmarks.rekey_writes [ROWS] [SECONDS] [ROUNDS]. Windows without and with a run take turns.
+"""
+
+import multiprocessing
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from statistics import median, quantiles
+from typing import Any
+
+from sqlalchemy import create_engine
+
+from benchmarks.rekey import FOLDER, Bench, keyring, patients
+from sqlalchemy_cmk import tenant_scope
+from sqlalchemy_cmk.rekey import Job, Rekey
+from tests.support.servers import POSTGRESQL_URL, start
+
+WRITERS = 2
+PAUSE = 0.005  # seconds between two writes of a writer
+
+
+def write(rows: int, seconds: float, said: Any) -> None:
+    """Update random rows, as pgbench does, and say how long each transaction took and what failed."""
+    made = keyring()
+    made.warm(["acme"])
+    engine = create_engine(os.environ[POSTGRESQL_URL])
+    taken, failed = [], []
+    with engine.connect() as connection, tenant_scope("acme"):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            change = patients.update().where(patients.c.id == random.randrange(rows))
+            began = time.perf_counter()
+            try:
+                with connection.begin():
+                    connection.execute(change.values(ssn="078-05-1120"))
+            except Exception as error:
+                failed.append(type(error).__name__)
+            taken.append(time.perf_counter() - began)
+            time.sleep(PAUSE)
+    said.put((taken, failed))
+
+
+def window(rows: int, seconds: float) -> tuple[float, int]:
+    """Return the p99 of the writers' transactions in milliseconds, and how many failed."""
+    context = multiprocessing.get_context("spawn")
+    said = context.Queue()
+    writers = [context.Process(target=write, args=(rows, seconds, said)) for _ in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    found = [said.get() for _ in writers]
+    for writer in writers:
+        writer.join()
+    taken = [one for some, _ in found for one in some]
+    return quantiles(taken, n=100)[98] * 1000, sum(len(failed) for _, failed in found)
+
+
+def main(rows: int = 200_000, seconds: int = 15, rounds: int = 3) -> None:
+    server = None if os.environ.get(POSTGRESQL_URL) else start(POSTGRESQL_URL)
+    if server:
+        os.environ[POSTGRESQL_URL] = server.url
+    os.environ[FOLDER] = tempfile.mkdtemp(prefix="cmk-bench-")
+    bench = Bench(rows)
+    bench.fill()
+    without, during, failures = [], [], 0
+    for _ in range(rounds):
+        without.append(window(rows, seconds)[0])
+        bench.keyring.lifecycle.rotate_dek("acme")
+        run = threading.Thread(target=lambda: Rekey(bench.keyring).run(Job.of(patients)), daemon=True)
+        run.start()
+        p99, failed = window(rows, seconds)
+        during.append(p99)
+        failures += failed
+        run.join()
+    ratio = median(during) / median(without)
+    print(f"p99 of writes: {median(without):.2f} ms without a run, {median(during):.2f} ms during one")
+    print(
+        f"ratio {ratio:.2f}, bar 2{'' if ratio <= 2 else '   over its bar'}; {failures} writes failed, bar 0"
+    )
+    if server:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""Each row is moved under the keys of its own tenant, wherever the row tells it."""
+
+import enum
+import uuid
+from typing import Any, ClassVar
+
+import pytest
+from sqlalchemy import (
+    Column,
+    Enum,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    Uuid,
+    select,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, mapped_column
+
+from sqlalchemy_cmk import EncryptedType
+from sqlalchemy_cmk.rekey import Job, Move, Rekey
+from tests.keys.conftest import World
+from tests.rekey.conftest import TENANTS, add_people, at_write, fill, rotate, sealing, values
+
+
+class Clinic(enum.Enum):
+    acme = "acme"
+    globex = "globex"
+
+
+TENANT_TYPES: dict[str, tuple[Any, list[Any]]] = {
+    "int": (Integer(), [1, -2]),
+    "uuid": (Uuid(), [uuid.UUID(int=7), uuid.UUID(int=8)]),
+    "enum": (Enum(Clinic), [Clinic.acme, Clinic.globex]),
+    "case": (String(20), ["acme", "ACME"]),
+}
+
+
+@pytest.mark.parametrize("kind", TENANT_TYPES)
+def test_only_the_rows_of_one_tenant_are_moved(kind: str, bare: World) -> None:
+    type_, tenants = TENANT_TYPES[kind]
+    table = Table(
+        "things",
+        bare.metadata,
+        Column("id", Integer, primary_key=True),
+        Column("clinic", type_),
+        Column("secret", EncryptedType(String(40))),
+        info={"cmk_tenant": "clinic"},
+    )
+    bare.metadata.create_all(bare.engine)
+    fill(bare, table, [{"id": n + 1, "clinic": tenants[n % 2], "secret": f"s{n}"} for n in range(20)])
+    names = [str(getattr(one, "value", one)) for one in tenants]
+    for name in names:
+        bare.keyring.lifecycle.rotate_dek(name)
+    rekey = Rekey(bare.keyring, chunk=7, rate=None)
+    report = rekey.run(Job.of(table, tenant=names[0]))
+    assert report.ok and report.rows_changed == 10 == report.rows_read, report
+    assert rekey.rows_left(Job.of(table)) == 10
+    assert values(bare, table.c.secret) == [f"s{n}" for n in range(20)]
+
+
+def test_a_tenant_that_no_row_can_have_has_no_rows(bare: World) -> None:
+    for type_ in (Integer(), Uuid()):
+        move = sealing("plain", "sealed")
+        table = add_people(bare, **{f"clinic_{type(type_).__name__}": type_})
+        job = Job(
+            "people", (move,), tenant_column=list(table.c)[-1].name, tenant="not one", tenant_type=type_
+        )
+        assert Rekey(bare.keyring).rows_left(job) == 0
+        bare.metadata.remove(table)
+        table.drop(bare.engine)
+
+
+def test_rows_of_the_platform_have_no_tenant_column(bare: World) -> None:
+    table = Table(
+        "settings",
+        bare.metadata,
+        Column("name", String(20), primary_key=True),
+        Column("value", EncryptedType(String(40))),
+    )
+    bare.metadata.create_all(bare.engine)
+    fill(bare, table, [{"name": f"n{n}", "value": f"v{n}"} for n in range(9)])
+    bare.keyring.lifecycle.rotate_dek("")
+    report = Rekey(bare.keyring, chunk=2).run(Job.of(table))
+    assert report.ok and report.rows_changed == 9
+    assert values(bare, table.c.value) == [f"v{n}" for n in range(9)]
+
+
+def joined_patients(world: World) -> tuple[Any, Any]:
+    """People that tell their tenant, and patients that are people, mapped by joined inheritance."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Person(Base):
+        __tablename__ = "beings"
+        __cmk_tenant__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        owner: Mapped[str] = mapped_column(String(20))
+        kind: Mapped[str] = mapped_column(String(20))
+        __mapper_args__: ClassVar = {"polymorphic_on": "kind", "polymorphic_identity": "person"}
+
+    class Patient(Person):
+        __tablename__ = "patients"
+        id: Mapped[int] = mapped_column(ForeignKey("beings.id"), primary_key=True)
+        plain: Mapped[str] = mapped_column(String(40))
+        sealed: Mapped[str | None] = mapped_column(EncryptedType(String(40)))
+        __mapper_args__: ClassVar = {"polymorphic_identity": "patient"}
+
+    world.keyring.protect(Base)
+    configure_mappers()
+    Base.metadata.create_all(world.engine)
+    return Person, Patient
+
+
+def test_the_tenant_may_stand_in_the_base_table_of_joined_inheritance(bare: World) -> None:
+    _, patient = joined_patients(bare)
+    with Session(bare.engine) as session:
+        session.add_all(patient(id=n + 1, owner=TENANTS[n % 2], plain=f"p{n}") for n in range(20))
+        session.commit()
+    type_ = EncryptedType(String(40), context="patients.sealed")
+    job = Job("patients", (Move("plain", "sealed", String(40), type_),), tenant_column="beings.owner")
+    rekey = Rekey(bare.keyring, chunk=7, rate=None)
+    with at_write(1, lambda: bare.execute("UPDATE beings SET owner = 'globex' WHERE id = 9")):
+        report = rekey.run(job)
+    assert report.ok and report.rows_changed == 20, report
+    rotate(bare)
+    report = rekey.run(Job.of(patient.__table__, tenant="acme"))
+    assert report.ok and report.rows_changed == 9, report
+    with Session(bare.engine) as session:
+        found = session.scalars(select(patient).order_by(patient.id)).all()
+        assert [one.sealed for one in found] == [f"p{n}" for n in range(20)]
+
+
+def test_a_row_without_an_owner_is_listed_and_left(bare: World) -> None:
+    table = add_people(bare)
+    fill(bare, table, [{"id": 1, "owner": "acme", "plain": "a"}])
+    bare.execute("INSERT INTO people (id, plain) VALUES (2, 'b')")
+    report = Rekey(bare.keyring).run(Job("people", (sealing("plain", "sealed"),), tenant_column="owner"))
+    assert (report.ok, report.rows_changed, report.rows_left) == (False, 1, 1)
+    assert [(one.key, one.column) for one in report.damaged] == [("[2]", "owner")]
