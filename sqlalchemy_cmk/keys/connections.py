@@ -57,7 +57,8 @@ class Connections:
     def _transactional(self) -> dict[str, Any]:
         # The application's connections may commit each statement by themselves; its pool's settings are
         # taken over, and this one is undone: a DEK is never written without its wrapping.
-        # No error shows parameters: re-keying compares with what a column held before it was sealed.
+        # No error shows parameters: re-keying compares with what a column held before it was sealed, and
+        # writes what is opened for good.
         level = "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED"
         return {"isolation_level": level, "hide_parameters": True}
 
@@ -95,9 +96,7 @@ class Connections:
             )
         if self._async_pool is not None:
             return self._run_in_loop(self._async_pool, work)
-        # What runs here may write values in the clear, to open them for good.
-        pool = self._engine.pool.recreate()
-        engine = create_engine(self._url, pool=pool, hide_parameters=True, **self._transactional)
+        engine = create_engine(self._url, pool=self._engine.pool.recreate(), **self._transactional)
         try:
             with engine.connect() as connection:
                 return work(connection)
@@ -130,8 +129,7 @@ class Connections:
         # Connections of an async driver belong to one event loop: each unit of work has its own pool.
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        options = {"hide_parameters": True, **self._transactional}
-        engine = create_async_engine(self._url, pool=pool.recreate(), **options)
+        engine = create_async_engine(self._url, pool=pool.recreate(), **self._transactional)
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(work)

@@ -122,10 +122,11 @@ def test_old_and_new_versions_of_the_application_run_between_the_phases(adopting
     adopting.models(ssn_sealed())
     sealed_by(adopting, ENCRYPT_SSN.format(", phase='expand'"))
     sealed_by(adopting, ENCRYPT_SSN.format(", phase='copy'"))
-    # An old version of the application changes values, takes one away, and writes a new row.
+    # An old version of the application changes values, takes one away, moves a row and writes a new one.
     run(adopting, "UPDATE patients SET ssn = 'changed' WHERE id = 1")
     run(adopting, "UPDATE patients SET ssn = 'CHANGED' WHERE id = 1")
     run(adopting, "UPDATE patients SET ssn = NULL WHERE id = 2")
+    run(adopting, "UPDATE patients SET clinic_id = 'globex' WHERE id = 4")
     run(
         adopting,
         "INSERT INTO patients (id, email, clinic_id, ssn, born) "
@@ -133,7 +134,7 @@ def test_old_and_new_versions_of_the_application_run_between_the_phases(adopting
     )
     with adopting.engine.connect() as connection:
         shadows = {row[0]: row[1] for row in connection.execute(text("SELECT id, ssn__cmk FROM patients"))}
-    assert [shadows[1], shadows[2], shadows[999]] == [None, None, None]
+    assert [shadows[1], shadows[2], shadows[4], shadows[999]] == [None] * 4
     assert shadows[3] is not None
     assert adopting.autogenerate().count("drop_column") == 0
     for path in (adopting.folder / "versions").glob("*_found.py"):
@@ -142,7 +143,7 @@ def test_old_and_new_versions_of_the_application_run_between_the_phases(adopting
     sealed_by(adopting, ENCRYPT_SSN.format(", phase='swap'"))
     values = {row["id"]: row["ssn"] for row in opened(adopting)}
     assert (values[1], values[2], values[999]) == ("CHANGED", None, "new")
-    assert values[3] == clinic.rows(3)[2]["ssn"]
+    assert [values[3], values[4]] == [row["ssn"] for row in clinic.rows(4)[2:]]
 
 
 def test_the_phases_come_in_their_order(sqlite_project: Project) -> None:

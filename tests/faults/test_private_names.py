@@ -15,7 +15,7 @@ PACKAGE = Path(sqlalchemy_cmk.__file__).parent
 WATCHED = ("sqlalchemy", "alembic", "flask")
 BY_NAME = ("getattr", "hasattr", "setattr", "delattr", "attrgetter", "methodcaller")
 # Begin with an underscore and are documented all the same.
-PUBLIC = {"_asdict", "_mapping", "_fields", "_replace", "_exit"}
+PUBLIC = {"_asdict", "_mapping", "_fields", "_replace", "_exit", "_name_", "_value_"}
 
 
 class Names(ast.NodeVisitor):

@@ -28,14 +28,16 @@ class MariaDb:
         self._column, self._shadow = self._quote(plan.column), self._quote(plan.shadow)
 
     def watch(self) -> None:
-        """Have the shadow emptied when somebody changes the column and does not write the shadow too."""
+        """Have the shadow emptied when somebody changes the column, or whose row it is, not the shadow."""
         self.unwatch()
         # BINARY: a collation holds 'a' and 'A' for the same.
-        changed = f"NOT (BINARY NEW.{self._column} <=> BINARY OLD.{self._column})"
+        changed = " OR ".join(
+            f"NOT (BINARY NEW.{one} <=> BINARY OLD.{one})" for one in map(self._quote, self._plan.watched)
+        )
         kept = f"BINARY NEW.{self._shadow} <=> BINARY OLD.{self._shadow}"
         self._execute(
             f"CREATE TRIGGER {self._trigger} BEFORE UPDATE ON {self._table} FOR EACH ROW "  # noqa: S608
-            f"SET NEW.{self._shadow} = IF({changed} AND {kept}, NULL, NEW.{self._shadow})"
+            f"SET NEW.{self._shadow} = IF(({changed}) AND {kept}, NULL, NEW.{self._shadow})"
         )
 
     def guard(self) -> None:

@@ -77,6 +77,12 @@ class Plan:
         return Job(self.table, (move,), self.schema, self.tenancy.column, self.tenancy.type_)
 
     @property
+    def watched(self) -> tuple[str, ...]:
+        """The columns whose change makes the shadow stale: a row of another tenant is sealed anew."""
+        tenant = self.tenancy.column
+        return (self.column,) if tenant is None or "." in tenant else (self.column, tenant)
+
+    @property
     def left(self) -> ColumnElement[bool]:
         """The rows whose shadow is still empty."""
         source: ColumnElement[Any] = column(self.column)

@@ -28,7 +28,7 @@ class Postgresql:
         self._operations = operations
         self._plan = plan
         dialect = operations.migration_context.dialect
-        quote = dialect.identifier_preparer.quote
+        self._quote = quote = dialect.identifier_preparer.quote
         self._named = table
         self._table = quoted(dialect, table)
         self._column, self._shadow = quote(plan.column), quote(plan.shadow)
@@ -36,12 +36,15 @@ class Postgresql:
         self._function = schema + plan.tag
 
     def watch(self) -> None:
-        """Have the shadow emptied when somebody changes the column and does not write the shadow too."""
-        old, new = (f'({{}}.{self._column}::text) COLLATE "C"'.format(row) for row in ("OLD", "NEW"))
+        """Have the shadow emptied when somebody changes the column, or whose row it is, not the shadow."""
+        changed = " OR ".join(
+            f'(NEW.{one}::text) COLLATE "C" IS DISTINCT FROM (OLD.{one}::text) COLLATE "C"'
+            for one in map(self._quote, self._plan.watched)
+        )
         kept = f"NEW.{self._shadow}::text IS NOT DISTINCT FROM OLD.{self._shadow}::text"
         self._execute(
             f"CREATE OR REPLACE FUNCTION {self._function}() RETURNS trigger LANGUAGE plpgsql AS $cmk$ BEGIN "
-            f"IF {new} IS DISTINCT FROM {old} AND {kept} THEN NEW.{self._shadow} := NULL; END IF; "
+            f"IF ({changed}) AND {kept} THEN NEW.{self._shadow} := NULL; END IF; "
             "RETURN NEW; END $cmk$"
         )
         self._execute(

@@ -30,10 +30,13 @@ class Sqlite:
         self._column, self._shadow = quote(plan.column), quote(plan.shadow)
 
     def watch(self) -> None:
-        """Have the shadow emptied when somebody changes the column and does not write the shadow too."""
+        """Have the shadow emptied when somebody changes the column, or whose row it is, not the shadow."""
         self.unwatch()
         # Cast to BLOB: the column's collation may hold different texts for the same.
-        changed = f"CAST(NEW.{self._column} AS BLOB) IS NOT CAST(OLD.{self._column} AS BLOB)"
+        changed = " OR ".join(
+            f"CAST(NEW.{one} AS BLOB) IS NOT CAST(OLD.{one} AS BLOB)"
+            for one in map(self._quote, self._plan.watched)
+        )
         kept = f"NEW.{self._shadow} IS OLD.{self._shadow}"
         # Offline the key is not known; every table has a row id unless it was declared without.
         names = [self._quote(column.name) for column in self._named.primary_key] or ["rowid"]
@@ -41,7 +44,7 @@ class Sqlite:
         bare = self._quote(self._plan.table)
         self._execute(
             f"CREATE TRIGGER {self._schema}{self._plan.tag} AFTER UPDATE ON {bare} FOR EACH ROW "  # noqa: S608
-            f"WHEN {changed} AND {kept} BEGIN UPDATE {bare} SET {self._shadow} = NULL WHERE {key}; END"
+            f"WHEN ({changed}) AND {kept} BEGIN UPDATE {bare} SET {self._shadow} = NULL WHERE {key}; END"
         )
 
     def guard(self) -> None:
