@@ -199,8 +199,9 @@ def _guard_type(guard: Any) -> TypeEngine[Any]:
 
 
 def _new_type(move: Move) -> TypeEngine[Any]:
+    # Not NullType, in whose place SQLAlchemy would put the column's own type.
     if move.seals_sealed:
-        return NullType()
+        return _Bytes()
     # Nothing to write is NULL, where a JSON type would make a JSON null of it.
     kind: Any = type(move.seals)
     return kind(none_as_null=True) if kind in (JSON, JSONB) else move.seals
