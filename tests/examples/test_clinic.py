@@ -1,6 +1,8 @@
 """The example application, page by page."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from sqlalchemy import text
 
 from examples.clinic import create_app
 from examples.clinic.keys import Storage
+from examples.clinic.models import Base
 
 FORM = {
     "name": "Ada Lovelace",
@@ -81,3 +84,26 @@ def test_a_clinic_that_switches_its_key_off_is_sealed_and_the_other_goes_on(clie
     assert status == 422 and "switched its key off" in page
     post(client, "/keys/hillside/on")
     assert "is revoked" not in client.get("/hillside/patients").get_data(as_text=True)
+
+
+def test_the_keys_page_shows_who_holds_each_key_and_whether_it_serves(client: FlaskClient) -> None:
+    states = r'class="state (\w+)"'
+    page = client.get("/keys").get_data(as_text=True)
+    assert re.findall(states, page) == ["ok", "ok"]
+    assert page.count("Switch off") == 1 and "Switch on" not in page
+    _, page = post(client, "/keys/hillside/off")
+    assert re.findall(states, page) == ["revoked", "ok"]
+    assert page.count("Switch on") == 1 and "Switch off" not in page
+    _, page = post(client, "/keys/hillside/on")
+    assert re.findall(states, page) == ["ok", "ok"]
+
+
+def test_a_folder_from_before_the_migrations_is_refused_and_kept(tmp_path: Path) -> None:
+    earlier = Storage(tmp_path)
+    Base.metadata.create_all(earlier.engine)
+    earlier.close()
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.clinic", "--data", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "remove the data folder" in done.stderr
+    assert "Traceback" not in done.stderr and (tmp_path / "clinic.db").exists()
