@@ -1,8 +1,5 @@
 """A small clinic: two tenants, their patients, what the database sees. ``python -m examples.clinic``."""
 
-import os
-from pathlib import Path
-
 from examples.clinic.app import create_app
 from examples.clinic.keys import Storage
 from sqlalchemy_cmk import Keyring
@@ -12,4 +9,4 @@ __all__ = ["create_app", "keyring"]
 
 def keyring() -> Keyring:
     """Return the keyring of the data folder, for ``cmk --keyring examples.clinic:keyring``."""
-    return Storage(Path(os.environ.get("CLINIC_DATA", ".demo"))).keyring
+    return Storage.from_environment().keyring

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from examples.clinic.database import migrate
 from examples.clinic.keys import CLINICS, Storage
 from examples.clinic.pages import pages
 from examples.clinic.seed import seed
@@ -16,6 +17,7 @@ def create_app(folder: str | os.PathLike[str] | None = None) -> Flask:
     """Return the application over a data folder, filled with invented patients at the first start."""
     data = Path(folder or os.environ.get("CLINIC_DATA", ".demo"))
     storage = Storage(data)
+    migrate(storage)
     storage.assign_own_keys()
     seed(storage)
     app = Flask(__name__)

@@ -1,12 +1,15 @@
 """The clinics and their keys: one on the platform's KEK, one on a KEK of its own."""
 
+from __future__ import annotations
+
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Engine, create_engine
 
 from examples.clinic.models import Base
-from sqlalchemy_cmk import Keyring
+from sqlalchemy_cmk import KeyRevoked, Keyring
 from sqlalchemy_cmk.providers import KeyProvider, LocalKeyProvider
 
 CLINICS = {"riverside": "Riverside Clinic", "hillside": "Hillside Practice"}
@@ -15,15 +18,15 @@ OWN_KEYS = {"hillside": "local:hillside"}
 
 
 class Storage:
-    """The database and the keyring of one data folder.
+    """The database and the keyring of one data folder; ``url`` names a database elsewhere.
 
     With ``CLINIC_HSM=softhsm`` in the environment, or once it was so, the clinic with a KEK of its own has it
     in a token of SoftHSM.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.engine: Engine = create_engine(f"sqlite:///{folder / 'clinic.db'}")
+        self.engine: Engine = create_engine(url or f"sqlite:///{folder / 'clinic.db'}")
         self.provider = LocalKeyProvider(folder / "keys.json")
         self.own_keys, self.token = dict(OWN_KEYS), None
         providers: list[KeyProvider] = [self.provider]
@@ -38,7 +41,11 @@ class Storage:
             self.engine, platform_key=PLATFORM_KEY, providers=providers, revalidate_after=60
         )
         self.keyring.protect(Base)
-        Base.metadata.create_all(self.engine)
+
+    @classmethod
+    def from_environment(cls) -> Storage:
+        """Return that of ``$CLINIC_DATA`` (or ``.demo``) and the URL in ``$CLINIC_DATABASE``, if any."""
+        return cls(Path(os.environ.get("CLINIC_DATA", ".demo")), os.environ.get("CLINIC_DATABASE"))
 
     def close(self) -> None:
         self.keyring.close()
@@ -59,3 +66,5 @@ class Storage:
             change = self.provider.enable if on else self.provider.disable
             change(self.own_keys[clinic])
         self.keyring.forget(clinic)
+        with suppress(KeyRevoked):  # the key tables note it, for everybody to see
+            self.keyring.warm([clinic])

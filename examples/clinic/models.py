@@ -17,7 +17,7 @@ class Patient(Base):
 
     __tablename__ = "patients"
     __cmk_tenant__ = "clinic"
-    __table_args__ = (UniqueConstraint("clinic", "email"),)
+    __table_args__ = (UniqueConstraint("clinic", "email", name="uq_patients_clinic_email"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     clinic: Mapped[str] = mapped_column(String(40), index=True)

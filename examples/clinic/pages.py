@@ -22,6 +22,11 @@ def storage() -> Storage:
     return found
 
 
+@pages.app_template_test()
+def sealed(value: object) -> bool:
+    return isinstance(value, Sealed)
+
+
 @pages.before_request
 def check_token() -> None:
     """Refuse a form that this application did not give out."""
@@ -55,7 +60,7 @@ def edit(clinic: str, number: int) -> Any:
         patient = db.scalar(select(Patient).where(Patient.id == number, Patient.clinic == clinic))
     if patient is None:
         abort(404)
-    if any(isinstance(getattr(patient, name), Sealed) for name in SEALED_COLUMNS):
+    if any(sealed(getattr(patient, name)) for name in SEALED_COLUMNS):
         return render_template("patients.html", clinic=clinic, patients=[patient]), 503
     return _form(clinic, patient)
 
@@ -94,8 +99,8 @@ def _save(clinic: str, patient: Patient) -> str:
 @pages.get("/database")
 def database() -> str:
     """Show the stored bytes beside what they open to."""
-    sealed = [getattr(Patient, name) for name in SEALED_COLUMNS]
-    stored = select(Patient.id, *(type_coerce(column, LargeBinary) for column in sealed))
+    columns = (getattr(Patient, name) for name in SEALED_COLUMNS)
+    stored = select(Patient.id, *(type_coerce(column, LargeBinary) for column in columns))
     with Session(storage().engine) as db:
         opened = db.scalars(select(Patient).order_by(Patient.clinic, Patient.id)).all()
         raw = {row[0]: dict(zip(SEALED_COLUMNS, row[1:], strict=True)) for row in db.execute(stored)}

@@ -165,6 +165,13 @@ class Keyring:
         """Drop the opened DEKs of a tenant, or of all, from this process; the next use opens them anew."""
         self._opener.forget(None if tenant is None else key_owner(tenant))
 
+    def notice_rotations(self) -> None:
+        """Learn now which DEKs other processes have retired; it would be noticed when they are proven anew.
+
+        Opened DEKs stay open, and no KEK is asked.
+        """
+        off_the_loop(lambda: self._opened.keep_active(self._store.active_ids()))
+
     def status(self) -> list[TenantStatus]:
         """Return one line per tenant that has keys; no KEK is asked."""
         off_the_loop(self._later.flush)

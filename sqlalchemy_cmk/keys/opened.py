@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Protocol
 from weakref import WeakSet
 
@@ -96,6 +96,12 @@ class OpenedKeys:
             if dek is not None and self._active.get((dek.tenant, dek.purpose)) == dek_id:
                 del self._active[dek.tenant, dek.purpose]
                 self._forget_in_columns(dek)
+
+    def keep_active(self, dek_ids: Container[bytes]) -> None:
+        """Note that of the DEKs held for active these alone are, as the key tables say."""
+        with self._lock:
+            for dek_id in [one for one in self._active.values() if one not in dek_ids]:
+                self.deactivate(dek_id)
 
     def renew(self, dek: OpenedDek, proven_at: float, deadline: float) -> None:
         """Let an open DEK serve until a later deadline."""

@@ -56,6 +56,12 @@ class KeyStore:
             )
         )
 
+    def active_ids(self) -> set[bytes]:
+        """Return the ids of every tenant's active DEKs."""
+        deks = self._tables.deks
+        statement = select(deks.c.id).where(deks.c.state == DekState.ACTIVE)
+        return {bytes(one) for one in self._database.run(lambda c: c.execute(statement).scalars().all())}
+
     def living_deks(self, tenant: str) -> list[DekRecord]:
         """Return the DEKs of a tenant that have not been destroyed."""
         deks = self._tables.deks

@@ -159,17 +159,20 @@ class Rekey:
             run = self._store.begin_pass(run)
         self._store.end(run)
         self._note(job, counts.rows_changed)
-        refused = {name: why for name, why in findings.refused.items() if name not in self._shredded()}
+        # Rows of a shredded tenant stay as they are, for ever; into another column they cannot be copied.
+        refused = self._living(findings.refused) if job.in_place else findings.refused
         return Report(run.id, job.description, counts.rows_read, counts.rows_changed, left, damaged, refused)
 
     def _note(self, job: Job, rows: int) -> None:
         detail = f"{job.description}: {rows} rows"[:LONGEST_DETAIL]
         self._keyring.audit.soon(AuditEvent("reencrypt", job.tenant or "", "", "", "", detail))
 
-    def _shredded(self) -> set[str]:
+    def _living(self, refused: dict[str, str]) -> dict[str, str]:
+        """Leave out shredded tenants: their values are not meant to open."""
         tenants = self._keyring.database.tables.tenants
         query = select(tenants.c.tenant).where(tenants.c.state == TenantState.SHREDDED)
-        return set(self._keyring.database.run(lambda c: c.execute(query).scalars().all()))
+        gone = set(self._keyring.database.run(lambda c: c.execute(query).scalars().all()))
+        return {name: reason for name, reason in refused.items() if name not in gone}
 
     def _verified(self, layout: Layout, connection: Connection, watch: Watcher) -> Report:
         batches = Batches(self._keyring, layout.job, layout, only_check=True)
@@ -180,7 +183,7 @@ class Rekey:
             damaged += batch.damaged[: MOST_DAMAGED - len(damaged)]
             refused |= batch.refused
             watch.tell(read, 0)
-        return Report("", layout.job.description, read, 0, 0, tuple(damaged), refused)
+        return Report("", layout.job.description, read, 0, 0, tuple(damaged), self._living(refused))
 
     def _using(self, job: Job, work: Callable[[Layout, Connection], T]) -> T:
         return self._keyring.connections.use(lambda connection: work(Layout(job, connection), connection))

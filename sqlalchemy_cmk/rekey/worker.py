@@ -102,6 +102,7 @@ class Workshop:
         """Return the layout of a job's table, looked up once for a run."""
         known = self._known
         if known is None or known[0] != run_id:
+            self.keyring.notice_rotations()
             known = self._known = run_id, Layout(job, connection)
         return known[1]
 

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from examples.clinic import create_app
 from examples.clinic.keys import Storage
+from examples.clinic.models import Base
 from tests.support.hsm.softhsm import SoftHsm
 
 ROOT = Path(__file__).parents[2]
@@ -128,3 +129,26 @@ def test_a_clinic_moves_its_key_into_a_token(tmp_path: Path, softhsm: SoftHsm) -
     environment = {name: value for name, value in os.environ.items() if name != "CLINIC_HSM"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_keys_page_shows_who_holds_each_key_and_whether_it_serves(client: FlaskClient) -> None:
+    states = r'class="state (\w+)"'
+    page = client.get("/keys").get_data(as_text=True)
+    assert re.findall(states, page) == ["ok", "ok"]
+    assert page.count("Switch off") == 1 and "Switch on" not in page
+    _, page = post(client, "/keys/hillside/off")
+    assert re.findall(states, page) == ["revoked", "ok"]
+    assert page.count("Switch on") == 1 and "Switch off" not in page
+    _, page = post(client, "/keys/hillside/on")
+    assert re.findall(states, page) == ["ok", "ok"]
+
+
+def test_a_folder_from_before_the_migrations_is_refused_and_kept(tmp_path: Path) -> None:
+    earlier = Storage(tmp_path)
+    Base.metadata.create_all(earlier.engine)
+    earlier.close()
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.clinic", "--data", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "remove the data folder" in done.stderr
+    assert "Traceback" not in done.stderr and (tmp_path / "clinic.db").exists()
