@@ -203,7 +203,7 @@ def test_a_tenant_whose_key_is_gone_is_shredded_for_good(sealed: History) -> Non
     assert_read(sealed, RIVERSIDE)
     with pytest.raises(UnsupportedOperation, match="nobody can bring its data back"):
         sealed.keys("-kek_rotated")
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(KeyUnavailable, match=r"the first 'hillside': DEK .* has been destroyed"):
         sealed.schema("-plain")
     assert sealed.heads("alembic") == {"sealed"}
     assert_read(sealed, RIVERSIDE)
