@@ -26,6 +26,7 @@ from sqlalchemy_cmk.errors import (
 )
 from sqlalchemy_cmk.keys.keyring import Keyring, keyring_of
 from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
+from sqlalchemy_cmk.marked import MARK, marked
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, current_tenant
 from sqlalchemy_cmk.sealed import Sealed, stored_bytes
 from sqlalchemy_cmk.sealing import (
@@ -43,17 +44,6 @@ TENANT_INFO_KEY = "cmk_tenant"
 HOT_KEYS = 256
 MOST_STRANGERS = 10_000
 _SUITES = frozenset(int(suite) for suite in Suite)
-
-
-class SealedParameter(bytes):
-    """A value that is sealed already, on its way to the driver. Its ``repr`` shows no bytes."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"<sealed, {len(self)} bytes>"
-
-    __str__ = __repr__
 
 
 class SealedColumn:
@@ -123,7 +113,7 @@ class SealedColumn:
     def sealer(self, tenant: str) -> Callable[[Any], Any]:
         """Return the function that seals values under the tenant's active DEK, for use at once.
 
-        It gives a :class:`SealedParameter`; SQL's ``null()`` as it is; and ``None`` for ``None``, unless the
+        It gives :func:`marked` bytes; SQL's ``null()`` as it is; and ``None`` for ``None``, unless the
         type keeps SQL NULL and its own null apart, as JSON does. It raises :class:`InvalidValue` for a
         value that does not fit.
         """
@@ -131,6 +121,7 @@ class SealedColumn:
         seal = entry[1] if entry else None
         encode = self.codec.encode
         nulls = not self.column.type.should_evaluate_none
+        mark = MARK
 
         def seal_one(value: Any) -> Any:
             nonlocal seal
@@ -143,15 +134,15 @@ class SealedColumn:
             if seal is None:
                 seal = self._open_sealer(tenant)
             try:
-                return SealedParameter(seal(encode(value)))
+                return mark + seal(encode(value))
             except InvalidValue as error:
                 reason = str(error)
             raise InvalidValue(f"{self.where}: {reason}")
 
         return seal_one
 
-    def seal_in_scope(self, value: Any) -> SealedParameter:
-        """Return a value sealed for a statement that has no row: for the scope's tenant.
+    def seal_in_scope(self, value: Any) -> bytes:
+        """Return a value sealed, and marked, for a statement that has no row: for the scope's tenant.
 
         Raises:
             TenantRequired: the column's rows belong to tenants, and no scope names one.
@@ -338,13 +329,13 @@ class SealedColumn:
             reason = f"the opened bytes are no value of the declared type ({type(error).__name__})"
         raise TamperedError(f"{self.where}: {reason}; DEK {dek.id.hex()}")
 
-    def _write_back(self, sealed: Sealed, tenant: str) -> SealedParameter:
+    def _write_back(self, sealed: Sealed, tenant: str) -> bytes:
         if sealed.context != self.context or sealed.tenant != tenant:
             raise KeyRevoked(
                 f"{self.where}: a sealed value of {sealed.context}, tenant {sealed.tenant!r}, "
                 "cannot be moved: its key is revoked"
             )
-        return SealedParameter(stored_bytes(sealed))
+        return marked(stored_bytes(sealed))
 
 
 def _is_header(begin: bytes) -> bool:

@@ -19,9 +19,10 @@ from sqlalchemy.dialects.mysql import LONGBLOB
 from sqlalchemy.types import VARBINARY, TypeDecorator, TypeEngine, to_instance
 
 from sqlalchemy_cmk.codec import Codec, codec_for, is_structured
-from sqlalchemy_cmk.column import OnRevoked, SealedColumn, SealedParameter
+from sqlalchemy_cmk.column import OnRevoked, SealedColumn
 from sqlalchemy_cmk.comparator import SealedComparator
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
+from sqlalchemy_cmk.marked import MARK, MARK_BYTES, unmarked
 from sqlalchemy_cmk.processor import opening_processor
 from sqlalchemy_cmk.sealed import Sealed
 from sqlalchemy_cmk.sealing import Suite
@@ -148,14 +149,14 @@ class EncryptedType(TypeDecorator[Any]):
         """Return the function that seals one parameter, unless a hook has sealed it with its row at hand."""
         # Plain bytes: every driver takes them, and the memoryview that sqlite3.Binary makes is work for the
         # garbage collector.
-        nulls = not self.should_evaluate_none
+        nulls, mark = not self.should_evaluate_none, MARK
 
         def process(value: Any) -> Any:
-            if type(value) is SealedParameter:
-                return bytes(value)
+            if type(value) is bytes and value.startswith(mark):
+                return value[MARK_BYTES:]
             if (value is None and nulls) or isinstance(value, Null):
                 return None
-            return bytes(self._placed().seal_in_scope(value))
+            return unmarked(self._placed().seal_in_scope(value))
 
         return process
 

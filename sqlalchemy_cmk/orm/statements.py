@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import BindParameter, CompoundSelect, Connection, Delete, Insert, Select, Table, Update
 from sqlalchemy.sql import visitors
 
+from sqlalchemy_cmk.marked import is_marked
 from sqlalchemy_cmk.orm.inserts import seal_insert
 from sqlalchemy_cmk.orm.tenants import sealed_columns, tenant_source
 from sqlalchemy_cmk.orm.updates import seal_update
@@ -79,4 +80,4 @@ def _seal_criteria(statement: Any, rows: list[dict[str, Any]]) -> list[dict[str,
 def _seal_in_scope(place: Any, value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_seal_in_scope(place, one) for one in value]
-    return value if isinstance(value, bytes) and type(value) is not bytes else place.seal_in_scope(value)
+    return value if is_marked(value) else place.seal_in_scope(value)
