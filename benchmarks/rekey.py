@@ -22,6 +22,7 @@ import psycopg
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, create_engine
 
 from sqlalchemy_cmk import EncryptedType, Keyring
+from sqlalchemy_cmk.marked import unmarked
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from sqlalchemy_cmk.rekey import Job, Move, Rekey
 from tests.support.servers import POSTGRESQL_URL, start
@@ -88,7 +89,7 @@ class Bench:
         self.keyring.warm(["acme"])
         type_: Any = patients.c.ssn.type
         seal = type_.place.sealer("acme")
-        self._copy("patients", lambda number: bytes(seal(f"078-05-{number:08}")), "bytea")
+        self._copy("patients", lambda number: unmarked(seal(f"078-05-{number:08}")), "bytea")
 
     def fill_plain(self) -> None:
         self._copy("people", lambda number: f"078-05-{number:08}", "text")
