@@ -29,6 +29,8 @@ from tests.support.servers import POSTGRESQL_URL, start
 
 RESULTS = Path("benchmarks/rekey.json")
 PLACE = "benchmarks.rekey:keyring"
+# Rows in a transaction where nobody else waits for them.
+CHUNK = 10_000
 FOLDER = "CMK_BENCH_FOLDER"
 BARS = {"re-encrypt, one process": 2.5, "re-encrypt, two processes": 1.6, "encrypt a plaintext column": 2.5}
 
@@ -110,12 +112,12 @@ class Bench:
     def re_encrypt(self, executor: Executor | None = None) -> None:
         place = PLACE if executor else None
         workers = 2 if executor else 1
-        rekey = Rekey(self.keyring, rate=None, workers=workers, executor=executor, place=place)
+        rekey = Rekey(self.keyring, rate=None, chunk=CHUNK, workers=workers, executor=executor, place=place)
         report = rekey.run(Job.of(patients))
         assert report.ok and report.rows_changed == self.rows, report
 
     def encrypt(self) -> None:
-        report = Rekey(self.keyring, rate=None).run(SEAL)
+        report = Rekey(self.keyring, rate=None, chunk=CHUNK).run(SEAL)
         assert report.ok and report.rows_changed == self.rows, report
 
 

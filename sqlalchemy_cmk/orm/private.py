@@ -112,6 +112,14 @@ def buffer_rows(result: CursorResult[Any]) -> ResultFetchStrategy | None:
     return FullyBufferedCursorFetchStrategy(result.cursor, initial_buffer=list(result.cursor.fetchall()))
 
 
+def raw_rows(result: CursorResult[Any]) -> Sequence[Any]:
+    """Return all rows of a result as the driver gives them, past the types of its columns."""
+    cursor = result.cursor
+    rows: Sequence[Any] = [] if cursor is None else cursor.fetchall()
+    result.close()
+    return rows
+
+
 def buffered_rows(buffered: ResultFetchStrategy) -> Sequence[Any]:
     """Return the rows that :func:`buffer_rows` has read."""
     return list(getattr(buffered, "_rowbuffer"))  # noqa: B009

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
@@ -23,6 +24,7 @@ from sqlalchemy_cmk.errors import (
     TenantRequired,
 )
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.orm import private
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Key, Layout
 from sqlalchemy_cmk.rekey.report import Damaged
@@ -95,6 +97,7 @@ class Batches:
         self._layout = layout
         self._moves = [MoveValues(keyring, move, only_check=only_check) for move in job.moves]
         self._places = _places(layout)
+        self._raw = layout.raw
 
     def read(
         self, connection: Connection, after: Key | None, up_to: Key | None, size: int
@@ -123,7 +126,8 @@ class Batches:
     ) -> tuple[Batch | None, int]:
         """Return the next rows, if there are any, and how many were asked for."""
         try:
-            rows = connection.execute(self._layout.rows(after, up_to, limit)).all()
+            result = connection.execute(*self._layout.next_rows(after, up_to, limit))
+            rows = private.raw_rows(result) if self._raw else result.all()
         except (DBAPIError, CmkError):
             raise
         except Exception as error:
@@ -175,7 +179,7 @@ class _Conversion:
         self._moves = moves
         self._places = places
         self._pack = layout.pack
-        self._columns: list[Column] = list(zip(*rows, strict=True))
+        self._columns: list[Column] = [tuple(map(itemgetter(i), rows)) for i in range(len(rows[0]))]
         keys = len(layout.key)
         self._keys = self._columns[:keys]
         self._owners = self._columns[keys] if layout.has_tenant else None

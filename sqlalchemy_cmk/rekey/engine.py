@@ -27,7 +27,7 @@ from sqlalchemy_cmk.rekey.worker import Settings, Workshop
 
 T = TypeVar("T")
 
-CHUNK = 1000
+CHUNK = 2000
 RATE = 10_000.0
 MOST_PASSES = 4
 

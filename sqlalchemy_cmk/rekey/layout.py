@@ -19,13 +19,16 @@ from sqlalchemy import (
     Connection,
     Enum,
     Float,
+    Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     Select,
     String,
     Table,
     Text,
     and_,
+    bindparam,
     cast,
     collate,
     false,
@@ -74,6 +77,7 @@ class Layout:
             for name in (move.source, move.target):
                 self.column(name)
         self._owner: Any = None
+        self._queries: dict[tuple[bool, bool], Select[Any]] = {}
         self._source, self._tenant = self._tenant_column(metadata, connection)
         connection.rollback()
         self._keys = msgspec.json.Decoder(tuple[tuple(map(_python_type, self.key))])  # type: ignore[misc]
@@ -96,7 +100,30 @@ class Layout:
         """Return a primary key from its text."""
         return None if text is None else self._keys.decode(text)
 
-    def rows(self, after: Key | None, up_to: Key | None, limit: int) -> Select[Any]:
+    @property
+    def raw(self) -> bool:
+        """Whether rows come from the driver just as they are needed, so that no type has to read them."""
+        types = [one.type for one in self.rows(None, None, 1).selected_columns]
+        return not any(_has_processors(one, self.dialect) for one in types)
+
+    def next_rows(
+        self, after: Key | None, up_to: Key | None, limit: int
+    ) -> tuple[Select[Any], dict[str, Any]]:
+        """Return :meth:`rows` as a query made once for all batches, with its parameters."""
+        shape = after is not None, up_to is not None
+        if shape not in self._queries:
+            lower, upper = (
+                self._named(name) if there else None for name, there in zip("au", shape, strict=True)
+            )
+            self._queries[shape] = self.rows(lower, upper, bindparam("n", type_=Integer()))
+        bounds = {f"a{i}": value for i, value in enumerate(after or ())}
+        bounds |= {f"u{i}": value for i, value in enumerate(up_to or ())}
+        return self._queries[shape], {"n": limit, **bounds}
+
+    def _named(self, name: str) -> Key:
+        return tuple(bindparam(f"{name}{i}", type_=one.type) for i, one in enumerate(self.key))
+
+    def rows(self, after: Key | None, up_to: Key | None, limit: Any) -> Select[Any]:
         """Return the query for the next rows: key columns, tenant, for each move what :meth:`old` says."""
         columns: list[ColumnElement[Any]] = [] if self._tenant is None else [self._tenant]
         for move in self.job.moves:
@@ -286,8 +313,11 @@ def _uuid(text: str) -> UUID | None:
 
 def _has_processors(type_: TypeEngine[Any], dialect: Any) -> bool:
     """Tell whether what a type gives differs from what the driver gives."""
-    if isinstance(type_, LargeBinary):
+    if isinstance(type_, LargeBinary | NullType):
         return False
+    # On PostgreSQL these are read by a code that comes with each result: what the driver gives is not told.
+    if isinstance(type_, Float | Numeric):
+        return True
     return type_.dialect_impl(dialect).result_processor(dialect, None) is not None
 
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Table, Update, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sqlalchemy_cmk.errors import ConfigurationError, RunInterrupted
@@ -95,6 +95,7 @@ class RunStore:
         self._runs = database.tables.rekey_runs
         self._ranges = database.tables.rekey_ranges
         self._damaged = database.tables.rekey_damaged
+        self._advance = _advance(self._runs, self._ranges)
 
     def take_up(self, job: Job, rows_expected: int) -> Run:
         """Begin a run of a job, or go on with the one that was interrupted or paused."""
@@ -231,22 +232,18 @@ class RunStore:
         Fenced off are workers of an earlier generation, of a paused run, and the slower of two that work on
         the same range: the caller rolls its rows back.
         """
-        runs, ranges = self._runs, self._ranges
-        current = exists().where(
-            runs.c.id == claim.run_id,
-            runs.c.generation == claim.generation,
-            runs.c.state == RunState.RUNNING,
-        )
-        mine = (ranges.c.run_id == claim.run_id, ranges.c.seq == claim.seq, ranges.c.step == claim.step)
-        counts = {
-            "position": position,
-            "step": claim.step + 1,
-            "rows_read": ranges.c.rows_read + batch.rows,
-            "rows_changed": ranges.c.rows_changed + changed,
-            "rows_refused": ranges.c.rows_refused + batch.rows_refused,
-            "rows_damaged": ranges.c.rows_damaged + len({one.key for one in batch.damaged}),
+        parameters = {
+            "in_run": claim.run_id,
+            "in_generation": claim.generation,
+            "in_seq": claim.seq,
+            "at_step": claim.step,
+            "to": position,
+            "read": batch.rows,
+            "changed": changed,
+            "refused": batch.rows_refused,
+            "damaged": len({one.key for one in batch.damaged}),
         }
-        advanced = connection.execute(update(ranges).where(*mine, current).values(counts)).rowcount == 1
+        advanced = connection.execute(self._advance, parameters).rowcount == 1
         if advanced:
             self._note_damaged(connection, claim.run_id, batch.damaged)
         return advanced
@@ -297,6 +294,23 @@ class Claim:
     seq: int
     generation: int
     step: int
+
+
+def _advance(runs: Table, ranges: Table) -> Update:
+    """Return the statement that notes a batch; made once, since it is run for each."""
+    current = exists().where(
+        runs.c.id == bindparam("in_run"),
+        runs.c.generation == bindparam("in_generation"),
+        runs.c.state == RunState.RUNNING,
+    )
+    mine = (
+        ranges.c.run_id == bindparam("in_run"),
+        ranges.c.seq == bindparam("in_seq"),
+        ranges.c.step == bindparam("at_step"),
+    )
+    sums = {name: ranges.c[name] + bindparam(name.removeprefix("rows_")) for name in COUNTED}
+    moved = {"position": bindparam("to"), "step": ranges.c.step + 1}
+    return update(ranges).where(*mine, current).values(moved | sums)
 
 
 def _run(row: Any) -> Run:

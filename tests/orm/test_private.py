@@ -289,6 +289,13 @@ def declared(vault: Vault) -> Any:
     return Thing
 
 
+def test_raw_rows_are_those_of_the_driver_and_end_the_result() -> None:
+    with create_engine("sqlite://").connect() as connection:
+        result = connection.execute(select(text("1"), text("'x'")))
+        assert list(private.raw_rows(result)) == [(1, "x")] and result.closed
+        assert connection.execute(select(text("2"))).scalar_one() == 2
+
+
 def test_a_checked_fetch_passes_on_all_that_a_strategy_can_do() -> None:
     upstream = {name for name in vars(ResultFetchStrategy) if not name.startswith("__")}
     assert upstream <= set(vars(CheckedFetch))
