@@ -32,7 +32,6 @@ from sqlalchemy_cmk.errors import CmkError, KeyRevoked, KeyUnavailable, Tampered
 from sqlalchemy_cmk.keys.examination import Examination
 from sqlalchemy_cmk.orm.tenants import TenantSource, sealed_columns, tenant_source
 from sqlalchemy_cmk.providers import Finding, Level
-from sqlalchemy_cmk.scope import tenant_name
 from sqlalchemy_cmk.sealing import HEADER_BYTES
 
 MOST_TENANTS = 20
@@ -100,7 +99,8 @@ class ColumnExamination:
         return outcome
 
     def _open(self, column: SealedColumn, stored: Any, owner: Any) -> None:
-        name = tenant_name(owner) if column.has_tenant else None
+        source = tenant_source(column.table)
+        name = None if source is None else source.name(owner)
         dek_id = bytes(stored[1:HEADER_BYTES]) if isinstance(stored, bytes | memoryview) else b""
         if dek_id in self._out_of_reach:
             raise self._out_of_reach[dek_id]

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as cast_to
 from sqlalchemy.orm import Mapper
+from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.column import TENANT_INFO_KEY, SealedColumn
 from sqlalchemy_cmk.errors import ConfigurationError
@@ -61,17 +62,22 @@ class TenantSource:
         Raises:
             TenantRequired: it names no tenant.
         """
-        if isinstance(value, str) and isinstance(self.column.type, CHAR):
-            value = value.rstrip(" ")  # databases pad it, or take the padding away
-        elif isinstance(value, str) and isinstance(self.column.type, Uuid):
-            with suppress(ValueError):
-                value = UUID(value)
-        return tenant_name(value)
+        return name_in(self.column.type, value)
 
     def reader(self, dialect: Dialect) -> Callable[[Any], str]:
         """Return :meth:`name` for values as the driver gives them."""
         processor = self.column.type.dialect_impl(dialect).result_processor(dialect, None)
         return self.name if processor is None else lambda raw: self.name(processor(raw))
+
+
+def name_in(type_: TypeEngine[Any], value: object) -> str:
+    """Return the tenant's name for a value of a tenant column of some type; see :meth:`TenantSource.name`."""
+    if isinstance(value, str) and isinstance(type_, CHAR):
+        value = value.rstrip(" ")  # databases pad it, or take the padding away
+    elif isinstance(value, str) and isinstance(type_, Uuid):
+        with suppress(ValueError):
+            value = UUID(value)
+    return tenant_name(value)
 
 
 _sealed_columns: WeakKeyDictionary[Table, tuple[int, dict[str, SealedColumn]]] = WeakKeyDictionary()

@@ -25,11 +25,12 @@ from sqlalchemy_cmk.errors import (
 )
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.orm import private
+from sqlalchemy_cmk.orm.tenants import name_in
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Key, Layout
 from sqlalchemy_cmk.rekey.report import Damaged
 from sqlalchemy_cmk.rekey.values import UNCHANGED, MoveValues
-from sqlalchemy_cmk.scope import PLATFORM_TENANT, tenant_name
+from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 OUT_OF_REACH = (KeyRevoked, KeyUnavailable, CredentialError, ConfigurationError)
 # A batch of large values is cut short, for the worker's memory and the server's longest packet.
@@ -179,6 +180,7 @@ class _Conversion:
         self._moves = moves
         self._places = places
         self._pack = layout.pack
+        self._tenant_type = layout.tenant_type
         self._columns: list[Column] = [tuple(map(itemgetter(i), rows)) for i in range(len(rows[0]))]
         keys = len(layout.key)
         self._keys = self._columns[:keys]
@@ -254,5 +256,5 @@ class _Conversion:
         if self._owners is None:
             return PLATFORM_TENANT
         if owner not in self._tenants:
-            self._tenants[owner] = tenant_name(owner)
+            self._tenants[owner] = name_in(self._tenant_type, owner)
         return self._tenants[owner]

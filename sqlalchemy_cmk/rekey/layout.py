@@ -156,6 +156,11 @@ class Layout:
         """Whether each row is read with its tenant, after the key."""
         return self._tenant is not None
 
+    @property
+    def tenant_type(self) -> TypeEngine[Any]:
+        """The type of what each row is read with for its tenant."""
+        return NullType() if self._tenant is None else self._tenant.type
+
     def old(self, move: Move) -> list[ColumnElement[Any]]:
         """Return what is read of a move's source: the value to open, and what tells that it is still there.
 

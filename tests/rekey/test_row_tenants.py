@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import (
+    CHAR,
     Column,
     Enum,
     ForeignKey,
@@ -33,6 +34,8 @@ TENANT_TYPES: dict[str, tuple[Any, list[Any]]] = {
     "uuid": (Uuid(), [uuid.UUID(int=7), uuid.UUID(int=8)]),
     "enum": (Enum(Clinic), [Clinic.acme, Clinic.globex]),
     "case": (String(20), ["acme", "ACME"]),
+    "padded": (CHAR(10), ["acme", "globex"]),
+    "uuid as text": (Uuid(as_uuid=False), [str(uuid.UUID(int=7)), str(uuid.UUID(int=8))]),
 }
 
 
@@ -57,6 +60,30 @@ def test_only_the_rows_of_one_tenant_are_moved(kind: str, bare: World) -> None:
     assert report.ok and report.rows_changed == 10 == report.rows_read, report
     assert rekey.rows_left(Job.of(table)) == 10
     assert values(bare, table.c.secret) == [f"s{n}" for n in range(20)]
+
+
+@pytest.mark.parametrize("kind", TENANT_TYPES)
+def test_plain_values_are_sealed_for_the_tenant_that_a_model_names(kind: str, bare: World) -> None:
+    type_, tenants = TENANT_TYPES[kind]
+    table = Table(
+        "things",
+        bare.metadata,
+        Column("id", Integer, primary_key=True),
+        Column("clinic", type_),
+        Column("plain", String(40)),
+        Column("secret", EncryptedType(String(40))),
+        info={"cmk_tenant": "clinic"},
+    )
+    bare.metadata.create_all(bare.engine)
+    fill(bare, table, [{"id": n + 1, "clinic": tenants[n % 2], "plain": f"s{n}"} for n in range(20)])
+    move = Move("plain", "secret", String(40), EncryptedType(String(40), context="things.secret"))
+    for tenant_type in (type_, None if isinstance(type_, CHAR) else type_):
+        job = Job("things", (move,), tenant_column="clinic", tenant_type=tenant_type)
+        assert Rekey(bare.keyring).run(job).ok
+        with bare.engine.begin() as connection:
+            found = connection.execute(select(table.c.clinic, table.c.secret).order_by(table.c.id)).all()
+            assert [row.secret for row in found] == [f"s{n}" for n in range(20)]
+            connection.exec_driver_sql("UPDATE things SET secret = NULL")
 
 
 def test_a_tenant_that_no_row_can_have_has_no_rows(bare: World) -> None:
