@@ -26,10 +26,11 @@ from sqlalchemy_cmk.alembic.registry import Entry, Registry
 from sqlalchemy_cmk.alembic.renames import New, Renames, created_columns
 from sqlalchemy_cmk.alembic.rendering import render_item
 from sqlalchemy_cmk.alembic.sealed_operations import ReencryptOp, RegisterSealedColumnOp
-from sqlalchemy_cmk.alembic.stored import Stored, deterministic, is_binary, look
+from sqlalchemy_cmk.alembic.stored import Stored, deterministic, look
 from sqlalchemy_cmk.alembic.tenants import Tenancy
 from sqlalchemy_cmk.alembic.tidying import drop_notes, keep_shadows, make_repeatable
 from sqlalchemy_cmk.keys.tables import KeyTables
+from sqlalchemy_cmk.orm.columns import is_binary, python_type_of
 from sqlalchemy_cmk.types import EncryptedType
 
 log = logging.getLogger(__name__)
@@ -205,7 +206,7 @@ def _newly_sealed(context: AutogenContext, comparison: Comparison, pair: Pair) -
             default=_default_of(pair.database),
             tenancy=tenancy,
             schema=table.schema,
-            mixed=getattr(type_, "accept_plaintext", False),
+            mixed=type_.accept_plaintext,
         )
     ]
 
@@ -259,18 +260,11 @@ def _plain_type(context: AutogenContext, pair: Pair, type_: EncryptedType) -> Ty
     those that are sealed: an Enum's, a UUID's, JSON's.
     """
     reflected, inner = pair.database.type, type_.type_
-    if not isinstance(inner, TypeEngine) or _python_type(reflected) == _python_type(inner):
+    if not isinstance(inner, TypeEngine) or python_type_of(reflected) == python_type_of(inner):
         return reflected
     asked: Column[Any] = Column(pair.database.name, inner.copy() if hasattr(inner, "copy") else inner)
     impl = context.migration_context.impl
     return reflected if impl.compare_type(pair.database, asked) else inner
-
-
-def _python_type(type_: TypeEngine[Any]) -> Any:
-    try:
-        return type_.python_type
-    except NotImplementedError:
-        return None
 
 
 def _default_of(column: Column[Any]) -> str | None:

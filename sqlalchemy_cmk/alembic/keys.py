@@ -11,14 +11,10 @@ from sqlalchemy import (
     ColumnElement,
     Dialect,
     Table,
-    Text,
     and_,
-    collate,
     delete,
     exists,
-    false,
     null,
-    type_coerce,
     update,
 )
 
@@ -34,9 +30,8 @@ from sqlalchemy_cmk.alembic.key_operations import (
 )
 from sqlalchemy_cmk.alembic.running import committed
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
-from sqlalchemy_cmk.orm.tenants import exact, sealed_columns, tenant_source
+from sqlalchemy_cmk.orm.tenants import rows_of, sealed_columns, tenant_source
 from sqlalchemy_cmk.rekey import drop_retired
-from sqlalchemy_cmk.rekey.layout import as_stored
 from sqlalchemy_cmk.scope import tenant_scope
 
 log = logging.getLogger(__name__)
@@ -141,21 +136,8 @@ def _rows_of(table: Table, tenant: str, dialect: Dialect) -> ColumnElement[bool]
     source = tenant_source(table)
     if source is None:
         raise ConfigurationError(f"{table.fullname} has no tenant column")
-    theirs = _names(source.column, as_stored(tenant, source.column.type), dialect)
+    theirs = rows_of(source.column, source.column.type, tenant, dialect)
     if source.table is table:
         return theirs
     pairs = zip(source.keys, source.table.primary_key, strict=True)
     return exists().where(and_(theirs, *(ours == primary for ours, primary in pairs)))
-
-
-def _names(column: ColumnElement[Any], value: Any, dialect: Dialect) -> ColumnElement[bool]:
-    """Compare a tenant column byte by byte too: a collation holds 'acme' for 'ACME', whose rows must stay."""
-    if value is None:
-        return false()
-    same: ColumnElement[bool] = column == value
-    if not isinstance(value, str):
-        return same
-    if dialect.name in ("mysql", "mariadb"):
-        return and_(same, exact(column, dialect) == value.encode())
-    plain = type_coerce(column, Text())
-    return and_(same, collate(plain, "BINARY" if dialect.name == "sqlite" else "C") == value)

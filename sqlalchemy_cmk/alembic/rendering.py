@@ -57,7 +57,7 @@ def _encrypted(item: EncryptedType, autogen_context: AutogenContext) -> str:
     options += ["deterministic=True"] if item.deterministic else []
     options += [f"context={item.context!r}"] if item.context else []
     options += [f"on_revoked={item.on_revoked!r}"] if item.on_revoked != "raise" else []
-    options += ["accept_plaintext=True"] if getattr(item, "accept_plaintext", False) else []
+    options += ["accept_plaintext=True"] if item.accept_plaintext else []
     return f"EncryptedType({', '.join(options)})"
 
 

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from sqlalchemy import Connection, Table, column, inspect, select, table, type_coerce
-from sqlalchemy.types import NullType, TypeEngine
+from sqlalchemy.types import NullType
 
 from sqlalchemy_cmk.sealing import NotSealed, parse_header
 
@@ -20,14 +20,6 @@ class Stored(Enum):
     SEALED = "sealed"
     PLAIN = "plain"
     MIXED = "mixed"
-
-
-def is_binary(type_: TypeEngine[Any]) -> bool:
-    """Tell whether a reflected type holds bytes."""
-    try:
-        return type_.python_type is bytes
-    except NotImplementedError:
-        return False
 
 
 def look(connection: Connection, deks: Table, name: str, column_name: str, schema: str | None) -> Stored:

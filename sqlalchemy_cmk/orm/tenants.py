@@ -10,24 +10,27 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
-    BINARY,
     CHAR,
     Column,
     ColumnElement,
     Connection,
     Dialect,
+    Enum,
+    String,
     Table,
     Uuid,
     and_,
+    false,
     or_,
     select,
+    type_coerce,
 )
-from sqlalchemy import cast as cast_to
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.column import TENANT_INFO_KEY, SealedColumn
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.orm.columns import MYSQL, exactly, python_type_of
 from sqlalchemy_cmk.scope import tenant_name
 from sqlalchemy_cmk.types import EncryptedType
 
@@ -208,6 +211,35 @@ def _owners(connection: Connection, source: TenantSource, rows: list[Identity]) 
     return {tuple(row[1:]): source.name(row[0]) for row in found}
 
 
-def exact(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
-    """Return what to compare a tenant column by: MySQL's and MariaDB's collations hold 'acme' for 'ACME'."""
-    return cast_to(column, BINARY()) if dialect.name in ("mysql", "mariadb") else column
+def rows_of(
+    column: ColumnElement[Any], type_: TypeEngine[Any], tenant: str, dialect: Dialect
+) -> ColumnElement[bool]:
+    """Return the criterion for a tenant's rows, whatever the collation of their tenant column.
+
+    Args:
+        column: the tenant column.
+        type_: its type in the model, where that differs from the column's own.
+        tenant: the tenant's name, as :func:`name_in` gives it.
+        dialect: the database's.
+    """
+    value = _as_stored(tenant, type_)
+    if value is None:
+        return false()
+    same: ColumnElement[bool] = type_coerce(column, type_) == value
+    if isinstance(type_, Enum) or not isinstance(type_, String):
+        return same
+    # The first finds an index, the second tells 'acme' from 'ACME'.
+    return and_(same, exactly(column, dialect) == (value.encode() if dialect.name in MYSQL else value))
+
+
+def _as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:
+    """Return a tenant's name as the value of its column; ``None`` where no row can hold it."""
+    kind = python_type_of(type_)
+    if kind is int:
+        return int(tenant) if tenant.removeprefix("-").isdecimal() else None
+    if kind is UUID:
+        with suppress(ValueError):
+            return UUID(tenant)
+        return None
+    members = getattr(type_, "enum_class", None)
+    return next((one for one in members if str(one.value) == tenant), tenant) if members else tenant

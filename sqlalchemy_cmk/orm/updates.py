@@ -12,11 +12,11 @@ from sqlalchemy.sql.visitors import iterate
 from sqlalchemy_cmk.column import SealedColumn
 from sqlalchemy_cmk.errors import TenantMismatch, TenantRequired, UnsupportedOperation
 from sqlalchemy_cmk.orm import private
+from sqlalchemy_cmk.orm.columns import exactly
 from sqlalchemy_cmk.orm.flush import flushed_owner
 from sqlalchemy_cmk.orm.tenants import (
     Identity,
     TenantSource,
-    exact,
     owners_in_database,
     sealed_columns,
     tenant_source,
@@ -123,7 +123,7 @@ class _UpdateSealer:
             raise UnsupportedOperation(
                 f"{where}: a bulk UPDATE cannot tell the tenants of its rows: update them by primary key"
             )
-        compared = exact(source.column, self.connection.dialect)
+        compared = exactly(source.column, self.connection.dialect)
         others = select(source.column, compared).distinct()
         if self.statement.whereclause is not None:
             others = others.where(self.statement.whereclause)

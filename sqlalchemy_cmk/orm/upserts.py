@@ -11,7 +11,8 @@ from sqlalchemy import BindParameter, ColumnElement, Dialect, Insert, Table, and
 from sqlalchemy_cmk.column import SealedColumn
 from sqlalchemy_cmk.errors import TenantRequired, UnsupportedOperation
 from sqlalchemy_cmk.orm import private
-from sqlalchemy_cmk.orm.tenants import TenantSource, exact
+from sqlalchemy_cmk.orm.columns import exactly
+from sqlalchemy_cmk.orm.tenants import TenantSource
 from sqlalchemy_cmk.orm.values import Row, as_element, column_of, refuse_shared, seal_value
 
 
@@ -100,7 +101,7 @@ class _UpsertSealer:
         if self.source.table is not self.table:  # its row in the base table is the same one
             return and_(*(column == new[column.key] for column in self.source.keys))
         owner = self.source.column
-        return exact(owner, self.dialect) == exact(new[owner.key], self.dialect)
+        return exactly(owner, self.dialect) == exactly(new[owner.key], self.dialect)
 
     def assignments(self, pairs: Iterable[tuple[Any, Any]]) -> tuple[list[tuple[Any, Any]], bool]:
         """Return the clause's pairs with their values sealed, and whether they touch what a tenant owns."""

@@ -27,9 +27,9 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.orm.columns import is_binary
 from sqlalchemy_cmk.orm.tenants import sealed_columns
 from sqlalchemy_cmk.sealing import HEADER_BYTES, Suite
 
@@ -165,14 +165,7 @@ def tables_to_search(connection: Connection, keyring: Keyring) -> Iterator[tuple
             if table.name in keys or not (names or inspector.has_table(table.name, table.schema)):
                 continue  # the second is a model whose table is not made yet
             there = inspector.get_columns(table.name, table.schema)
-            names += [one["name"] for one in there if one["name"] not in names and _is_binary(one["type"])]
+            names += [one["name"] for one in there if one["name"] not in names and is_binary(one["type"])]
             if names:
                 columns = [Column(name, LargeBinary()) for name in names]
                 yield Table(table.name, MetaData(), *columns, schema=table.schema), names
-
-
-def _is_binary(type_: TypeEngine[Any]) -> bool:
-    try:
-        return type_.python_type is bytes
-    except NotImplementedError:
-        return False

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
-    BINARY,
     CHAR,
     Column,
     ColumnElement,
     Connection,
-    Enum,
     Float,
     Integer,
     LargeBinary,
@@ -26,13 +23,8 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    Text,
     and_,
     bindparam,
-    cast,
-    collate,
-    false,
-    literal_column,
     or_,
     select,
     type_coerce,
@@ -41,10 +33,11 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType, TypeEngine
 
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.orm.columns import MYSQL, exactly, python_type_of
+from sqlalchemy_cmk.orm.tenants import rows_of
 from sqlalchemy_cmk.rekey.job import Job, Move
 
 Key = tuple[Any, ...]
-_MYSQL = ("mysql", "mariadb")
 
 
 class Layout:
@@ -80,7 +73,7 @@ class Layout:
         self._queries: dict[tuple[bool, bool], Select[Any]] = {}
         self._source, self._tenant = self._tenant_column(metadata, connection)
         connection.rollback()
-        self._keys = msgspec.json.Decoder(tuple[tuple(map(_python_type, self.key))])  # type: ignore[misc]
+        self._keys = msgspec.json.Decoder(tuple[tuple(python_type_of(one.type) or Any for one in self.key)])  # type: ignore[misc]
 
     def column(self, name: str) -> Column[Any]:
         """Return a column of the table.
@@ -129,7 +122,7 @@ class Layout:
         for move in self.job.moves:
             columns += self.old(move)
         if self.guards_tenant:
-            columns.append(self._exactly(self._owner))
+            columns.append(exactly(self._owner, self.dialect))
         query = select(*self.key, *columns).select_from(self._source).where(*self._criteria())
         return query.where(*self._between(after, up_to)).order_by(*self.key).limit(limit)
 
@@ -178,7 +171,7 @@ class Layout:
         if move.opens_sealed:
             return True
         stored = self.column(move.source).type
-        if self.dialect.name in _MYSQL or not isinstance(move.opens, LargeBinary | String):
+        if self.dialect.name in MYSQL or not isinstance(move.opens, LargeBinary | String):
             return False
         # PostgreSQL compares a CHAR(n) without its blanks, and gives it with them.
         comparable = isinstance(stored, LargeBinary | String) and not isinstance(stored, CHAR)
@@ -189,7 +182,7 @@ class Layout:
         column = self.column(move.source)
         if move.opens_sealed or (self.exact(move) and isinstance(column.type, LargeBinary)):
             return type_coerce(column, NullType())
-        return self._exactly(column)
+        return exactly(column, self.dialect)
 
     @property
     def guards(self) -> list[ColumnElement[Any]]:
@@ -202,10 +195,10 @@ class Layout:
         if not self.guards_tenant:
             return stamps
         if not self.joined:
-            return [*stamps, self._exactly(self._owner)]
+            return [*stamps, exactly(self._owner, self.dialect)]
         base = self._owner.table
         pairs = zip(self.key, base.primary_key, strict=True)
-        owner = select(self._exactly(self._owner)).where(*(theirs == ours for ours, theirs in pairs))
+        owner = select(exactly(self._owner, self.dialect)).where(*(theirs == ours for ours, theirs in pairs))
         return [*stamps, owner.correlate(self.table).scalar_subquery()]
 
     @property
@@ -218,18 +211,6 @@ class Layout:
         """Whether rows are read with what tells that they are still their tenant's."""
         return self._tenant is not None and any(not move.opens_sealed for move in self.job.moves)
 
-    def _exactly(self, column: Column[Any]) -> ColumnElement[Any]:
-        """Return a column in a form that compares to the last bit; a collation holds 'Anna' for 'ANNA'."""
-        if self.dialect.name == "sqlite":
-            return type_coerce(collate(type_coerce(column, Text()), "BINARY"), NullType())
-        if self.dialect.name in _MYSQL:
-            # A FLOAT is shown with six digits only.
-            shown = column + literal_column("0e0") if isinstance(column.type, Float) else column
-            return type_coerce(cast(shown, BINARY), NullType())
-        if self.dialect.name == "postgresql":
-            return collate(cast(column, Text), "C")
-        return cast(column, Text)
-
     def _criteria(self) -> list[ColumnElement[bool]]:
         criteria = []
         if not self.job.in_place:
@@ -239,19 +220,8 @@ class Layout:
             )
             criteria.append(or_(*todo))
         if self.job.tenant is not None and self._tenant is not None:
-            criteria.append(self._of_tenant(self.job.tenant))
+            criteria.append(rows_of(self._owner, self._tenant.type, self.job.tenant, self.dialect))
         return criteria
-
-    def _of_tenant(self, tenant: str) -> ColumnElement[bool]:
-        value = as_stored(tenant, self._tenant.type)
-        if value is None:
-            return false()
-        same: ColumnElement[bool] = self._tenant == value
-        if isinstance(self._tenant.type, Enum) or not isinstance(self._tenant.type, String):
-            return same
-        # The first finds an index, the second tells 'acme' from 'ACME'.
-        exact = value.encode() if self.dialect.name in _MYSQL else value
-        return and_(same, self._exactly(self._owner) == exact)
 
     def _between(self, after: Key | None, up_to: Key | None) -> list[ColumnElement[bool]]:
         bounds = [] if after is None else [_beyond(self.key, after)]
@@ -295,27 +265,6 @@ def _beyond(columns: Sequence[Column[Any]], key: Key) -> ColumnElement[bool]:
     return beyond
 
 
-def as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:
-    """Return a tenant's name as the value of its column; ``None`` where no row can hold it."""
-    try:
-        kind = type_.python_type
-    except NotImplementedError:
-        return tenant
-    if kind is int:
-        return int(tenant) if tenant.removeprefix("-").isdecimal() else None
-    if kind is UUID:
-        return _uuid(tenant)
-    members = getattr(type_, "enum_class", None)
-    return next((one for one in members if str(one.value) == tenant), tenant) if members else tenant
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
 def _has_processors(type_: TypeEngine[Any], dialect: Any) -> bool:
     """Tell whether what a type gives differs from what the driver gives."""
     if isinstance(type_, LargeBinary | NullType):
@@ -324,10 +273,3 @@ def _has_processors(type_: TypeEngine[Any], dialect: Any) -> bool:
     if isinstance(type_, Float | Numeric):
         return True
     return type_.dialect_impl(dialect).result_processor(dialect, None) is not None
-
-
-def _python_type(column: Column[Any]) -> Any:
-    try:
-        return column.type.python_type
-    except NotImplementedError:
-        return Any

@@ -16,8 +16,9 @@ from sqlalchemy_cmk.alembic.conversion.plan import Plan
 from sqlalchemy_cmk.alembic.conversion.structure import Structure
 from sqlalchemy_cmk.alembic.registering import register, registry_of, unregister
 from sqlalchemy_cmk.alembic.running import committed, run_job
-from sqlalchemy_cmk.alembic.stored import Stored, is_binary, look
+from sqlalchemy_cmk.alembic.stored import Stored, look
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.orm.columns import is_binary
 from sqlalchemy_cmk.rekey.scrub import scrub
 from sqlalchemy_cmk.types import EncryptedType
 

@@ -8,7 +8,7 @@ from sqlalchemy.schema import SetColumnComment
 
 from sqlalchemy_cmk.alembic.conversion.plan import Plan, quoted
 from sqlalchemy_cmk.alembic.conversion.structure import Structure
-from sqlalchemy_cmk.alembic.stored import is_binary
+from sqlalchemy_cmk.orm.columns import is_binary
 
 
 class Postgresql:
