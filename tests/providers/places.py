@@ -6,7 +6,8 @@ from uuid import uuid4
 from sqlalchemy_cmk.providers import AzureKeyVaultProvider
 from sqlalchemy_cmk.testing import KeyVaultEmulator, Vault
 
-QUICK = {"retries": 1, "retry_bound": 2, "connection_timeout": 2, "read_timeout": 2}
+# Failures are seen soon, while a busy machine's slow answers are waited for.
+QUICK = {"retries": 1, "retry_bound": 2, "connection_timeout": 30, "read_timeout": 30}
 
 
 class AzurePlace:

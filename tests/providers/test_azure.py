@@ -230,7 +230,6 @@ UNAVAILABLE = {
     "unavailable": lambda place: place.vault.faults.fail(503),
     "dropped": lambda place: place.vault.faults.drop(),
     "half an answer": lambda place: place.vault.faults.half_answer(),
-    "slow": lambda place: place.vault.faults.delay(3),
     "down": lambda place: place.vault.faults.down(),
 }
 
@@ -251,6 +250,16 @@ def test_what_the_network_does_is_unavailable(place: AzurePlace, case: str) -> N
         place.provider.unwrap(wrapped)
     place.vault.faults.clear()
     assert place.new_provider().unwrap(wrapped) == DEK
+
+
+def test_a_vault_that_does_not_answer_in_time_is_unavailable(place: AzurePlace) -> None:
+    impatient = place.new_provider(read_timeout=1)
+    wrapped = place.provider.wrap(place.kek_uri, DEK)
+    place.vault.faults.delay(3)
+    with pytest.raises(KeyUnavailable):
+        impatient.unwrap(wrapped)
+    place.vault.faults.clear()
+    assert place.provider.unwrap(wrapped) == DEK
 
 
 def test_a_name_that_does_not_resolve_is_unavailable(place: AzurePlace) -> None:
