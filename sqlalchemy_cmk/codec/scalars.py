@@ -126,8 +126,12 @@ def moment(kind: type[dt.datetime] | type[dt.time], canonical: bool) -> Convert:
     def check(value: Any) -> str:
         if not isinstance(value, kind):
             raise wrong(kind.__name__, value)
-        if canonical and isinstance(value, dt.datetime) and value.utcoffset() is not None:
+        offset = value.utcoffset()
+        if canonical and isinstance(value, dt.datetime) and offset is not None:
             return value.astimezone(dt.UTC).isoformat()
+        # fromisoformat takes an offset below a second for UTC.
+        if offset is not None and offset.microseconds:
+            raise InvalidValue("the UTC offset has fractions of a second, which cannot be stored")
         return value.isoformat()
 
     return check
