@@ -3,7 +3,8 @@
 import mmap
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.pool import NullPool
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider
@@ -210,6 +212,39 @@ def test_statistics_that_may_not_be_rewritten_are_told(planted: Planted) -> None
         connection.execute(text("ALTER TABLE patients OWNER TO postgres"))
         connection.execute(text(f"DROP ROLE {role}"))
     assert any("only a superuser" in one for one in told)
+    assert any("pg_read_all_stats" in one for one in told)
+
+
+def begin_elsewhere(planted: Planted) -> Connection:
+    """A transaction that writes in another database of the server."""
+    other = create_engine(planted.engine.url.set(database="postgres"), poolclass=NullPool).connect()
+    other.execute(text("SELECT pg_current_xact_id()"))
+    return other
+
+
+def begin_here(planted: Planted) -> Connection:
+    """A transaction that only reads, in the same database."""
+    other = planted.engine.connect().execution_options(isolation_level="REPEATABLE READ")
+    other.execute(text("SELECT 1"))
+    return other
+
+
+@pytest.mark.parametrize("begin", [begin_here, begin_elsewhere])
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_an_open_transaction_is_waited_for_or_told(
+    planted: Planted, keyring: Keyring, begin: Callable[[Planted], Connection]
+) -> None:
+    with begin(planted) as other, planted.autocommit() as connection, ThreadPoolExecutor(1) as pool:
+        planted.seal(keyring)
+        told = scrub(connection, "patients", patience=0.3)
+        assert any("still open" in one for one in told)
+        assert elsewhere(planted, planted.found()), "what a transaction may see is kept"
+        scrubbed = pool.submit(scrub, connection, "patients")
+        time.sleep(0.3)
+        assert not scrubbed.done()
+        other.rollback()
+        assert not any("still open" in one for one in scrubbed.result(60))
+    assert elsewhere(planted, planted.found()) == []
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
