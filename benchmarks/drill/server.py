@@ -2,26 +2,24 @@
 
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from benchmarks.drill.app import SETTING
+from benchmarks.drill.child import Child
 
 START_SECONDS = 120
 
 
-class Server:
+class Server(Child):
     """A running gunicorn of so many workers."""
 
     def __init__(self, setting: Path, workers: int, threads: int) -> None:
         self._log = setting.with_name("gunicorn.log")
         options = ["--preload", "--workers", str(workers), "--threads", str(threads), "--bind", "127.0.0.1:0"]
         options += ["--keep-alive", "300", "--timeout", "120", "--graceful-timeout", "1"]
-        self._process = subprocess.Popen(
+        super().__init__(
             [sys.executable, "-m", "gunicorn", *options, "benchmarks.drill.app:create_app()"],
             env={**os.environ, SETTING: str(setting)},
             stderr=self._log.open("w"),
@@ -29,17 +27,8 @@ class Server:
         try:
             self.port = self._listening()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.stop()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        self._process.wait(30)
 
     def log(self) -> str:
         return self._log.read_text()

@@ -6,14 +6,14 @@ import ssl
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.drill.child import Child
 from benchmarks.drill.setting import KEK
 
 
-class Vaults:
+class Vaults(Child):
     """One vault with one KEK for each tenant.
 
     Attributes:
@@ -26,7 +26,7 @@ class Vaults:
     def __init__(self, tenants: list[str]) -> None:
         command = [sys.executable, "-m", "sqlalchemy_cmk.testing"]
         command += [part for tenant in tenants for part in ("--vault", tenant)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        super().__init__(command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the emulator did not start"
@@ -41,15 +41,6 @@ class Vaults:
         self.first: dict[str, str] = {}
         self._control, self._token = urlsplit(told["control"]["url"]), told["control"]["token"]
         self._context = ssl.create_default_context(cafile=self.ca_file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        self._process.wait(20)
 
     def make_keys(self) -> None:
         with ThreadPoolExecutor(4) as pool:

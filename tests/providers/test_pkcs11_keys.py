@@ -3,9 +3,8 @@
 import ctypes
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from pkcs11 import Attribute, Mechanism, ObjectClass
@@ -26,20 +25,6 @@ ALGORITHMS = {
     # It asks for a longer buffer at the second call than at the first, which python-pkcs11 gives up on.
     "nss": ["AES-KW", "RSA-OAEP-SHA256", "RSA-OAEP"],
 }
-
-
-@pytest.fixture(params=["softhsm", "nss"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TokenPlace]:
-    place = TokenPlace(request.getfixturevalue(request.param), tmp_path)
-    yield place
-    place.close()
-
-
-@pytest.fixture
-def soft(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TokenPlace]:
-    place = TokenPlace(request.getfixturevalue("softhsm"), tmp_path)
-    yield place
-    place.close()
 
 
 def make(place: TokenPlace, what: str, *more: str) -> str:

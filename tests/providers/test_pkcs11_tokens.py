@@ -2,9 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Event
 
 import pytest
@@ -24,20 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 DEK = bytes(range(32))
 STRESS = [f"stress-{number}" for number in range(8)]
-
-
-@pytest.fixture(params=["softhsm", "nss"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TokenPlace]:
-    place = TokenPlace(request.getfixturevalue(request.param), tmp_path)
-    yield place
-    place.close()
-
-
-@pytest.fixture
-def soft(softhsm: SoftHsm, tmp_path: Path) -> Iterator[TokenPlace]:
-    place = TokenPlace(softhsm, tmp_path)
-    yield place
-    place.close()
 
 
 @pytest.fixture(autouse=True)
