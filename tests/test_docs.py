@@ -18,6 +18,8 @@ TO_BE_TRIED = ("adopting", "byok", "choosing", "format", "hsm", "migrations", "r
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^([ \t]*)```python[^\n]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
 
+LINK = re.compile(r"\]\(([^)#\s]+)")
+
 
 @dataclass
 class Block:
@@ -80,6 +82,21 @@ def test_no_fence_of_a_page_is_left_unread() -> None:
             r"^[ \t]*[`~]{3,}[ \t]*py", page.read_text(encoding="utf-8"), re.MULTILINE | re.IGNORECASE
         )
         assert len(fences) == len(blocks(page)), page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_is_whole_and_its_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", text, re.MULTILINE), "a merge was left unfinished"
+    links = [link for link in LINK.findall(text) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_architecture_names_files_that_there_are() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:\w+/)*\w+\.py\b", text))
+    files = [f"/{file.relative_to(ROOT)}" for file in ROOT.glob("[a-z]*/**/*.py")]
+    assert named and [name for name in named if not any(one.endswith(f"/{name}") for one in files)] == []
 
 
 def test_a_failing_block_is_named_by_its_page_and_line(tmp_path: Path) -> None:
