@@ -36,6 +36,7 @@ from sqlalchemy_cmk.sealing import (
     Seal,
     Suite,
     header_of,
+    is_header,
     parse_header,
 )
 
@@ -43,7 +44,6 @@ OnRevoked = Literal["raise", "seal"]
 TENANT_INFO_KEY = "cmk_tenant"
 HOT_KEYS = 256
 MOST_STRANGERS = 10_000
-_SUITES = frozenset(int(suite) for suite in Suite)
 
 
 class SealedColumn:
@@ -193,7 +193,7 @@ class SealedColumn:
 
         ``None`` where that is not known, or the value will tell what is wrong.
         """
-        if not _is_header(header):
+        if not is_header(header):
             return None
         try:
             dek = self.keyring.dek(header[1:])
@@ -284,7 +284,7 @@ class SealedColumn:
     def _names_a_dek(self, stored: Any) -> bool:
         """Tell whether a stored value begins as one that is sealed under a DEK that exists, or did."""
         header = stored[:HEADER_BYTES] if isinstance(stored, bytes) else b""
-        if not _is_header(header) or header in self.strangers:
+        if not is_header(header) or header in self.strangers:
             return False
         if header in self.refusals:
             return True
@@ -294,23 +294,17 @@ class SealedColumn:
             return True
 
     def _read_plain(self, stored: Any) -> Any:
-        reason = ""
         try:
-            return self.codec.from_plain(stored)  # type: ignore[misc]  # the type refuses where there is none
-        except Exception as error:
-            reason = type(error).__name__
-        # Outside of the except block: the error's context would hold the value.
-        raise TamperedError(
-            f"{self.where}: the stored value names no DEK, and is no plaintext of the declared type either "
-            f"({reason})"
-        )
+            return self.codec.read_plain(stored)
+        except TamperedError as error:
+            raise TamperedError(f"{self.where}: {error}") from None
 
     def _parse(self, sealed: Any) -> tuple[Suite, bytes]:
         try:
             return parse_header(sealed)
         except NotSealed as error:
             reason = str(error)
-        named = isinstance(sealed, bytes) and _is_header(sealed[:HEADER_BYTES])
+        named = isinstance(sealed, bytes) and is_header(sealed[:HEADER_BYTES])
         raise TamperedError(
             f"{self.where}: the stored value is not sealed ({reason}): plain text was written past this "
             "library, or the value was truncated"
@@ -336,7 +330,3 @@ class SealedColumn:
                 "cannot be moved: its key is revoked"
             )
         return marked(stored_bytes(sealed))
-
-
-def _is_header(begin: bytes) -> bool:
-    return len(begin) == HEADER_BYTES and begin[0] in _SUITES

@@ -54,6 +54,9 @@ class Suite(IntEnum):
         return HEADER_BYTES + TAG_BYTES + (NONCE_BYTES if self is Suite.GCM else 0)
 
 
+SUITES = frozenset(int(suite) for suite in Suite)
+
+
 class NotSealed(ValueError):
     """The bytes are not a sealed value: too short, or an unknown suite."""
 
@@ -67,13 +70,18 @@ def header_of(suite: Suite, dek_id: bytes) -> bytes:
     return bytes((suite,)) + dek_id
 
 
+def is_header(begin: bytes) -> bool:
+    """Tell whether the beginning of a stored value is that of a sealed one, as far as nine bytes tell."""
+    return len(begin) == HEADER_BYTES and begin[0] in SUITES
+
+
 def parse_header(sealed: object) -> tuple[Suite, bytes]:
     """Return the suite and the DEK id (8 bytes) of a stored value.
 
     Raises:
         NotSealed: the value is not bytes, is shorter than its suite's overhead, or names no suite.
     """
-    if not isinstance(sealed, bytes) or not sealed or sealed[0] not in (Suite.GCM, Suite.SIV):
+    if not isinstance(sealed, bytes) or not sealed or sealed[0] not in SUITES:
         raise NotSealed("it does not begin with a known suite")
     suite = Suite(sealed[0])
     if len(sealed) < suite.overhead:

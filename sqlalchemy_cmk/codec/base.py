@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from msgspec.msgpack import Encoder, Ext
 
-from sqlalchemy_cmk.errors import InvalidValue
+from sqlalchemy_cmk.errors import InvalidValue, TamperedError
 
 BIG_INT_EXT = 1
 
@@ -37,6 +37,22 @@ class Codec:
         self.max_bytes = max_bytes
         self.text = text
         self.from_plain: Convert | None = None
+
+    def read_plain(self, stored: Any) -> Any:
+        """Return the value of what a column held before it was sealed.
+
+        Raises:
+            TamperedError: it is no such value; the error shows none.
+        """
+        kind = ""
+        try:
+            return self.from_plain(bytes(stored) if isinstance(stored, memoryview) else stored)  # type: ignore[misc]
+        except Exception as error:
+            kind = type(error).__name__
+        # Outside of the except block: the error's context would hold the value.
+        raise TamperedError(
+            f"the stored value names no DEK, and is no plaintext of the declared type either ({kind})"
+        )
 
 
 def guarded(encode: Convert) -> Convert:

@@ -31,9 +31,9 @@ from sqlalchemy import (
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.orm.columns import is_binary
 from sqlalchemy_cmk.orm.tenants import sealed_columns
-from sqlalchemy_cmk.sealing import HEADER_BYTES, Suite
+from sqlalchemy_cmk.sealing import HEADER_BYTES, SUITES
 
-_SUITES = [bytes((suite,)) for suite in Suite]
+_BEGINNINGS = [bytes((suite,)) for suite in SUITES]
 _ONE: ColumnElement[int] = literal_column("1")
 _LENGTH: ColumnElement[int] = literal_column(str(HEADER_BYTES))
 _FETCHED = 1000
@@ -111,7 +111,7 @@ def by_header(rows: Callable[..., Select[Any]], columns: Sequence[Column[Any]]) 
 
 def _kind(column: Column[Any]) -> ColumnElement[Any]:
     stored = type_coerce(column, LargeBinary())
-    begins_sealed = func.substr(stored, _ONE, _ONE, type_=LargeBinary()).in_(_SUITES)
+    begins_sealed = func.substr(stored, _ONE, _ONE, type_=LargeBinary()).in_(_BEGINNINGS)
     header = func.substr(stored, _ONE, _LENGTH, type_=LargeBinary())
     plain = literal(b"", LargeBinary())
     return type_coerce(case((stored.is_(None), null()), (begins_sealed, header), else_=plain), LargeBinary())

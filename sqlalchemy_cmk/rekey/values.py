@@ -16,7 +16,7 @@ from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, TamperedErro
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey.ciphers import Ciphers
 from sqlalchemy_cmk.rekey.job import Move, context_of
-from sqlalchemy_cmk.rekey.mixed import header_or_plain, is_plain, plain_reader
+from sqlalchemy_cmk.rekey.mixed import header_or_plain, is_plain
 from sqlalchemy_cmk.sealing import HEADER_BYTES, ColumnCipher, NotAuthentic
 from sqlalchemy_cmk.types import EncryptedType
 
@@ -87,7 +87,7 @@ def _accepting_plaintext(keyring: Keyring, move: Move, make: Make, only_check: b
     opens = move.opens
     if not isinstance(opens, EncryptedType) or not opens.accept_plaintext:
         return make
-    read, seals = plain_reader(opens), move.seals
+    read, seals = opens.codec.read_plain, move.seals
     if only_check:
         plain = _reading(read, checked=True)
     elif isinstance(seals, EncryptedType):
