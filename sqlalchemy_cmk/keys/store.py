@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
@@ -22,6 +22,7 @@ from sqlalchemy_cmk.keys.model import (
     TenantRecord,
     TenantState,
 )
+from sqlalchemy_cmk.keys.moments import aware, now
 from sqlalchemy_cmk.providers.base import Wrapped
 
 SEEN_EVERY = timedelta(minutes=10)
@@ -81,7 +82,7 @@ class KeyStore:
         columns = (t.c.tenant, t.c.kek_uri, t.c.state, t.c.reason, t.c.state_since, t.c.seen_at)
         rows = self._database.run(lambda c: c.execute(select(*columns).order_by(t.c.tenant)).all())
         return [
-            TenantLine(row[0], row[1], TenantState(row[2]), row[3], _aware(row[4]), row[5] and _aware(row[5]))
+            TenantLine(row[0], row[1], TenantState(row[2]), row[3], aware(row[4]), row[5] and aware(row[5]))
             for row in rows
         ]
 
@@ -121,7 +122,7 @@ class KeyStore:
         def work(connection: Connection) -> bool:
             if not self._advance(connection, owner, change):
                 return False
-            retired = {"state": DekState.RETIRED, "active_slot": None, "retired_at": _now()}
+            retired = {"state": DekState.RETIRED, "active_slot": None, "retired_at": now()}
             for dek_id in change.retire:
                 connection.execute(self._dek(dek_id).values(retired))
             for dek_id in change.destroy:
@@ -142,23 +143,23 @@ class KeyStore:
 
     def note_refused(self, tenant: str, event: AuditEvent) -> None:
         """Note that a tenant's KEK refuses, unless that is known."""
-        values = {"state": TenantState.REVOKED, "reason": event.detail, "state_since": _now()}
+        values = {"state": TenantState.REVOKED, "reason": event.detail, "state_since": now()}
         known_ok = self._tables.tenants.c.state == TenantState.OK
         self._note(tenant, known_ok, values, event)
 
     def is_news(self, record: DekRecord) -> bool:
         """Tell whether :meth:`note_opened` has something to write."""
-        known = record.seen_at is not None and _now() - _aware(record.seen_at) <= SEEN_EVERY
+        known = record.seen_at is not None and now() - aware(record.seen_at) <= SEEN_EVERY
         return record.tenant_state is TenantState.REVOKED or not known
 
     def note_opened(self, record: DekRecord, event: AuditEvent) -> None:
         """Note that a tenant's KEK opened a DEK, and that it did so again if it had refused before."""
         t = self._tables.tenants
         if record.tenant_state is TenantState.REVOKED:
-            values = {"state": TenantState.OK, "reason": None, "state_since": _now(), "seen_at": _now()}
+            values = {"state": TenantState.OK, "reason": None, "state_since": now(), "seen_at": now()}
             self._note(record.tenant, t.c.state == TenantState.REVOKED, values, event)
         else:
-            seen = update(t).where(t.c.tenant == record.tenant).values(seen_at=_now())
+            seen = update(t).where(t.c.tenant == record.tenant).values(seen_at=now())
             self._database.run(lambda connection: connection.execute(seen), patient=False)
 
     def _note(
@@ -178,7 +179,7 @@ class KeyStore:
         table = self._tables.tenants
         values: dict[str, Any] = {"epoch": owner.epoch + 1, "kek_uri": change.kek_uri or owner.kek_uri}
         if change.state is not None and change.state is not owner.state:
-            values |= {"state": change.state, "reason": None, "state_since": _now()}
+            values |= {"state": change.state, "reason": None, "state_since": now()}
         expected = (table.c.tenant == owner.name, table.c.epoch == owner.epoch)
         return connection.execute(update(table).where(*expected).values(**values)).rowcount == 1
 
@@ -216,14 +217,6 @@ def _records(rows: Sequence[Row[Any]]) -> list[DekRecord]:
         wrapping = () if kek_uri is None else (Wrapped(kek_uri, version, algorithm, raw),)
         before = found[key].wrappings if key in found else ()
         about = (tenant, Purpose(purpose), DekState(state))
-        state_of_tenant, retired = TenantState(tenant_state), retired_at and _aware(retired_at)
+        state_of_tenant, retired = TenantState(tenant_state), retired_at and aware(retired_at)
         found[key] = DekRecord(key, *about, before + wrapping, state_of_tenant, seen_at, retired)
     return list(found.values())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

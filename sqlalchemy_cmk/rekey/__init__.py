@@ -4,8 +4,8 @@ from sqlalchemy_cmk.rekey.counting import RowCounts, count_rows
 from sqlalchemy_cmk.rekey.dropping import drop_retired
 from sqlalchemy_cmk.rekey.engine import Rekey
 from sqlalchemy_cmk.rekey.job import Job, Move, pinned
+from sqlalchemy_cmk.rekey.records import Run, RunState
 from sqlalchemy_cmk.rekey.report import Damaged, Progress, Report
-from sqlalchemy_cmk.rekey.runs import Run, RunState
 
 __all__ = [
     "Damaged",

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from sqlalchemy_cmk.errors import KeyUnavailable, RunInterrupted
 from sqlalchemy_cmk.rekey.job import Job
+from sqlalchemy_cmk.rekey.records import Range, Run, RunState
 from sqlalchemy_cmk.rekey.report import Progress
-from sqlalchemy_cmk.rekey.runs import Range, Run, RunState, taken_over
+from sqlalchemy_cmk.rekey.runs import taken_over
 from sqlalchemy_cmk.rekey.worker import Outcome, Settings, Task, Workshop, work_elsewhere
 
 CHUNKS_IN_RANGE = 50

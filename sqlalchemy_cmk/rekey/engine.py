@@ -21,8 +21,8 @@ from sqlalchemy_cmk.rekey.crew import Crew, Watch, Watcher
 from sqlalchemy_cmk.rekey.job import Job, Move
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.left import count_left, rows_expected, settled_deks
+from sqlalchemy_cmk.rekey.records import Run, RunState
 from sqlalchemy_cmk.rekey.report import MOST_DAMAGED, Damaged, Report
-from sqlalchemy_cmk.rekey.runs import Run, RunState
 from sqlalchemy_cmk.rekey.worker import Settings, Workshop
 
 T = TypeVar("T")

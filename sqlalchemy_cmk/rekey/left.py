@@ -26,10 +26,10 @@ def count_left(settled: Iterable[bytes], layout: Layout, connection: Connection)
         settled: the ids of :func:`settled_deks`, asked for before: the connection is in use by now.
     """
     if not layout.job.in_place:
-        return int(connection.execute(layout.counted(func.count())).scalar_one())
+        return int(connection.execute(layout.all_rows(func.count())).scalar_one())
     seals: list[Any] = [move.seals for move in layout.job.moves]
     done = [{header_of(type_.suite, dek_id) for dek_id in settled} for type_ in seals]
-    grouped = by_header(layout.counted, [layout.column(move.target) for move in layout.job.moves])
+    grouped = by_header(layout.all_rows, [layout.column(move.target) for move in layout.job.moves])
     left = 0
     for *found, count in connection.execute(grouped):
         if any(
@@ -51,7 +51,7 @@ def rows_expected(layout: Layout, connection: Connection) -> int:
     estimate = _estimate(layout, connection) if layout.job.tenant is None else None
     if estimate is not None and estimate >= COUNTED_BELOW:
         return int(estimate)
-    return int(connection.execute(layout.counted(func.count())).scalar_one())
+    return int(connection.execute(layout.all_rows(func.count())).scalar_one())
 
 
 def _estimate(layout: Layout, connection: Connection) -> Any:

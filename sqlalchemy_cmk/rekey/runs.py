@@ -3,84 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from dataclasses import fields
 from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import Connection, Table, Update, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from sqlalchemy_cmk.errors import ConfigurationError, RunInterrupted
 from sqlalchemy_cmk.keys.database import KeyDatabase
+from sqlalchemy_cmk.keys.moments import aware, now
 from sqlalchemy_cmk.rekey.batches import Batch
 from sqlalchemy_cmk.rekey.job import Job
+from sqlalchemy_cmk.rekey.records import Claim, Counts, Range, Run, RunState
 from sqlalchemy_cmk.rekey.report import MOST_DAMAGED, Damaged
 
 COUNTED = ("rows_read", "rows_changed", "rows_refused", "rows_damaged")
-
-
-class RunState(StrEnum):
-    """The life of a run."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    DONE = "done"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a job over its table.
-
-    Attributes:
-        id: its name.
-        description: what it does.
-        state: how it stands; ``running`` also where it was interrupted.
-        generation: rises each time that somebody takes it up: workers of an earlier one can commit no more.
-        passes: how many times it has begun to go through the table.
-        carved: the key up to which the table is cut into ranges, as text.
-        carved_all: whether all of it is.
-        rows_expected: about how many rows there are.
-    """
-
-    id: str
-    table_name: str
-    description: str
-    state: RunState
-    generation: int
-    passes: int
-    carved: str | None
-    carved_all: bool
-    rows_expected: int
-    started_at: datetime
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Consecutive rows: those with keys above ``low``, up to ``high``; what is up to ``position`` is done."""
-
-    seq: int
-    high: str
-    position: str | None
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What the ranges of a run add up to."""
-
-    rows_read: int
-    rows_changed: int
-    rows_refused: int
-    rows_damaged: int
-
-    @property
-    def unchanged(self) -> int:
-        """How many rows were left as they are, for a reason that was noted."""
-        return self.rows_refused + self.rows_damaged
 
 
 class RunStore:
@@ -119,7 +70,7 @@ class RunStore:
                 "passes": 1,
                 "carved_all": 0,
                 "rows_expected": rows_expected,
-                "started_at": _now(),
+                "started_at": now(),
             }
             connection.execute(insert(runs).values(new))
             return str(new["id"])
@@ -135,16 +86,18 @@ class RunStore:
         Raises:
             ConfigurationError: there is none of this name.
         """
-        found = [one for one in self.runs() if one.id == run_id]
+        found = self._read(self._runs.c.id == run_id)
         if not found:
             raise ConfigurationError(f"there is no run {run_id!r}")
         return found[0]
 
     def runs(self) -> list[Run]:
         """Return every run, oldest first."""
-        c = self._runs.c
-        columns = (c.id, c.table_name, c.description, c.state, c.generation, c.passes, c.carved, c.carved_all)
-        query = select(*columns, c.rows_expected, c.started_at, c.ended_at).order_by(c.started_at, c.id)
+        return self._read()
+
+    def _read(self, *criteria: ColumnElement[bool]) -> list[Run]:
+        columns = [self._runs.c[field.name] for field in fields(Run)]
+        query = select(*columns).where(*criteria).order_by(self._runs.c.started_at, self._runs.c.id)
         return [_run(row) for row in self._database.run(lambda connection: connection.execute(query).all())]
 
     def set_state(self, run_id: str, before: RunState, after: RunState) -> bool:
@@ -159,7 +112,7 @@ class RunStore:
         Raises:
             RunInterrupted: another process has taken the run over, as :meth:`begin_pass` and :meth:`carve`.
         """
-        self._change(run, {"state": RunState.DONE, "open_slot": None, "ended_at": _now()})
+        self._change(run, {"state": RunState.DONE, "open_slot": None, "ended_at": now()})
 
     def begin_pass(self, run: Run) -> Run:
         """Let a run go through its table once more."""
@@ -286,16 +239,6 @@ def taken_over(run: Run) -> RunInterrupted:
     return RunInterrupted(f"run {run.id} was taken over by another process")
 
 
-@dataclass(slots=True)
-class Claim:
-    """A worker's hold on a range: what it must still be for the worker's next batch to be committed."""
-
-    run_id: str
-    seq: int
-    generation: int
-    step: int
-
-
 def _advance(runs: Table, ranges: Table) -> Update:
     """Return the statement that notes a batch; made once, since it is run for each."""
     current = exists().where(
@@ -314,25 +257,6 @@ def _advance(runs: Table, ranges: Table) -> Update:
 
 
 def _run(row: Any) -> Run:
-    run_id, table, description, state, generation, passes, carved, carved_all, expected, began, ended = row
-    moments = (_aware(began), ended and _aware(ended))
-    return Run(
-        run_id,
-        table,
-        description,
-        RunState(state),
-        generation,
-        passes,
-        carved,
-        bool(carved_all),
-        expected,
-        *moments,
-    )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    state, began, ended = RunState(row.state), aware(row.started_at), row.ended_at and aware(row.ended_at)
+    told = {**row._mapping, "state": state, "carved_all": bool(row.carved_all)}
+    return Run(**told | {"started_at": began, "ended_at": ended})

@@ -25,8 +25,9 @@ from sqlalchemy_cmk.rekey.batches import Batch, Batches
 from sqlalchemy_cmk.rekey.conflicts import explained, is_conflict, is_misfit, limit_waiting
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Key, Layout
+from sqlalchemy_cmk.rekey.records import Claim, Range
 from sqlalchemy_cmk.rekey.report import Damaged
-from sqlalchemy_cmk.rekey.runs import Claim, Range, RunStore
+from sqlalchemy_cmk.rekey.runs import RunStore
 from sqlalchemy_cmk.rekey.writing import writer_for
 
 Batchwise = Generator[Batch, None, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,8 +22,7 @@ from rich.text import Text
 
 from sqlalchemy_cmk.cli.output import safe
 from sqlalchemy_cmk.rekey import Job, Progress
-
-Watch = Callable[[Progress], None]
+from sqlalchemy_cmk.rekey.crew import Watch
 
 
 class PaceColumn(ProgressColumn):
