@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import NullType
 
 from sqlalchemy_cmk.cli.output import plural
@@ -32,6 +32,7 @@ from sqlalchemy_cmk.errors import CmkError, KeyRevoked, KeyUnavailable, Tampered
 from sqlalchemy_cmk.keys.examination import Examination
 from sqlalchemy_cmk.orm.tenants import TenantSource, sealed_columns, tenant_source
 from sqlalchemy_cmk.providers import Finding, Level
+from sqlalchemy_cmk.rekey.conflicts import complaint
 from sqlalchemy_cmk.sealing import HEADER_BYTES
 
 MOST_TENANTS = 20
@@ -76,7 +77,7 @@ class ColumnExamination:
             samples = self._examination.run(lambda connection: _samples(connection, table))
         except (CmkError, OSError, SQLAlchemyError) as error:
             mend = "make the table as the models declare it, and let the account read it"
-            yield Finding(Level.PROBLEM, table.fullname, f"cannot be read: {_first_line(error)}", mend)
+            yield Finding(Level.PROBLEM, table.fullname, f"cannot be read: {complaint(error)}", mend)
             return
         for column, rows in samples:
             yield from _findings(column.where, self._outcome(column, rows))
@@ -184,9 +185,3 @@ def _findings(where: str, outcome: Outcome) -> Iterator[Finding]:
         yield Finding(Level.OK, where, "holds values of shredded tenants only, as far as was looked")
     elif outcome == Outcome():
         yield Finding(Level.OK, where, "holds no value yet")
-
-
-def _first_line(error: BaseException) -> str:
-    """Return what the database says, without the statement."""
-    said = error.orig if isinstance(error, DBAPIError) else error
-    return f"{type(said).__name__}: {str(said).partition(chr(10))[0]}"

@@ -9,12 +9,13 @@ from typing import Any
 from rich import box
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.cli.output import safe
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import DekState
 from sqlalchemy_cmk.orm.tenants import sealed_columns
+from sqlalchemy_cmk.rekey.conflicts import complaint
 from sqlalchemy_cmk.rekey.counting import RowCounts, count_rows, sealed_tables
 
 
@@ -64,8 +65,7 @@ def counted_columns(keyring: Keyring) -> Iterator[CountedColumn]:
                 lambda connection, table=table, names=names: count_rows(connection, table, names, states)  # type: ignore[misc]
             )
         except (SQLAlchemyError, OSError) as error:
-            said = error.orig if isinstance(error, DBAPIError) else error
-            problem = f"{type(said).__name__}: {str(said).partition(chr(10))[0]}"
+            problem = complaint(error)
         for name in names:
             rows = counts.get(name)
             known = {one: states[one] for one in (rows.by_dek if rows else ()) if one}

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
+from sqlalchemy_cmk.rekey.conflicts import first_line
 
 PATIENCE = 10
 
@@ -36,7 +37,7 @@ def await_writers(connection: Connection, tables: Sequence[Table]) -> None:
         wait(connection, [format_table(table) for table in tables])
         return
     except DBAPIError as error:
-        reason = str(error.orig).partition("\n")[0]
+        reason = first_line(error)
     raise KeyUnavailable(f"not every transaction that writes to the sealed tables has ended: {reason}")
 
 

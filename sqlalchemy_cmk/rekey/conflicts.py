@@ -33,6 +33,20 @@ def is_misfit(error: DBAPIError) -> bool:
     return isinstance(error, DataError | IntegrityError) or _number(error) in _MISFITS
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a database says, without the statement: for statements without values."""
+    return str(_said(error)).partition("\n")[0]
+
+
+def complaint(error: BaseException) -> str:
+    """Return :func:`first_line` behind the class of the error."""
+    return f"{type(_said(error)).__name__}: {first_line(error)}"
+
+
+def _said(error: BaseException) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
 def explained(error: DBAPIError) -> str:
     """Return what a database complains of, without what it may quote: a value of a row."""
     original: Any = error.orig

@@ -13,6 +13,7 @@ from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.dropping import DropReport
 from sqlalchemy_cmk.keys.model import DekState, TenantState
 from sqlalchemy_cmk.rekey.barrier import await_writers
+from sqlalchemy_cmk.rekey.conflicts import first_line
 from sqlalchemy_cmk.rekey.counting import rows_under, sealed_tables, tables_to_search
 from sqlalchemy_cmk.scope import key_owner
 
@@ -73,7 +74,7 @@ class _Count:
             except NoSuchTableError as error:
                 problem = f"there is no table {error}"
             except DBAPIError as error:
-                problem = str(error.orig).partition("\n")[0]
+                problem = first_line(error)
         if self._found is None:
             raise ConfigurationError(
                 f"nothing was dropped, since the sealed tables cannot be counted ({problem}): bring the "

@@ -123,26 +123,27 @@ class Layout:
             columns += self.old(move)
         if self.guards_tenant:
             columns.append(exactly(self._owner, self.dialect))
-        query = select(*self.key, *columns).select_from(self._source).where(*self._criteria())
-        return query.where(*self._between(after, up_to)).order_by(*self.key).limit(limit)
+        return self._ordered(columns, after, up_to, limit)
 
     def boundary(self, after: Key | None, count: int) -> Select[Any]:
         """Return the query for the key that is so many rows further on, or for the last one."""
-        some = (
-            select(*self.key).select_from(self._source).where(*self._criteria(), *self._between(after, None))
-        )
-        part = some.order_by(*self.key).limit(count).subquery()
+        part = self._ordered((), after, None, count).subquery()
         columns = [part.c[column.name] for column in self.key]
         return select(*columns).order_by(*(column.desc() for column in columns)).limit(1)
 
     def keys(self, after: Key | None, up_to: Key | None) -> Select[Any]:
         """Return the query for the key of the next row."""
-        query = select(*self.key).select_from(self._source).where(*self._criteria())
-        return query.where(*self._between(after, up_to)).order_by(*self.key).limit(1)
+        return self._ordered((), after, up_to, 1)
 
-    def counted(self, *columns: Any) -> Select[Any]:
+    def all_rows(self, *columns: Any) -> Select[Any]:
         """Return a query over all the job's rows, whatever their keys."""
         return select(*columns).select_from(self._source).where(*self._criteria())
+
+    def _ordered(
+        self, columns: Sequence[ColumnElement[Any]], after: Key | None, up_to: Key | None, limit: Any
+    ) -> Select[Any]:
+        query = self.all_rows(*self.key, *columns).where(*self._between(after, up_to))
+        return query.order_by(*self.key).limit(limit)
 
     @property
     def has_tenant(self) -> bool:

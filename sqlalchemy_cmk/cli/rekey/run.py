@@ -7,17 +7,19 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.cli.exits import ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
 from sqlalchemy_cmk.cli.output import note, plural, print_line, safe, tenant_label
 from sqlalchemy_cmk.cli.rekey.jobs import chosen_jobs, job_options
-from sqlalchemy_cmk.cli.rekey.progress import Watch, print_event, watching
+from sqlalchemy_cmk.cli.rekey.progress import print_event, watching
 from sqlalchemy_cmk.cli.rekey.workers import crew
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey import Job, Rekey, Report
+from sqlalchemy_cmk.rekey.conflicts import first_line
+from sqlalchemy_cmk.rekey.crew import Watch
 from sqlalchemy_cmk.rekey.engine import CHUNK, RATE
 
 MOST_SHOWN = 20
@@ -134,9 +136,7 @@ def _work(jobs: list[Job], as_json: bool, act: Callable[[Job, Watch], Report], v
 
 def _refusal(error: SQLAlchemyError) -> KeyUnavailable:
     """Return what the database said: not the statement, nor the lines on which drivers show values."""
-    said = error.orig if isinstance(error, DBAPIError) else error
-    first = str(said).partition("\n")[0]
-    return KeyUnavailable(f"the database ended the run, which can be taken up again: {first}")
+    return KeyUnavailable(f"the database ended the run, which can be taken up again: {first_line(error)}")
 
 
 def _tell_error(job: Job, error: CmkError, as_json: bool) -> ExitCode:
