@@ -1,13 +1,11 @@
-"""What happens when keys, rows, the disk or the server fail in the middle of a run."""
+"""What happens when keys, rows or the server fail in the middle of a run."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import Date, Engine, String, event, text
-from sqlalchemy.pool import Pool
 
 from sqlalchemy_cmk import EncryptedType, KeyRevoked, KeyUnavailable, RunInterrupted, TamperedError
 from sqlalchemy_cmk.rekey import Job, Move, Rekey
@@ -142,37 +140,6 @@ def test_a_list_of_damaged_rows_has_an_end(world: World, monkeypatch: pytest.Mon
     report = Rekey(world.keyring, chunk=10, rate=None).run(job)
     assert len(report.damaged) == 3 and report.rows_left == 120 and reports.MOST_DAMAGED == 1000
     assert Rekey(world.keyring).runs()[0].passes == 1, "all rows are accounted for"
-
-
-@contextmanager
-def small_disk(pages: int) -> Iterator[None]:
-    """Let SQLite databases have so many pages, on whichever connection."""
-
-    def limit(connection: Any, _: Any) -> None:
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-
-    event.listen(Pool, "connect", limit)
-    try:
-        yield
-    finally:
-        event.remove(Pool, "connect", limit)
-
-
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(bare: World) -> None:
-    table = add_people(bare, String(4000))
-    rows = [{"id": n + 1, "owner": "acme", "plain": "x" * 2000} for n in range(100)]
-    fill(bare, table, rows)
-    kind = EncryptedType(String(4000), context="people.sealed")
-    job = Job("people", (Move("plain", "sealed", String(4000), kind),), tenant_column="owner")
-    pages = bare.raw("PRAGMA page_count")[0][0]
-    with small_disk(pages + 25), pytest.raises(RunInterrupted, match="database or disk is full") as caught:
-        Rekey(bare.keyring, chunk=10, rate=None).run(job)
-    assert "xxx" not in str(caught.value)
-    done = bare.raw("SELECT count(*) FROM people WHERE sealed IS NOT NULL")[0][0]
-    assert 0 < done < 100 and done % 10 == 0
-    report = Rekey(bare.keyring, chunk=10, rate=None).run(job)
-    assert report.ok and report.rows_changed == 100 and len(Rekey(bare.keyring).runs()) == 1
 
 
 @pytest.mark.parametrize("victim", ["writer", "reader"])
