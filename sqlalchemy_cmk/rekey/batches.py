@@ -24,13 +24,14 @@ from sqlalchemy_cmk.errors import (
     TenantRequired,
 )
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.orm import private
 from sqlalchemy_cmk.orm.tenants import name_in
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Key, Layout
+from sqlalchemy_cmk.rekey.reading import Reader
 from sqlalchemy_cmk.rekey.report import Damaged
 from sqlalchemy_cmk.rekey.values import UNCHANGED, MoveValues
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
+from sqlalchemy_cmk.sealing import nonces
 
 OUT_OF_REACH = (KeyRevoked, KeyUnavailable, CredentialError, ConfigurationError)
 # A batch of large values is cut short, for the worker's memory and the server's longest packet.
@@ -98,7 +99,7 @@ class Batches:
         self._layout = layout
         self._moves = [MoveValues(keyring, move, only_check=only_check) for move in job.moves]
         self._places = _places(layout)
-        self._raw = layout.raw
+        self._reader = Reader(layout)
 
     def read(
         self, connection: Connection, after: Key | None, up_to: Key | None, size: int
@@ -127,8 +128,7 @@ class Batches:
     ) -> tuple[Batch | None, int]:
         """Return the next rows, if there are any, and how many were asked for."""
         try:
-            result = connection.execute(*self._layout.next_rows(after, up_to, limit))
-            rows = private.raw_rows(result) if self._raw else result.all()
+            rows = self._reader.rows(connection, after, up_to, limit)
         except (DBAPIError, CmkError):
             raise
         except Exception as error:
@@ -225,15 +225,15 @@ class _Conversion:
         move.begin()
         known, name_of, converted = move.known, move.name_of, list[Any]()
         add = converted.append
-        for i, (owner, value) in enumerate(zip(owners, values, strict=False)):
+        for i, (owner, value, nonce) in enumerate(zip(owners, values, nonces(len(values)), strict=False)):
             # Whatever is unusual is done slowly, and told apart there.
             try:
-                add(known[owner, name_of(value)](value))
+                add(known[owner, name_of(value)](value, nonce))
             except Exception:
-                add(self._slowly(i, number, owner, value))
+                add(self._slowly(i, number, owner, value, nonce))
         return converted
 
-    def _slowly(self, i: int, number: int, owner: Any, value: Any) -> Any:
+    def _slowly(self, i: int, number: int, owner: Any, value: Any, nonce: bytes) -> Any:
         if value is None and self._columns[self._places[number][1]][i] is None:
             return UNCHANGED
         try:
@@ -241,7 +241,7 @@ class _Conversion:
             if tenant in self._batch.refused:
                 self._refused_rows.add(i)
                 return UNCHANGED
-            return self._moves[number].convert(owner, tenant, value)
+            return self._moves[number].convert(owner, tenant, value, nonce)
         except OUT_OF_REACH as error:
             self._batch.refused[tenant] = str(error)
             self._refused_rows.add(i)

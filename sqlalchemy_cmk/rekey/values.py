@@ -24,7 +24,9 @@ UNCHANGED = object()
 
 _header = itemgetter(slice(HEADER_BYTES))
 
-Convert = Callable[[Any], Any]
+# A value, and a nonce under which nothing was sealed, for the new one.
+Convert = Callable[[Any, bytes], Any]
+Read = Callable[[Any], Any]
 Make = Callable[[str, Any], Convert]
 Recode = Callable[[bytes], bytes]
 
@@ -55,7 +57,7 @@ class MoveValues:
         """Begin a batch of rows."""
         self.known.clear()
 
-    def convert(self, owner: Any, tenant: str, value: Any) -> Any:
+    def convert(self, owner: Any, tenant: str, value: Any, nonce: bytes) -> Any:
         """Convert one value and note how, for others like it.
 
         Raises:
@@ -65,7 +67,7 @@ class MoveValues:
         """
         convert = self._make(tenant, value)
         try:
-            converted = convert(value)
+            converted = convert(value, nonce)
         except NotAuthentic:
             dek = bytes(value[1:HEADER_BYTES]).hex()
             raise TamperedError(
@@ -98,10 +100,10 @@ def _accepting_plaintext(keyring: Keyring, move: Move, make: Make, only_check: b
     return lambda tenant, stored: (plain if is_plain(keyring, stored) else make)(tenant, stored)
 
 
-def _reading(read: Convert, *, checked: bool = False) -> Make:
+def _reading(read: Read, *, checked: bool = False) -> Make:
     """From plain to plain; or read, and left as it is."""
 
-    def convert(stored: Any) -> Any:
+    def convert(stored: Any, _: bytes) -> Any:
         value = read(stored)
         return UNCHANGED if checked else value
 
@@ -168,8 +170,8 @@ def _sealing(new: Ciphers, encode: Callable[[Any], bytes]) -> Make:
     """From plain to sealed."""
 
     def make(tenant: str, value: Any) -> Convert:
-        seal = new.sealing(tenant).seal
-        return lambda value: seal(encode(value))
+        seal = new.sealing(tenant).seal_with
+        return lambda value, nonce: seal(encode(value), nonce)
 
     return make
 
@@ -181,8 +183,8 @@ def _opening(old: Ciphers, opens: EncryptedType) -> Make:
     def make(tenant: str, stored: Any) -> Convert:
         open_ = old.opening(tenant, stored).open
         if isinstance(opens.type_, JSON):
-            return lambda stored: _json(_decoded(decode, open_(stored)))
-        return lambda stored: _decoded(decode, open_(stored))
+            return lambda stored, _: _json(_decoded(decode, open_(stored)))
+        return lambda stored, _: _decoded(decode, open_(stored))
 
     return make
 
@@ -195,8 +197,8 @@ def _checking(keyring: Keyring, move: Move) -> Make:
     def make(tenant: str, stored: Any) -> Convert:
         to_python = opening(tenant, stored)
 
-        def check(stored: Any) -> Any:
-            to_python(stored)
+        def check(stored: Any, nonce: bytes) -> Any:
+            to_python(stored, nonce)
             return UNCHANGED
 
         return check
@@ -209,12 +211,12 @@ def _json(value: Any) -> Any:
     return JSON.NULL if value is None else value
 
 
-def _keep(stored: Any) -> Any:
+def _keep(stored: Any, _: bytes) -> Any:
     return UNCHANGED
 
 
 def _keep_if_it_opens(cipher: ColumnCipher) -> Convert:
-    def convert(stored: Any) -> Any:
+    def convert(stored: Any, _: bytes) -> Any:
         cipher.open(stored)
         return UNCHANGED
 
@@ -222,18 +224,18 @@ def _keep_if_it_opens(cipher: ColumnCipher) -> Convert:
 
 
 def _through(opening: ColumnCipher, sealing: ColumnCipher, recode: Recode | None = None) -> Convert:
-    open_, seal = opening.open, sealing.seal
+    open_, seal = opening.open, sealing.seal_with
     if recode is None:
-        return lambda stored: seal(open_(stored))
-    return lambda stored: seal(recode(open_(stored)))
+        return lambda stored, nonce: seal(open_(stored), nonce)
+    return lambda stored, nonce: seal(recode(open_(stored)), nonce)
 
 
 def _either(first: Convert, second: Convert) -> Convert:
-    def convert(stored: Any) -> Any:
+    def convert(stored: Any, nonce: bytes) -> Any:
         try:
-            return first(stored)
+            return first(stored, nonce)
         except NotAuthentic:
-            return second(stored)
+            return second(stored, nonce)
 
     return convert
 

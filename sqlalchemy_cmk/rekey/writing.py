@@ -84,7 +84,7 @@ def _arrays(layout: Layout) -> Write:
 
 def _binary_arrays(statement: Update, names: list[tuple[str, TypeEngine[Any]]], layout: Layout) -> Write:
     """psycopg: the arrays in binary, where it would take each value apart by a regular expression."""
-    from sqlalchemy_cmk.rekey.arrays import packer, register
+    from sqlalchemy_cmk.rekey.binary import packer, register
 
     packers = {name: packer(LargeBinary() if type(type_) is _Bytes else type_) for name, type_ in names}
     written = re.sub(r"%\((\w+)\)s", r"%(\1)b", str(statement.compile(dialect=layout.dialect)))

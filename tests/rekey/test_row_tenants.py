@@ -2,6 +2,7 @@
 
 import enum
 import uuid
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -60,6 +61,16 @@ def test_only_the_rows_of_one_tenant_are_moved(kind: str, bare: World) -> None:
     assert report.ok and report.rows_changed == 10 == report.rows_read, report
     assert rekey.rows_left(Job.of(table)) == 10
     assert values(bare, table.c.secret) == [f"s{n}" for n in range(20)]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_tenant_is_read_as_text_from_a_type_of_the_databases_own(world: World) -> None:
+    world.execute("CREATE TYPE clinic AS ENUM ('acme', 'globex')")
+    world.execute("ALTER TABLE notes ALTER owner TYPE clinic USING owner::clinic")
+    rotate(world)
+    job = replace(Job.of(world.notes), tenant_type=String(40))
+    report = Rekey(world.keyring, chunk=10, rate=None).run(job)
+    assert report.ok and report.rows_changed == 120, report
 
 
 @pytest.mark.parametrize("kind", TENANT_TYPES)

@@ -22,6 +22,7 @@ from sqlalchemy_cmk.sealing import (
     associated_data,
     column_key,
     header_of,
+    nonces,
     parse_header,
 )
 from tests.support.databases import Database
@@ -155,9 +156,24 @@ def test_a_deterministic_value_is_sealed_to_equal_bytes_and_another_is_not(plain
     assert len({one[9:25] for one in (sealed, more, elsewhere)}) == 3
 
 
-def test_nonces_never_repeat() -> None:
-    made = nonces(100_000)
-    assert len(set(made)) == 100_000
+SHARED = cipher(Suite.GCM)
+
+
+def one_by_one(count: int) -> list[bytes]:
+    return [SHARED.seal(PLAINTEXT)[9:21] for _ in range(count)]
+
+
+def in_a_batch(count: int) -> list[bytes]:
+    return [SHARED.seal_with(PLAINTEXT, nonce)[9:21] for nonce in nonces(count)]
+
+
+each_way = pytest.mark.parametrize("sealed", [one_by_one, in_a_batch])
+
+
+@each_way
+def test_nonces_never_repeat(sealed: Callable[[int], list[bytes]]) -> None:
+    made = sealed(100_000)
+    assert len(set(made)) == len(made) == 100_000
     # Each bit of a nonce takes both values: no part of it is a constant or a short counter.
     ones, zeros = 0, 0
     for nonce in made:
@@ -165,19 +181,21 @@ def test_nonces_never_repeat() -> None:
     assert ones & zeros & (2**96 - 1) == 2**96 - 1
 
 
-def test_nonces_do_not_repeat_in_forked_children() -> None:
-    made = nonces(100)
+@each_way
+def test_nonces_do_not_repeat_in_forked_children(sealed: Callable[[int], list[bytes]]) -> None:
+    made = sealed(100)
     with get_context("fork").Pool(4) as pool:
-        for part in pool.map(nonces, [100] * 8, chunksize=1):
+        for part in pool.map(sealed, [100] * 8, chunksize=1):
             made += part
     assert len(set(made)) == len(made) == 900
 
 
-SHARED = cipher(Suite.GCM)
-
-
-def nonces(count: int) -> list[bytes]:
-    return [SHARED.seal(PLAINTEXT)[9:21] for _ in range(count)]
+@each_suite
+def test_what_is_sealed_in_a_batch_opens(suite: Suite) -> None:
+    one = cipher(suite)
+    plaintexts = [bytes([n]) * n for n in range(5)]
+    sealed = [one.seal_with(*both) for both in zip(plaintexts, nonces(5), strict=True)]
+    assert [one.open(value) for value in sealed] == plaintexts
 
 
 class Place:
