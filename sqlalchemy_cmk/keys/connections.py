@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -96,12 +96,14 @@ class Connections:
             )
         if self._async_pool is not None:
             return self._run_in_loop(self._async_pool, work)
-        engine = create_engine(self._url, pool=self._engine.pool.recreate(), **self._transactional)
-        try:
-            with engine.connect() as connection:
-                return work(connection)
-        finally:
-            engine.dispose()
+        with self._lone.connect() as connection:
+            connection.detach()
+            return work(connection)
+
+    @cached_property
+    def _lone(self) -> Engine:
+        """An engine whose connections are all detached: it keeps what it has compiled, and no connection."""
+        return create_engine(self._url, pool=self._engine.pool.recreate(), **self._transactional)
 
     def after_fork(self) -> None:
         """Forget the parent's connections without closing them."""

@@ -6,7 +6,7 @@ row is felt, and the database takes columns as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import itemgetter
@@ -103,11 +103,11 @@ class Batches:
 
     def read(
         self, connection: Connection, after: Key | None, up_to: Key | None, size: int
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """Return the batches from one key (exclusive) to another (inclusive).
 
         Args:
-            connection: is used between two batches only.
+            connection: is used between two batches only, and left without a transaction.
             after: the key before the first row, or ``None``.
             up_to: the key of the last row, or ``None``.
             size: rows in a batch, at most.
@@ -144,6 +144,7 @@ class Batches:
 
     def _unreadable(self, connection: Connection, after: Key | None, up_to: Key | None, kind: str) -> Batch:
         key = connection.execute(self._layout.keys(after, up_to)).one()
+        connection.rollback()
         columns = ", ".join(move.source for move in self._job.moves)
         damaged = Damaged(self._layout.pack(key), columns, f"it cannot be read as its type says ({kind})")
         width = len(key) + len(self._layout.guards) + len(self._moves)
@@ -221,11 +222,26 @@ class _Conversion:
 
     def _converted(self, number: int) -> list[Any]:
         move, values = self._moves[number], self._columns[self._places[number][0]]
-        owners = repeat(None) if self._owners is None else self._owners
+        owners = [None] * len(values) if self._owners is None else self._owners
         move.begin()
+        return self._alike(move, owners, values) or self._one_by_one(number, move, owners, values)
+
+    def _alike(self, move: MoveValues, owners: Column, values: Column) -> list[Any] | None:
+        """Convert values that are all under one DEK; ``None`` where they are not, or one does not convert."""
+        if owners[0] != owners[-1] or values[0] is None:
+            return None
+        try:
+            if len(set(zip(owners, map(move.name_of, values), strict=True))) > 1:
+                return None
+            convert = move.converter(self._tenant(owners[0]), values[0])
+            return list(map(convert, values, nonces(len(values))))
+        except Exception:  # is told apart one by one
+            return None
+
+    def _one_by_one(self, number: int, move: MoveValues, owners: Column, values: Column) -> list[Any]:
         known, name_of, converted = move.known, move.name_of, list[Any]()
         add = converted.append
-        for i, (owner, value, nonce) in enumerate(zip(owners, values, nonces(len(values)), strict=False)):
+        for i, (owner, value, nonce) in enumerate(zip(owners, values, nonces(len(values)), strict=True)):
             # Whatever is unusual is done slowly, and told apart there.
             try:
                 add(known[owner, name_of(value)](value, nonce))

@@ -59,6 +59,10 @@ class _ArrayDumper(Dumper):
 
 
 def _without(elements: list[Any]) -> bytes:
+    lengths = set(map(len, elements))
+    if len(lengths) == 1:
+        length = _LENGTH(*lengths)
+        return length + length.join(elements)
     return b"".join(chain.from_iterable(zip(map(_LENGTH, map(len, elements)), elements, strict=True)))
 
 

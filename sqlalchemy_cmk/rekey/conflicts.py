@@ -76,19 +76,23 @@ def _number(error: DBAPIError) -> Any:
 
 
 def limit_waiting(connection: Connection) -> None:
-    """Have this connection give up a lock, or a statement, rather than hold others up for long.
+    """Have a connection's writes give up a lock rather than hold others up for long.
 
     On MySQL and MariaDB it also refuses values that do not fit, whatever the server's mode.
     """
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
-        connection.exec_driver_sql(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
-    elif connection.dialect.name in ("mysql", "mariadb"):
+    if connection.dialect.name in ("mysql", "mariadb"):
         connection.exec_driver_sql(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
         # Otherwise a value that is too long for its column would be cut off.
         connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
-        if getattr(connection.dialect, "is_mariadb", False):
-            connection.exec_driver_sql(f"SET SESSION max_statement_time = {STATEMENT_SECONDS}")
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}")
     connection.commit()
+
+
+def limit_statements(connection: Connection) -> None:
+    """Have PostgreSQL end what takes long in this transaction, while reads outside of it take their time."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(
+            f"SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', true), "
+            f"set_config('statement_timeout', '{STATEMENT_SECONDS}s', true)"
+        )

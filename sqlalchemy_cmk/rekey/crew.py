@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 from sqlalchemy import Connection
@@ -17,6 +18,8 @@ from sqlalchemy_cmk.rekey.report import Progress
 from sqlalchemy_cmk.rekey.runs import taken_over
 from sqlalchemy_cmk.rekey.worker import Outcome, Settings, Task, Workshop, work_elsewhere
 
+# Ranges become shorter towards the end of a table, so that all workers are done at about the same time.
+FEWEST_CHUNKS = 5
 CHUNKS_IN_RANGE = 50
 LOST_CONNECTIONS = 3
 LOOK_EVERY = 0.5
@@ -95,10 +98,12 @@ class Crew:
         ranges = chain(self._store.open_ranges(run), self._carved(run, job))
         waiting: dict[Future[Outcome], int] = {}
         lost: dict[int, int] = {}
+        one = next(ranges, None)
         try:
             while True:
-                while len(waiting) < self._workers and (one := next(ranges, None)) is not None:
+                while len(waiting) < self._workers and one is not None:
                     waiting[self._start(run, job, one.seq)] = one.seq
+                    one = next(ranges, None)
                 if not waiting:
                     break
                 for future in wait(waiting, LOOK_EVERY, FIRST_COMPLETED).done:
@@ -118,12 +123,12 @@ class Crew:
         return findings
 
     def _carved(self, run: Run, job: Job) -> Iterator[Range]:
-        low, done = run.carved, run.carved_all
-        count = CHUNKS_IN_RANGE * self._settings.chunk
+        low, done, left = run.carved, run.carved_all, run.rows_expected
         while not done:
-            high = self._shop.keyring.connections.use(
-                lambda connection: self._boundary(connection, run.id, job, low, count)  # noqa: B023
-            )
+            share = max(FEWEST_CHUNKS, left // (2 * self._workers * self._settings.chunk))
+            count = min(share, CHUNKS_IN_RANGE) * self._settings.chunk
+            high = self._shop.keyring.connections.use(partial(self._boundary, run.id, job, low, count))
+            left -= count
             carved = self._store.carve(run, low, high)
             if carved is None:
                 return
@@ -131,10 +136,12 @@ class Crew:
             low = high
 
     def _boundary(
-        self, connection: Connection, run_id: str, job: Job, low: str | None, count: int
+        self, run_id: str, job: Job, low: str | None, count: int, connection: Connection
     ) -> str | None:
         layout = self._shop.layout(run_id, job, connection)
-        found = connection.execute(layout.boundary(layout.unpack(low), count)).first()
+        after = layout.unpack(low)
+        found = connection.execute(layout.boundary(after, count)).first()
+        found = found or connection.execute(layout.last(after)).first()
         return None if found is None else layout.pack(found)
 
     def _start(self, run: Run, job: Job, seq: int) -> Future[Outcome]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, select
@@ -20,7 +21,7 @@ from sqlalchemy_cmk.rekey.batches import Batches
 from sqlalchemy_cmk.rekey.crew import Crew, Watch, Watcher
 from sqlalchemy_cmk.rekey.job import Job, Move
 from sqlalchemy_cmk.rekey.layout import Layout
-from sqlalchemy_cmk.rekey.left import count_left, rows_expected, settled_deks
+from sqlalchemy_cmk.rekey.left import count_left, rows_expected
 from sqlalchemy_cmk.rekey.records import Run, RunState
 from sqlalchemy_cmk.rekey.report import MOST_DAMAGED, Damaged, Report
 from sqlalchemy_cmk.rekey.worker import Settings, Workshop
@@ -71,7 +72,7 @@ class Rekey:
             )
         self._keyring = keyring
         self._chunk = chunk
-        self._settings = Settings(chunk, None if rate is None else rate / workers)
+        self._settings = Settings(chunk, None if rate is None else rate / workers, ahead=workers == 1)
         self._workers = workers
         self._executor = executor
         self._place = place
@@ -95,16 +96,19 @@ class Rekey:
         """
         if job.tenant is not None:
             self._keyring.warm([job.tenant])
-        run = self._store.take_up(job, self._using(job, rows_expected))
+        layout, expected = self._using(
+            job, lambda layout, connection: (layout, rows_expected(layout, connection))
+        )
+        run = self._store.take_up(job, expected)
+        self._shop.begin(run.id, layout)
         watch = Watcher(progress, run.rows_expected)
         with ExitStack() as stack:
             executor = self._executor or stack.enter_context(ThreadPoolExecutor(self._workers))
-            return self._passes(run, job, watch, executor)
+            return self._passes(run, layout, watch, executor)
 
     def rows_left(self, job: Job) -> int:
         """Count the rows that still need a job; this reads the whole table, and opens no key."""
-        settled = settled_deks(self._keyring)
-        return self._using(job, lambda layout, connection: count_left(settled, layout, connection))
+        return self._using(job, lambda layout, connection: count_left(self._keyring, layout, connection))
 
     def verify(self, job: Job, progress: Watch | None = None) -> Report:
         """Open every value that a job has written, or would have to read, and list what does not open.
@@ -141,13 +145,15 @@ class Rekey:
         """Let a paused run go on; where its process is gone, run the job again."""
         return self._store.set_state(self._store.run(run_id).id, RunState.PAUSED, RunState.RUNNING)
 
-    def _passes(self, run: Run, job: Job, watch: Watcher, executor: Executor) -> Report:
+    def _passes(self, run: Run, layout: Layout, watch: Watcher, executor: Executor) -> Report:
+        job = layout.job
+        count = partial(count_left, self._keyring, layout)
         crew = Crew(self._shop, executor, self._workers, self._place, self._settings)
         before = None
         while True:
             earlier = self._store.counts(run.id)
             findings = crew.go_through(run, job, watch)
-            left, counts = self.rows_left(job), self._store.counts(run.id)
+            left, counts = self._keyring.connections.use(count), self._store.counts(run.id)
             damaged = self._store.damaged(run.id)
             explained = counts.unchanged - earlier.unchanged
             if left <= explained or left == before or run.passes >= MOST_PASSES:
@@ -178,7 +184,6 @@ class Rekey:
         batches = Batches(self._keyring, layout.job, layout, only_check=True)
         read, damaged, refused = 0, list[Damaged](), dict[str, str]()
         for batch in batches.read(connection, None, None, self._chunk):
-            connection.rollback()
             read += batch.rows
             damaged += batch.damaged[: MOST_DAMAGED - len(damaged)]
             refused |= batch.refused

@@ -126,10 +126,13 @@ class Layout:
         return self._ordered(columns, after, up_to, limit)
 
     def boundary(self, after: Key | None, count: int) -> Select[Any]:
-        """Return the query for the key that is so many rows further on, or for the last one."""
-        part = self._ordered((), after, None, count).subquery()
-        columns = [part.c[column.name] for column in self.key]
-        return select(*columns).order_by(*(column.desc() for column in columns)).limit(1)
+        """Return the query for the key that is so many rows further on."""
+        return self._ordered((), after, None, 1).offset(count - 1)
+
+    def last(self, after: Key | None) -> Select[Any]:
+        """Return the query for the last key, if there is one further on."""
+        query = self._ordered((), after, None, 1).order_by(None)
+        return query.order_by(*(column.desc() for column in self.key))
 
     def keys(self, after: Key | None, up_to: Key | None) -> Select[Any]:
         """Return the query for the key of the next row."""

@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Select,
+    and_,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+    type_coerce,
+)
 
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import DekState
-from sqlalchemy_cmk.rekey.counting import by_header
 from sqlalchemy_cmk.rekey.layout import Layout
-from sqlalchemy_cmk.sealing import header_of
+from sqlalchemy_cmk.sealing import DEK_ID_BYTES, Suite
 
 COUNTED_BELOW = 100_000
 
 
-def count_left(settled: Iterable[bytes], layout: Layout, connection: Connection) -> int:
+def count_left(keyring: Keyring, layout: Layout, connection: Connection) -> int:
     """Return how many rows still need a job.
 
-    In place these are the rows with a value that is not under an active DEK; what only a change of context
-    would tell is not seen. For a job into other columns they are the rows with an empty target.
-
-    Args:
-        settled: the ids of :func:`settled_deks`, asked for before: the connection is in use by now.
+    In place these are the rows with a value that is neither under an active DEK nor under one that is gone
+    for good; what only a change of context would tell is not seen. For a job into other columns they are the
+    rows with an empty target.
     """
-    if not layout.job.in_place:
-        return int(connection.execute(layout.all_rows(func.count())).scalar_one())
-    seals: list[Any] = [move.seals for move in layout.job.moves]
-    done = [{header_of(type_.suite, dek_id) for dek_id in settled} for type_ in seals]
-    grouped = by_header(layout.all_rows, [layout.column(move.target) for move in layout.job.moves])
-    left = 0
-    for *found, count in connection.execute(grouped):
-        if any(
-            one is not None and bytes(one) not in allowed for one, allowed in zip(found, done, strict=True)
-        ):
-            left += count
-    return left
+    left = layout.all_rows(func.count())
+    if layout.job.in_place:
+        deks = keyring.database.tables.deks
+        settled = select(deks.c.id).where(deks.c.state != DekState.RETIRED)
+        seals: list[tuple[Column[Any], Any]] = [
+            (layout.column(move.target), move.seals) for move in layout.job.moves
+        ]
+        left = left.where(or_(*(_unsettled(column, type_.suite, settled) for column, type_ in seals)))
+    return int(connection.execute(left).scalar_one())
 
 
-def settled_deks(keyring: Keyring) -> list[bytes]:
-    """Return the ids of DEKs under which values are as they should be, or are gone for good."""
-    deks = keyring.database.tables.deks
-    query = select(deks.c.id, deks.c.state).where(deks.c.state != DekState.RETIRED)
-    return [bytes(row[0]) for row in keyring.database.run(lambda c: c.execute(query).all())]
+def _unsettled(column: Column[Any], suite: Suite, settled: Select[Any]) -> ColumnElement[bool]:
+    """Return the criterion of a value that is not under one of some DEKs; a NULL is none."""
+    stored = type_coerce(column, LargeBinary())
+    begin = func.substr(stored, 1, 1, type_=LargeBinary())
+    dek_id = func.substr(stored, 2, DEK_ID_BYTES, type_=LargeBinary())
+    return and_(stored.is_not(None), not_(and_(begin == bytes((suite,)), dek_id.in_(settled))))
 
 
 def rows_expected(layout: Layout, connection: Connection) -> int:

@@ -26,18 +26,21 @@ class Reader:
         self._binary = False
 
     def rows(self, connection: Connection, after: Key | None, up_to: Key | None, limit: int) -> Sequence[Any]:
-        """Return the next rows of :meth:`Layout.next_rows`."""
+        """Return the next rows of :meth:`Layout.next_rows`, and end the transaction."""
         query = self._layout.next_rows(after, up_to, limit)
-        if not self._raw:
-            return connection.execute(*query).all()
-        if self._is_psycopg:
-            return self._from_psycopg(connection, query)
-        return private.raw_rows(connection.execute(*query))
+        try:
+            if not self._raw:
+                return connection.execute(*query).all()
+            if self._is_psycopg:
+                return self._from_psycopg(connection, query)
+            return private.raw_rows(connection.execute(*query))
+        finally:
+            connection.rollback()
 
     def _from_psycopg(self, connection: Connection, query: tuple[Any, Any]) -> Sequence[Any]:
         from sqlalchemy_cmk.rekey.binary import results_in_binary, same_in_binary
 
-        driver: Any = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         with results_in_binary(driver) if self._binary else nullcontext():
             result = connection.execute(*query)
         # The first rows tell whether the others may come in binary.

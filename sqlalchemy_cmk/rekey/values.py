@@ -42,6 +42,7 @@ class MoveValues:
     Attributes:
         known: what converts values, by the row's tenant column and :attr:`name_of` the value.
         name_of: what a value is known by: its header where it is sealed.
+        converter: makes what converts a tenant's value, and others of its name.
 
     Raises:
         ConfigurationError: the plaintext's form changes in place, where no one could tell old from new.
@@ -51,7 +52,7 @@ class MoveValues:
         self.known: dict[tuple[Any, Any], Convert] = {}
         self.name_of = _naming(move.opens)
         make = _checking(keyring, move) if only_check else _maker(keyring, move)
-        self._make: Make = _accepting_plaintext(keyring, move, make, only_check)
+        self.converter: Make = _accepting_plaintext(keyring, move, make, only_check)
 
     def begin(self) -> None:
         """Begin a batch of rows."""
@@ -65,7 +66,7 @@ class MoveValues:
             KeyRevoked: its key is out of reach, as is :class:`KeyUnavailable`.
             InvalidValue: it does not fit the type under which it would be written.
         """
-        convert = self._make(tenant, value)
+        convert = self.converter(tenant, value)
         try:
             converted = convert(value, nonce)
         except NotAuthentic:

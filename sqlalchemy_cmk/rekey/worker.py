@@ -1,14 +1,15 @@
 """A worker: takes one range of a run, batch by batch, to its end.
 
-While the database writes one batch, the next is read, opened and sealed in a thread. Nothing is trusted to
-stay: each batch is committed together with the range's position, and only if the run is still this worker's.
+While the database writes one batch, a worker on its own reads, opens and seals the next in a thread. Nothing
+is trusted to stay: each batch is committed together with the range's position, and only if the run is still
+this worker's.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
@@ -19,16 +20,17 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.connections import Connections
 from sqlalchemy_cmk.keys.loading import load_keyring
 from sqlalchemy_cmk.keys.rewrapping import Pace
 from sqlalchemy_cmk.rekey.batches import Batch, Batches
-from sqlalchemy_cmk.rekey.conflicts import explained, is_conflict, is_misfit, limit_waiting
+from sqlalchemy_cmk.rekey.conflicts import explained, is_conflict, is_misfit, limit_statements, limit_waiting
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.layout import Key, Layout
 from sqlalchemy_cmk.rekey.records import Claim, Range
 from sqlalchemy_cmk.rekey.report import Damaged
 from sqlalchemy_cmk.rekey.runs import RunStore
-from sqlalchemy_cmk.rekey.writing import writer_for
+from sqlalchemy_cmk.rekey.writing import Write, writer_for
 
 Batchwise = Generator[Batch, None, None]
 Bounds = tuple[Key | None, Key | None]
@@ -44,10 +46,13 @@ class Settings:
     Attributes:
         chunk: rows in one transaction.
         rate: at most so many rows a second; ``None`` for as many as go.
+        ahead: whether the next batch is read and converted while the database writes one. Where there are
+            several workers the others use that time, and a thread more for each only takes it from them.
     """
 
     chunk: int
     rate: float | None
+    ahead: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +103,28 @@ class Workshop:
         self.keyring = keyring
         self.store = RunStore(keyring.database)
         self._known: tuple[str, Layout] | None = None
+        self._writer: tuple[Layout, Write] | None = None
+
+    def begin(self, run_id: str, layout: Layout) -> None:
+        """Take a layout for that of a run which begins now."""
+        self.keyring.notice_rotations()
+        self._known = run_id, layout
 
     def layout(self, run_id: str, job: Job, connection: Connection) -> Layout:
         """Return the layout of a job's table, looked up once for a run."""
         known = self._known
         if known is None or known[0] != run_id:
-            self.keyring.notice_rotations()
-            known = self._known = run_id, Layout(job, connection)
+            layout = Layout(job, connection)
+            self.begin(run_id, layout)
+            return layout
         return known[1]
+
+    def writer(self, layout: Layout, connection: Connection) -> Write:
+        """Return what writes to a table, made once for a layout."""
+        made = self._writer
+        if made is None or made[0] is not layout:
+            made = self._writer = layout, writer_for(layout, connection)
+        return made[1]
 
     def work(self, task: Task) -> Outcome:
         """Take a range to its end, or as far as this worker may."""
@@ -146,7 +165,7 @@ class _Worker:
         self._pace = Pace(task.settings.rate)
         limit_waiting(connection)
         self._layout = shop.layout(task.run_id, task.job, connection)
-        self._write = writer_for(self._layout, connection)
+        self._write = shop.writer(self._layout, connection)
 
     def run(self) -> Outcome:
         batches = self._batches()
@@ -161,16 +180,15 @@ class _Worker:
 
     def _batches(self) -> Batchwise:
         bounds = self._layout.unpack(self._range.position), self._layout.unpack(self._range.high)
-        size = self._task.settings.chunk
         batches = Batches(self._shop.keyring, self._task.job, self._layout)
-        if self._connection.dialect.name == "sqlite":
-            return _read_between(self._connection, batches, bounds, size)
 
-        def read(connection: Connection) -> Iterator[Batch]:
-            own = connection.execution_options(isolation_level="AUTOCOMMIT")
-            return batches.read(own, *bounds, size)
+        def read(connection: Connection) -> Batchwise:
+            return batches.read(connection, *bounds, self._task.settings.chunk)
 
-        return read_ahead(self._shop.keyring, read)
+        # On SQLite a reader would keep the writer from its commit.
+        if self._task.settings.ahead and self._connection.dialect.name != "sqlite":
+            return _read_ahead(self._shop.keyring.connections, read)
+        return read(self._connection)
 
     def _commit(self, batch: Batch) -> bool:
         """Write a batch; ``False`` where it must not be.
@@ -204,6 +222,7 @@ class _Worker:
 
     def _try(self, batch: Batch) -> bool:
         with self._connection.begin() as transaction:
+            limit_statements(self._connection)
             changed = self._write(self._connection, batch.changes) if batch.count else 0
             position = self._layout.pack(batch.last)
             if not self._shop.store.advance(self._connection, self._claim, batch, position, changed):
@@ -213,17 +232,10 @@ class _Worker:
         return True
 
 
-def _read_between(connection: Connection, batches: Batches, bounds: Bounds, size: int) -> Batchwise:
-    """Read on the connection that writes: on SQLite a reader would keep the writer from its commit."""
-    for batch in batches.read(connection, *bounds, size):
-        connection.rollback()
-        yield batch
-
-
 _END = object()
 
 
-def read_ahead(keyring: Keyring, read: Callable[[Connection], Iterator[Batch]]) -> Batchwise:
+def _read_ahead(connections: Connections, read: Callable[[Connection], Batchwise]) -> Batchwise:
     """Give out batches that a thread reads and converts, one ahead, on a connection of its own."""
     queue: Queue[Any] = Queue(1)
     stopped = threading.Event()
@@ -244,7 +256,7 @@ def read_ahead(keyring: Keyring, read: Callable[[Connection], Iterator[Batch]]) 
 
     def run() -> None:
         try:
-            keyring.connections.use(work)
+            connections.use(work)
             put(_END)
         except BaseException as error:
             put(error)

@@ -30,6 +30,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import NullType, TypeEngine, UserDefinedType
 
 from sqlalchemy_cmk.rekey.batches import Column
+from sqlalchemy_cmk.rekey.conflicts import STATEMENT_SECONDS
 from sqlalchemy_cmk.rekey.job import Move
 from sqlalchemy_cmk.rekey.layout import Layout
 
@@ -90,7 +91,7 @@ def _binary_arrays(statement: Update, names: list[tuple[str, TypeEngine[Any]]], 
     written = re.sub(r"%\((\w+)\)s", r"%(\1)b", str(statement.compile(dialect=layout.dialect)))
 
     def write(connection: Connection, changes: Sequence[Column]) -> int:
-        register(connection.connection.driver_connection)  # type: ignore[arg-type]
+        register(connection.connection.dbapi_connection)  # type: ignore[arg-type]
         given = zip(packers.items(), changes, strict=True)
         parameters = {name: pack(values) for (name, pack), values in given}
         return connection.exec_driver_sql(written, {**parameters, **_bounds(changes)}).rowcount
@@ -141,7 +142,8 @@ def _values_table(layout: Layout, connection: Connection) -> Write:
             f"{target} = " + (f"cmk_new.n{i}" if layout.job.in_place else f"coalesce({target}, cmk_new.n{i})")
         )
     row = "(" + ", ".join(["%s"] * len(names)) + ")"
-    head = f"UPDATE {table} JOIN (WITH cmk_rows({', '.join(names)}) AS (VALUES "
+    head = f"SET STATEMENT max_statement_time = {STATEMENT_SECONDS} FOR UPDATE {table} "
+    head += f"JOIN (WITH cmk_rows({', '.join(names)}) AS (VALUES "
     criteria = " AND ".join([*keys, *same])
     tail = f") SELECT * FROM cmk_rows) cmk_new ON {criteria} SET {', '.join(assigned)}"  # noqa: S608
 

@@ -1,5 +1,6 @@
 """Worlds of notes whose DEKs were rotated: what there is to re-encrypt."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -16,6 +17,7 @@ from tests.keys.conftest import World
 from tests.support.databases import Database
 
 TENANTS = ("acme", "globex")
+WRITES = re.compile(r"(SET STATEMENT \S+ = \d+ FOR )?UPDATE (?!cmk_)")
 
 
 @pytest.fixture
@@ -106,8 +108,7 @@ def at_write(number: int, act: Callable[..., None]) -> Iterator[list[Any]]:
     seen: list[Any] = []
 
     def look(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        writes = statement.startswith("UPDATE") and not statement.startswith("UPDATE cmk_")
-        if not writes or not connection.engine.hide_parameters:
+        if not WRITES.match(statement) or not connection.engine.hide_parameters:
             return
         seen.append(parameters)
         if len(seen) == number + 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Float, String, text
+from sqlalchemy import Engine, Float, String, event, text
 from sqlalchemy.exc import OperationalError
 
 from sqlalchemy_cmk import EncryptedType, RunInterrupted, tenant_scope
@@ -237,6 +237,32 @@ def test_a_row_that_is_held_for_too_long_waits_for_the_next_pass(
         report = Rekey(world.keyring, chunk=10, rate=None).run(Job.of(world.notes))
     assert report.ok and report.rows_changed == 120, report
     assert Rekey(world.keyring).runs()[0].passes == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_reading_waits_as_long_as_it_has_to(
+    world: World, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotate(world)
+    monkeypatch.setattr(conflicts, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(conflicts, "STATEMENT_SECONDS", 1)
+    held: list[float] = []
+
+    def hold(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if held or not statement.startswith("SELECT notes.id, notes.owner"):
+            return
+        other = world.engine.connect()
+        other.execute(text("LOCK TABLE notes IN ACCESS EXCLUSIVE MODE"))
+        held.append(time.monotonic())
+        threading.Timer(2.5, other.close).start()
+
+    event.listen(Engine, "before_cursor_execute", hold)
+    try:
+        report = Rekey(world.keyring, chunk=40, rate=None, workers=workers).run(Job.of(world.notes))
+    finally:
+        event.remove(Engine, "before_cursor_execute", hold)
+    assert report.ok and time.monotonic() - held[0] >= 2.5
 
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)

@@ -158,9 +158,18 @@ def test_the_rate_is_kept_by_all_workers_together(world: World, monkeypatch: pyt
     clock = Clock()
     monkeypatch.setattr(rewrapping, "time", clock)
     monkeypatch.setattr(crew, "CHUNKS_IN_RANGE", 50)
+    monkeypatch.setattr(crew, "FEWEST_CHUNKS", 50)
     assert Rekey(world.keyring, chunk=10, rate=20, workers=2).run(Job.of(world.notes)).ok
     # One range, so one worker of the two: it may take half the rate. The last batch is not waited for.
     assert clock.now == pytest.approx(110 / 10)
+
+
+def test_ranges_become_shorter_towards_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    rotate(world)
+    monkeypatch.setattr(crew, "CHUNKS_IN_RANGE", 25)
+    assert Rekey(world.keyring, chunk=1, rate=None, workers=2).run(Job.of(world.notes)).ok
+    ranges = [row[0] for row in world.raw("SELECT rows_read FROM cmk_rekey_ranges ORDER BY seq")]
+    assert ranges[:3] == [25, 23, 18] and ranges[-2:] == [5, 3]
 
 
 def test_progress_adds_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
