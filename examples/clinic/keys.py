@@ -56,15 +56,19 @@ class Storage:
         known = {line.tenant: line.kek_uri for line in self.keyring.status()}
         for clinic, kek_uri in self.own_keys.items():
             if known.get(clinic) != kek_uri:
-                self.keyring.assign(clinic, kek_uri)
+                try:
+                    self.keyring.assign(clinic, kek_uri)
+                except KeyRevoked:  # it stays under the KEK that is switched off, until that is on again
+                    self.own_keys[clinic] = known[clinic]
 
     def switch(self, clinic: str, on: bool) -> None:
         """Switch a clinic's own KEK off or on, as its owner would do in their vault."""
-        if self.token is not None:
+        kek_uri = self.own_keys[clinic]
+        if self.token is not None and self.token.provider.handles(kek_uri):
             self.token.switch(on)
         else:
             change = self.provider.enable if on else self.provider.disable
-            change(self.own_keys[clinic])
+            change(kek_uri)
         self.keyring.forget(clinic)
         with suppress(KeyRevoked):  # the key tables note it, for everybody to see
             self.keyring.warm([clinic])

@@ -109,7 +109,12 @@ def running():
 with running() as (storage, page):
     before = page()
     assert storage.own_keys["hillside"] == "local:hillside" and "is revoked" not in before
+    storage.switch("hillside", on=False)
 os.environ["CLINIC_HSM"] = "softhsm"
+with running() as (storage, page):
+    assert storage.own_keys["hillside"] == "local:hillside" and page().count("is revoked") >= 12
+    storage.switch("hillside", on=True)  # only now can it move
+    assert page() == before
 with running() as (storage, page):
     found = {line.tenant: line.kek_uri for line in storage.keyring.status()}
     assert found["hillside"] == "pkcs11:token=hillside;object=clinic-kek", found
