@@ -10,18 +10,37 @@ from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import ClauseElement, CompoundSelect, FromClause, Insert, Over, Select, Table, Tuple, Update
+from sqlalchemy import (
+    BinaryExpression,
+    BindParameter,
+    Case,
+    Cast,
+    ClauseElement,
+    ClauseList,
+    CompoundSelect,
+    FromClause,
+    Insert,
+    Over,
+    Select,
+    Table,
+    Tuple,
+    Update,
+)
 from sqlalchemy.engine.interfaces import Compiled
+from sqlalchemy.sql.elements import ExpressionClauseList, Grouping
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.types import NullType
 
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.orm import private
+from sqlalchemy_cmk.orm.columns import is_binary
 from sqlalchemy_cmk.orm.tenants import sealed_columns, tenant_source
 from sqlalchemy_cmk.types import EncryptedType
 
-# Those that compute with a value. Others, as count and coalesce, take it as it is.
+# Those that compute with a value, and those that give one of theirs. Others, as count, take it as it is.
 _COMPUTING = {"min", "max", "sum", "avg", "lower", "upper", "concat", "replace", "substr", "substring"}
+_CHOOSING = {"coalesce", "ifnull", "isnull", "nvl", "nullif", "greatest", "least"}
 
 _passed: WeakSet[Compiled] = WeakSet()
 
@@ -42,6 +61,7 @@ def before_cursor_execute(
     if isinstance(whole, ClauseElement):
         for element in iterate(whole):
             _refuse_reading(element)
+            _refuse_plain(element)
             if isinstance(element, Insert | Update):
                 _refuse_writing(element, nested=element is not whole)
     _passed.add(compiled)
@@ -70,6 +90,50 @@ def _refuse_reading(element: Any) -> None:
             f"{element} compares a column that is sealed with a random nonce: declare it "
             "EncryptedType(..., deterministic=True)"
         )
+
+
+def _refuse_plain(element: Any) -> None:
+    """Refuse a plain value where a sealed one stands: it would be sent as it is, and be equal to none."""
+    for beside in _alternatives(element):
+        if any(map(_is_sealed, beside)) and any(map(_is_plain, beside)):
+            raise UnsupportedOperation(
+                f"{element} puts a plain value beside a sealed column, and would send it in plain text: "
+                "compare the column itself with the value, or choose in Python"
+            )
+    if isinstance(element, Cast) and _is_sealed(element.clause) and not _keeps_bytes(element.type):
+        raise UnsupportedOperation(
+            f"{element} has no meaning on sealed bytes: load the rows and convert in Python"
+        )
+
+
+def _alternatives(element: Any) -> Iterator[list[Any]]:
+    """Return the operands of an element of which one stands for another."""
+    if isinstance(element, BinaryExpression):
+        yield [*_operands(element.left), *_operands(element.right)]
+    elif isinstance(element, Case):
+        yield [result for _, result in element.whens] + [element.else_]
+        if element.value is not None:
+            yield [element.value, *(condition for condition, _ in element.whens)]
+    elif isinstance(element, FunctionElement) and getattr(element, "name", "").lower() in _CHOOSING:
+        yield list(element.clauses)
+
+
+def _operands(element: Any) -> Iterator[Any]:
+    if isinstance(element, Grouping):
+        yield from _operands(element.element)
+    elif isinstance(element, ClauseList | ExpressionClauseList):
+        for one in element.clauses:
+            yield from _operands(one)
+    else:
+        yield element
+
+
+def _is_plain(element: Any) -> bool:
+    return isinstance(element, BindParameter) and not _is_sealed(element)
+
+
+def _keeps_bytes(type_: Any) -> bool:
+    return isinstance(type_, EncryptedType | NullType) or is_binary(type_)
 
 
 def _refuse_order(element: Any) -> None:

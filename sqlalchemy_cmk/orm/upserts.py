@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import copy
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Dialect, Insert, Table, and_, case
+from sqlalchemy import BindParameter, ColumnElement, Dialect, Insert, Table, and_, case, type_coerce
 
 from sqlalchemy_cmk.column import SealedColumn
 from sqlalchemy_cmk.errors import TenantRequired, UnsupportedOperation
@@ -92,7 +92,10 @@ class _UpsertSealer:
 
     def conditional(self, same: ColumnElement[bool], key: Any, value: Any) -> Any:
         name = column_of(self.statement, self.table, key)
-        return case((same, value), else_=self.table.c[name]) if name else value
+        if not name:
+            return value
+        before = self.table.c[name]
+        return case((same, type_coerce(value, before.type)), else_=before)
 
     def same_tenant(self, new: Any) -> ColumnElement[bool] | None:
         """Return the condition that the row that is there belongs to the new row's tenant."""

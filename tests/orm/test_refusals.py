@@ -7,17 +7,23 @@ from sqlalchemy import (
     Column,
     Computed,
     Integer,
+    LargeBinary,
     String,
     Table,
+    bindparam,
     case,
+    cast,
     delete,
     desc,
+    event,
     func,
     insert,
+    literal,
     null,
     over,
     select,
     tuple_,
+    type_coerce,
     union_all,
     update,
 )
@@ -103,6 +109,34 @@ READS: dict[str, Any] = {
 }
 
 
+PLAIN: dict[str, Any] = {
+    "coalesce": lambda p: select(func.coalesce(p.ssn, "PLAIN")),
+    "nullif": lambda p: select(func.nullif(p.email, "PLAIN")),
+    "greatest": lambda p: select(func.greatest(p.email, literal("PLAIN"))),
+    "a CASE that gives either": lambda p: select(case((p.ssn.is_(None), "PLAIN"), else_=p.ssn)),
+    "a CASE that gives it else": lambda p: select(case((p.id > 1, p.ssn), else_="PLAIN")),
+    "a CASE of values": lambda p: select(case({"PLAIN": 1}, value=p.email)),
+    "a literal on the left": lambda p: select(p.id).where(literal("PLAIN") == p.email),
+    "a parameter on the left": lambda p: select(p.id).where(bindparam("x", "PLAIN") == p.email),
+    "a literal among columns": lambda p: select(p.id).where(literal("PLAIN").in_([p.name, p.email])),
+    "a literal between columns": lambda p: select(p.id).where(literal("PLAIN").between(p.email, p.email)),
+    "a cast": lambda p: select(p.id).where(cast(p.email, String) == "PLAIN"),
+}
+
+
+@pytest.mark.parametrize("read", PLAIN)
+def test_a_plain_value_beside_a_sealed_column_is_not_sent(vault: Vault, patient: Any, read: str) -> None:
+    sent: list[Any] = []
+
+    def look(*sees: Any) -> None:
+        sent.append(sees)
+
+    event.listen(vault.engine, "after_cursor_execute", look)
+    with vault.session() as session, tenant_scope("acme"), pytest.raises(UnsupportedOperation) as caught:
+        session.execute(PLAIN[read](patient)).all()
+    assert sent == [] and "PLAIN" not in str(caught.value)
+
+
 @pytest.mark.parametrize("read", READS)
 def test_a_use_of_sealed_bytes_is_refused(vault: Vault, patient: Any, read: str) -> None:
     with vault.session() as session, tenant_scope("acme"), pytest.raises(UnsupportedOperation):
@@ -115,6 +149,10 @@ def test_what_takes_values_as_they_are_is_let_through(vault: Vault, patient: Any
         assert session.scalar(select(func.count(patient.email.distinct())).where(mine)) == 0
         assert session.scalar(select(func.count(patient.ssn))) == 2
         assert session.scalar(select(func.coalesce(patient.ssn, patient.ssn)).where(mine)) == "1"
+        assert session.scalar(select(case((patient.id > 5, null()), else_=patient.ssn)).where(mine)) == "1"
+        raw = type_coerce(patient.ssn, LargeBinary)
+        (stored,) = session.scalars(select(raw).where(mine))
+        assert session.scalars(select(patient.id).where(raw == stored)).all() == [1]
         assert session.scalars(select(patient.id).order_by("id")).all() == [1, 2]
         renamed = update(patient).values(name="x").returning(patient.id).cte()
         if vault.engine.dialect.name == "postgresql":
