@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -52,6 +52,9 @@ class Connections:
             self._engine = create_engine(sync.url, **self._transactional)
         else:
             self._engine = create_engine(sync.url, pool=sync.pool.recreate(), **self._transactional)
+        if not self.in_memory and sync is engine:
+            # Its connections are all detached: it keeps what it has compiled, and no connection.
+            self._lone = create_engine(sync.url, pool=self._engine.pool.recreate(), **self._transactional)
 
     @property
     def _transactional(self) -> dict[str, Any]:
@@ -100,22 +103,19 @@ class Connections:
             connection.detach()
             return work(connection)
 
-    @cached_property
-    def _lone(self) -> Engine:
-        """An engine whose connections are all detached: it keeps what it has compiled, and no connection."""
-        return create_engine(self._url, pool=self._engine.pool.recreate(), **self._transactional)
-
     def after_fork(self) -> None:
         """Forget the parent's connections without closing them."""
         if self.in_memory:
             self._lock = threading.RLock()
         elif self._async_pool is None:
             self._engine.dispose(close=False)
+            self._lone.dispose(close=False)
 
     def close(self) -> None:
         """Close what is open."""
         if self._async_pool is None and not self.in_memory:
             self._engine.dispose()
+            self._lone.dispose()
 
     def _run_in_loop(self, pool: Pool, work: Work[T]) -> T:
         try:
