@@ -54,8 +54,10 @@ bench: .venv/stamp-bench | tokens ## Run the benchmarks
 	.venv/bin/python -m benchmarks
 	@$(MAKE) bench-rekey ROWS=200000
 
-bench-rekey: .venv/stamp | servers ## Measure re-keying against PostgreSQL's floor; ROWS=1000000 rows
+bench-rekey: .venv/stamp | servers ## Measure re-keying: pace, memory, what writers feel; ROWS=1000000 rows
 	.venv/bin/python -m benchmarks.rekey $(ROWS)
+	.venv/bin/python -m benchmarks.rekey_memory $(ROWS)
+	.venv/bin/python -m benchmarks.rekey_writes
 
 demo: .venv-demo/stamp$(HSM) ## Run the example application; with HSM=softhsm one clinic's key is in a token
 	CLINIC_HSM=$(HSM) .venv-demo/bin/python -m examples.clinic

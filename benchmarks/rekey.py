@@ -152,6 +152,7 @@ def measured(postmaster: int, act: Callable[[], None]) -> tuple[float, float, fl
 def measure(rows: int, rounds: int) -> dict[str, Any]:
     bench = Bench(rows)
     with ExitStack() as stack:
+        stack.callback(bench.keyring.close)
         context = multiprocessing.get_context("spawn")
         two = stack.enter_context(ProcessPoolExecutor(2, context))
         list(two.map(time.sleep, [0.2, 0.2]))

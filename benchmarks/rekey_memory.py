@@ -52,14 +52,15 @@ def main(*sizes: int) -> None:
     os.environ[FOLDER] = tempfile.mkdtemp(prefix="cmk-bench-")
     context = multiprocessing.get_context("spawn")
     try:
-        for rows in sizes or (100_000, 1_000_000):
-            bench = Bench(rows)
+        bench = Bench(0)
+        for bench.rows in sizes or (100_000, 1_000_000):
             bench.fill()
             bench.keyring.lifecycle.rotate_dek("acme")
             with ProcessPoolExecutor(1, context) as worker:
                 changed, risen = worker.submit(work).result()
             over = "" if risen <= BAR else "   over its bar"
             print(f"{changed:>12,} rows: {risen:6.1f} MiB above the start   bar {BAR:g}{over}", flush=True)
+        bench.keyring.close()
     finally:
         if server:
             server.stop()

@@ -81,6 +81,7 @@ def main(rows: int = 200_000, seconds: int = 15, rounds: int = 3) -> None:
     print(
         f"ratio {ratio:.2f}, bar 2{'' if ratio <= 2 else '   over its bar'}; {failures} writes failed, bar 0"
     )
+    bench.keyring.close()
     if server:
         server.stop()
 
