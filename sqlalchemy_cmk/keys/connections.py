@@ -52,9 +52,7 @@ class Connections:
             self._engine = create_engine(sync.url, **self._transactional)
         else:
             self._engine = create_engine(sync.url, pool=sync.pool.recreate(), **self._transactional)
-        if not self.in_memory and sync is engine:
-            # Its connections are all detached: it keeps what it has compiled, and no connection.
-            self._lone = create_engine(sync.url, pool=self._engine.pool.recreate(), **self._transactional)
+        self._lone: Engine | None = None
 
     @property
     def _transactional(self) -> dict[str, Any]:
@@ -99,6 +97,9 @@ class Connections:
             )
         if self._async_pool is not None:
             return self._run_in_loop(self._async_pool, work)
+        # Its connections are all detached: it keeps what it has compiled, and no connection.
+        if self._lone is None:
+            self._lone = create_engine(self._url, pool=self._engine.pool.recreate(), **self._transactional)
         with self._lone.connect() as connection:
             connection.detach()
             return work(connection)
@@ -109,13 +110,14 @@ class Connections:
             self._lock = threading.RLock()
         elif self._async_pool is None:
             self._engine.dispose(close=False)
-            self._lone.dispose(close=False)
+            self._lone = None
 
     def close(self) -> None:
         """Close what is open."""
         if self._async_pool is None and not self.in_memory:
             self._engine.dispose()
-            self._lone.dispose()
+            if self._lone is not None:
+                self._lone.dispose()
 
     def _run_in_loop(self, pool: Pool, work: Work[T]) -> T:
         try:
