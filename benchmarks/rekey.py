@@ -11,9 +11,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -149,12 +149,27 @@ def measured(postmaster: int, act: Callable[[], None]) -> tuple[float, float, fl
     return seconds, own_seconds() - own, server_seconds(postmaster) - server
 
 
-def measure(rows: int, rounds: int) -> dict[str, Any]:
-    bench = Bench(rows)
-    with ExitStack() as stack:
-        stack.callback(bench.keyring.close)
-        context = multiprocessing.get_context("spawn")
-        two = stack.enter_context(ProcessPoolExecutor(2, context))
+@contextmanager
+def prepared(rows: int) -> Iterator[Bench]:
+    """The tables on the server that the environment names, or on a private one."""
+    server = None if os.environ.get(POSTGRESQL_URL) else start(POSTGRESQL_URL)
+    if server:
+        os.environ[POSTGRESQL_URL] = server.url
+    os.environ[FOLDER] = tempfile.mkdtemp(prefix="cmk-bench-")
+    try:
+        bench = Bench(rows)
+        try:
+            yield bench
+        finally:
+            bench.keyring.close()
+    finally:
+        if server:
+            server.stop()
+
+
+def measure(bench: Bench, rounds: int) -> dict[str, Any]:
+    rows = bench.rows
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as two:
         list(two.map(time.sleep, [0.2, 0.2]))
 
         contestants: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
@@ -188,15 +203,8 @@ def measure(rows: int, rounds: int) -> dict[str, Any]:
 
 
 def main(rows: int = 200_000, rounds: int = 3) -> None:
-    server = None if os.environ.get(POSTGRESQL_URL) else start(POSTGRESQL_URL)
-    if server:
-        os.environ[POSTGRESQL_URL] = server.url
-    os.environ[FOLDER] = tempfile.mkdtemp(prefix="cmk-bench-")
-    try:
-        found = measure(rows, rounds)
-    finally:
-        if server:
-            server.stop()
+    with prepared(rows) as bench:
+        found = measure(bench, rounds)
     for name, parts in found["us a row: wall, own processor, server's processor"].items():
         print(f"{name:30} {parts[0]:7.2f} us a row; processor: {parts[1]:6.2f} here, {parts[2]:6.2f} server")
     for name, bar in BARS.items():

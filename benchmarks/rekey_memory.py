@@ -4,17 +4,14 @@ Usage: python -m benchmarks.rekey_memory [ROWS]... It starts a private PostgreSQ
 """
 
 import multiprocessing
-import os
 import re
 import sys
-import tempfile
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks.rekey import FOLDER, Bench, keyring, patients
+from benchmarks.rekey import keyring, patients, prepared
 from sqlalchemy_cmk.rekey import Job, Rekey
-from tests.support.servers import POSTGRESQL_URL, start
 
 BAR = 60.0  # MiB
 LOOK_EVERY = 0.05
@@ -46,13 +43,8 @@ def work() -> tuple[int, float]:
 
 
 def main(*sizes: int) -> None:
-    server = None if os.environ.get(POSTGRESQL_URL) else start(POSTGRESQL_URL)
-    if server:
-        os.environ[POSTGRESQL_URL] = server.url
-    os.environ[FOLDER] = tempfile.mkdtemp(prefix="cmk-bench-")
     context = multiprocessing.get_context("spawn")
-    try:
-        bench = Bench(0)
+    with prepared(0) as bench:
         for bench.rows in sizes or (100_000, 1_000_000):
             bench.fill()
             bench.keyring.lifecycle.rotate_dek("acme")
@@ -60,10 +52,6 @@ def main(*sizes: int) -> None:
                 changed, risen = worker.submit(work).result()
             over = "" if risen <= BAR else "   over its bar"
             print(f"{changed:>12,} rows: {risen:6.1f} MiB above the start   bar {BAR:g}{over}", flush=True)
-        bench.keyring.close()
-    finally:
-        if server:
-            server.stop()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import random
 import sys
-import tempfile
 import threading
 import time
 from statistics import median, quantiles
@@ -15,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
-from benchmarks.rekey import FOLDER, Bench, keyring, patients
+from benchmarks.rekey import keyring, patients, prepared
 from sqlalchemy_cmk import tenant_scope
 from sqlalchemy_cmk.rekey import Job, Rekey
-from tests.support.servers import POSTGRESQL_URL, start
+from tests.support.servers import POSTGRESQL_URL
 
 WRITERS = 2
 PAUSE = 0.005  # seconds between two writes of a writer
@@ -60,30 +59,23 @@ def window(rows: int, seconds: float) -> tuple[float, int]:
 
 
 def main(rows: int = 200_000, seconds: int = 15, rounds: int = 3) -> None:
-    server = None if os.environ.get(POSTGRESQL_URL) else start(POSTGRESQL_URL)
-    if server:
-        os.environ[POSTGRESQL_URL] = server.url
-    os.environ[FOLDER] = tempfile.mkdtemp(prefix="cmk-bench-")
-    bench = Bench(rows)
-    bench.fill()
     without, during, failures = [], [], 0
-    for _ in range(rounds):
-        without.append(window(rows, seconds)[0])
-        bench.keyring.lifecycle.rotate_dek("acme")
-        run = threading.Thread(target=lambda: Rekey(bench.keyring).run(Job.of(patients)), daemon=True)
-        run.start()
-        p99, failed = window(rows, seconds)
-        during.append(p99)
-        failures += failed
-        run.join()
+    with prepared(rows) as bench:
+        bench.fill()
+        for _ in range(rounds):
+            without.append(window(rows, seconds)[0])
+            bench.keyring.lifecycle.rotate_dek("acme")
+            run = threading.Thread(target=lambda: Rekey(bench.keyring).run(Job.of(patients)), daemon=True)
+            run.start()
+            p99, failed = window(rows, seconds)
+            during.append(p99)
+            failures += failed
+            run.join()
     ratio = median(during) / median(without)
     print(f"p99 of writes: {median(without):.2f} ms without a run, {median(during):.2f} ms during one")
     print(
         f"ratio {ratio:.2f}, bar 2{'' if ratio <= 2 else '   over its bar'}; {failures} writes failed, bar 0"
     )
-    bench.keyring.close()
-    if server:
-        server.stop()
 
 
 if __name__ == "__main__":
