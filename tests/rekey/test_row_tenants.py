@@ -40,20 +40,27 @@ TENANT_TYPES: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", TENANT_TYPES)
-def test_only_the_rows_of_one_tenant_are_moved(kind: str, bare: World) -> None:
+def things(world: World, kind: str, filled: str, **columns: Any) -> Table:
+    """A table of 20 things of two tenants in turn, whose values are in one of its columns."""
     type_, tenants = TENANT_TYPES[kind]
     table = Table(
         "things",
-        bare.metadata,
+        world.metadata,
         Column("id", Integer, primary_key=True),
         Column("clinic", type_),
         Column("secret", EncryptedType(String(40))),
+        *(Column(name, one) for name, one in columns.items()),
         info={"cmk_tenant": "clinic"},
     )
-    bare.metadata.create_all(bare.engine)
-    fill(bare, table, [{"id": n + 1, "clinic": tenants[n % 2], "secret": f"s{n}"} for n in range(20)])
-    names = [str(getattr(one, "value", one)) for one in tenants]
+    world.metadata.create_all(world.engine)
+    fill(world, table, [{"id": n + 1, "clinic": tenants[n % 2], filled: f"s{n}"} for n in range(20)])
+    return table
+
+
+@pytest.mark.parametrize("kind", TENANT_TYPES)
+def test_only_the_rows_of_one_tenant_are_moved(kind: str, bare: World) -> None:
+    table = things(bare, kind, "secret")
+    names = [str(getattr(one, "value", one)) for one in TENANT_TYPES[kind][1]]
     for name in names:
         bare.keyring.lifecycle.rotate_dek(name)
     rekey = Rekey(bare.keyring, chunk=7, rate=None)
@@ -75,18 +82,8 @@ def test_a_tenant_is_read_as_text_from_a_type_of_the_databases_own(world: World)
 
 @pytest.mark.parametrize("kind", TENANT_TYPES)
 def test_plain_values_are_sealed_for_the_tenant_that_a_model_names(kind: str, bare: World) -> None:
-    type_, tenants = TENANT_TYPES[kind]
-    table = Table(
-        "things",
-        bare.metadata,
-        Column("id", Integer, primary_key=True),
-        Column("clinic", type_),
-        Column("plain", String(40)),
-        Column("secret", EncryptedType(String(40))),
-        info={"cmk_tenant": "clinic"},
-    )
-    bare.metadata.create_all(bare.engine)
-    fill(bare, table, [{"id": n + 1, "clinic": tenants[n % 2], "plain": f"s{n}"} for n in range(20)])
+    type_, _ = TENANT_TYPES[kind]
+    table = things(bare, kind, "plain", plain=String(40))
     move = Move("plain", "secret", String(40), EncryptedType(String(40), context="things.secret"))
     for tenant_type in (type_, None if isinstance(type_, CHAR) else type_):
         job = Job("things", (move,), tenant_column="clinic", tenant_type=tenant_type)
