@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
+from sqlalchemy_cmk.orm.columns import MYSQL
+
 LOCK_SECONDS = 2
 STATEMENT_SECONDS = 60
 
@@ -80,7 +82,7 @@ def limit_waiting(connection: Connection) -> None:
 
     On MySQL and MariaDB it also refuses values that do not fit, whatever the server's mode.
     """
-    if connection.dialect.name in ("mysql", "mariadb"):
+    if connection.dialect.name in MYSQL:
         connection.exec_driver_sql(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
         # Otherwise a value that is too long for its column would be cut off.
         connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")

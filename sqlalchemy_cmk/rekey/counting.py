@@ -6,7 +6,7 @@ A value tells its DEK in its first nine bytes; no key is opened, and no value le
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     LargeBinary,
     MetaData,
-    Select,
     Table,
     case,
     func,
@@ -83,9 +82,11 @@ def count_rows(
     """
     by_name = {column.name: column for column in table.columns}
     criteria = () if where is None else (where,)
-    query = by_header(
-        lambda *kinds: select(*kinds).select_from(table).where(*criteria), [by_name[name] for name in columns]
-    )
+    kinds = (_kind(by_name[name]).label(f"kind_{i}") for i, name in enumerate(columns))
+    # The kinds in a query of their own: PostgreSQL holds two bound parameters for different in SELECT and in
+    # GROUP BY.
+    each = select(*kinds).select_from(table).where(*criteria).subquery()
+    query = select(*each.columns, func.count()).group_by(*each.columns)
     counts = {name: RowCounts() for name in columns}
     # Few rows, one for each combination of DEKs; but blobs may begin like sealed values, each in its own way.
     for *found, count in connection.execute(query, execution_options={"yield_per": _FETCHED}):
@@ -94,22 +95,8 @@ def count_rows(
     return counts
 
 
-def by_header(rows: Callable[..., Select[Any]], columns: Sequence[Column[Any]]) -> Select[Any]:
-    """Return the query that counts rows by the kinds of their values.
-
-    A kind is NULL where the value is, no bytes where the value cannot be sealed, and else its header.
-
-    Args:
-        rows: given what is to be selected, returns the query for the rows.
-        columns: the columns, for each of which the query returns a kind; the count comes last.
-    """
-    # The kinds in a query of their own: PostgreSQL holds two bound parameters for different in SELECT and in
-    # GROUP BY.
-    each = rows(*(_kind(column).label(f"kind_{i}") for i, column in enumerate(columns))).subquery()
-    return select(*each.columns, func.count()).group_by(*each.columns)
-
-
 def _kind(column: Column[Any]) -> ColumnElement[Any]:
+    """Return NULL where the value is, no bytes where the value cannot be sealed, and else its header."""
     stored = type_coerce(column, LargeBinary())
     begins_sealed = func.substr(stored, _ONE, _ONE, type_=LargeBinary()).in_(_BEGINNINGS)
     header = func.substr(stored, _ONE, _LENGTH, type_=LargeBinary())

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from sqlalchemy_cmk.errors import KeyUnavailable, RunInterrupted
 from sqlalchemy_cmk.rekey.job import Job
+from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.records import Range, Run, RunState
 from sqlalchemy_cmk.rekey.report import Progress
 from sqlalchemy_cmk.rekey.runs import taken_over
@@ -88,14 +89,14 @@ class Crew:
         self._place = place
         self._settings = settings
 
-    def go_through(self, run: Run, job: Job, watch: Watcher) -> Findings:
+    def go_through(self, run: Run, layout: Layout, watch: Watcher) -> Findings:
         """Go through the table once: the ranges that are open, then the rest.
 
         Raises:
             RunInterrupted: another process has taken the run over, or the database fails.
         """
-        findings = Findings()
-        ranges = chain(self._store.open_ranges(run), self._carved(run, job))
+        findings, job = Findings(), layout.job
+        ranges = chain(self._store.open_ranges(run), self._carved(run, layout))
         waiting: dict[Future[Outcome], int] = {}
         lost: dict[int, int] = {}
         one = next(ranges, None)
@@ -122,27 +123,18 @@ class Crew:
         self._tell(run, watch, now=True)
         return findings
 
-    def _carved(self, run: Run, job: Job) -> Iterator[Range]:
+    def _carved(self, run: Run, layout: Layout) -> Iterator[Range]:
         low, done, left = run.carved, run.carved_all, run.rows_expected
         while not done:
             share = max(FEWEST_CHUNKS, left // (2 * self._workers * self._settings.chunk))
             count = min(share, CHUNKS_IN_RANGE) * self._settings.chunk
-            high = self._shop.keyring.connections.use(partial(self._boundary, run.id, job, low, count))
+            high = self._shop.keyring.connections.use(partial(_boundary, layout, low, count))
             left -= count
             carved = self._store.carve(run, low, high)
             if carved is None:
                 return
             yield carved
             low = high
-
-    def _boundary(
-        self, run_id: str, job: Job, low: str | None, count: int, connection: Connection
-    ) -> str | None:
-        layout = self._shop.layout(run_id, job, connection)
-        after = layout.unpack(low)
-        found = connection.execute(layout.boundary(after, count)).first()
-        found = found or connection.execute(layout.last(after)).first()
-        return None if found is None else layout.pack(found)
 
     def _start(self, run: Run, job: Job, seq: int) -> Future[Outcome]:
         task = Task(self._place, job, run.id, run.generation, seq, self._settings)
@@ -180,3 +172,11 @@ class Crew:
     def _tell(self, run: Run, watch: Watcher, *, now: bool = False) -> None:
         counts = self._store.counts(run.id)
         watch.tell(counts.rows_read, counts.rows_changed, now=now)
+
+
+def _boundary(layout: Layout, low: str | None, count: int, connection: Connection) -> str | None:
+    """Return the key that is so many rows further on, or else the last one; ``None`` if there is none."""
+    after = layout.unpack(low)
+    found = connection.execute(layout.boundary(after, count)).first()
+    found = found or connection.execute(layout.last(after)).first()
+    return None if found is None else layout.pack(found)

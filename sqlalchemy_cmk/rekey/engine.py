@@ -152,7 +152,7 @@ class Rekey:
         before = None
         while True:
             earlier = self._store.counts(run.id)
-            findings = crew.go_through(run, job, watch)
+            findings = crew.go_through(run, layout, watch)
             left, counts = self._keyring.connections.use(count), self._store.counts(run.id)
             damaged = self._store.damaged(run.id)
             explained = counts.unchanged - earlier.unchanged

@@ -131,8 +131,8 @@ class Layout:
 
     def last(self, after: Key | None) -> Select[Any]:
         """Return the query for the last key, if there is one further on."""
-        query = self._ordered((), after, None, 1).order_by(None)
-        return query.order_by(*(column.desc() for column in self.key))
+        query = self.all_rows(*self.key).where(*self._between(after, None))
+        return query.order_by(*(column.desc() for column in self.key)).limit(1)
 
     def keys(self, after: Key | None, up_to: Key | None) -> Select[Any]:
         """Return the query for the key of the next row."""

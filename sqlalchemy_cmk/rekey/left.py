@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import DekState
+from sqlalchemy_cmk.orm.columns import MYSQL
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.sealing import DEK_ID_BYTES, Suite
 
@@ -67,7 +68,7 @@ def _estimate(layout: Layout, connection: Connection) -> Any:
         query = text("SELECT reltuples FROM pg_class WHERE oid = to_regclass(:name)")
         name = connection.dialect.identifier_preparer.format_table(table)
         return connection.execute(query, {"name": name}).scalar()
-    if connection.dialect.name in ("mysql", "mariadb"):
+    if connection.dialect.name in MYSQL:
         query = text(
             "SELECT table_rows FROM information_schema.tables "
             "WHERE table_schema = coalesce(:schema, database()) AND table_name = :name"

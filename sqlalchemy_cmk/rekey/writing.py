@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import NullType, TypeEngine, UserDefinedType
 
+from sqlalchemy_cmk.orm.columns import MYSQL
 from sqlalchemy_cmk.rekey.batches import Column
 from sqlalchemy_cmk.rekey.conflicts import STATEMENT_SECONDS
 from sqlalchemy_cmk.rekey.job import Move
@@ -42,7 +43,7 @@ def writer_for(layout: Layout, connection: Connection) -> Write:
     sealed = all(move.seals_sealed for move in layout.job.moves)
     if layout.dialect.name == "postgresql" and sealed:
         return _arrays(layout)
-    is_mariadb = layout.dialect.name in ("mysql", "mariadb") and getattr(layout.dialect, "is_mariadb", False)
+    is_mariadb = layout.dialect.name in MYSQL and getattr(layout.dialect, "is_mariadb", False)
     if is_mariadb and sealed and not (layout.joined and layout.guards_tenant):
         return _values_table(layout, connection)
     return _one_by_one(layout)
