@@ -2,30 +2,40 @@
 
 PYTEST_ARGS ?=
 HSM ?=
-PYTEST_WORKERS ?= 2
+# One more than the cores: some tests wait for others, for servers or for a rate.
+PYTEST_WORKERS ?= 3
 ROWS ?= 1000000
+SEEDS ?= 200
+START ?= 0
+BENCH_ARGS ?=
 SA21 := sqlalchemy>=2.1,<2.2
 SA20 := sqlalchemy>=2.0.30,<2.1
-TESTED := .[test,lint,flask,cli,dask]
+TESTED := .[test,lint]
 DEMO_HSM := .[demo,pkcs11]
-PYTEST := -m pytest -n $(PYTEST_WORKERS)
+# What calls other packages most: ciphers, codecs, the providers' SDKs, the command line.
+LOWEST_CLI := $(addprefix tests/cli/test_,changes.py command.py shred.py)
+LOWEST_TESTS := tests/unit tests/providers tests/aio tests/test_requirements.py $(LOWEST_CLI)
+PYTEST := -m pytest -n $(PYTEST_WORKERS) --dist worksteal
 WITH_SERVERS := .venv/bin/python -m tests.support.servers --
-CODE := $(wildcard sqlalchemy_cmk tests benchmarks examples tools)
+CODE := $(wildcard sqlalchemy_cmk tests benchmarks examples migrations tools)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
+# The tests start some hundred processes, which find the modules compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-both test-sa21 test-sa20 stress lint format bench bench-rekey demo clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate lint format bench bench-rekey demo clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
-	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=2, ROWS=1000000 for bench-rekey,'
+	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=3, ROWS=1000000 for bench-rekey,'
 	@echo '  HSM=softhsm for demo, PYTHON=python3 to make environments with'
 
-test: lint .venv-sa20/stamp | servers ## Check the code, then test with SQLAlchemy 2.1 and with 2.0
+test: lint .venv-sa20/stamp .venv-lowest/stamp | servers ## Check the code, then test-sa21, test-sa20 and test-lowest
 	@$(WITH_SERVERS) $(MAKE) test-both
+	@$(MAKE) test-lowest
 
 test-both:
 	@$(MAKE) test-sa21
@@ -34,11 +44,21 @@ test-both:
 test-sa21: .venv/stamp | servers ## Test with SQLAlchemy 2.1 only
 	.venv/bin/python $(PYTEST) $(PYTEST_ARGS)
 
-test-sa20: .venv-sa20/stamp | servers ## Test with SQLAlchemy 2.0 only
-	.venv-sa20/bin/python $(PYTEST) $(PYTEST_ARGS)
+test-sa20: .venv-sa20/stamp | servers ## Test with SQLAlchemy 2.0 only, without what never uses it
+	.venv-sa20/bin/python $(PYTEST) -m "not no_sqlalchemy" $(PYTEST_ARGS)
+
+test-lowest: .venv-lowest/stamp | tokens ## Test with the lowest versions that pyproject.toml allows: a part, on SQLite
+	.venv-lowest/bin/python -m tests.support.requirements
+	.venv-lowest/bin/python $(PYTEST) $(LOWEST_TESTS) -k "not postgresql and not mariadb" $(PYTEST_ARGS)
+
+crashes: .venv/stamp | servers ## kill -9 twenty times on each server database, beside two writers
+	$(WITH_SERVERS) env CMK_CRASHES=20 .venv/bin/python -m pytest -s tests/alembic/test_crashes.py
 
 stress: .venv/stamp | tokens ## 64 threads on 8 tokens for a minute, with a fork and a restart
-	CMK_TEST_STRESS_SECONDS=60 .venv/bin/python -m pytest -s tests/providers/test_pkcs11_stress.py
+	CMK_TEST_STRESS_SECONDS=60 .venv/bin/python -m pytest -s tests/providers/pkcs11/test_stress.py
+
+simulate: .venv/stamp ## Run SEEDS=200 seeds of the simulation from START=0 on; those that fail print their steps
+	.venv/bin/python -m tests.simulation --seeds $(SEEDS) --start $(START)
 
 lint: .venv/stamp ## Check style, types and the order of the modules
 	.venv/bin/ruff check $(CODE)
@@ -50,8 +70,8 @@ format: .venv/stamp ## Put the code into the form that lint asks for
 	.venv/bin/ruff check --fix $(CODE)
 	.venv/bin/ruff format $(CODE)
 
-bench: .venv/stamp-bench | tokens ## Run the benchmarks
-	.venv/bin/python -m benchmarks
+bench: .venv/stamp-bench | tokens ## Run the benchmarks; BENCH_ARGS="--quick" for a few rounds only
+	.venv/bin/python -m benchmarks $(BENCH_ARGS)
 	@$(MAKE) bench-rekey ROWS=200000
 
 bench-rekey: .venv/stamp | servers ## Measure re-keying: pace, memory, what writers feel; ROWS=1000000 rows
@@ -63,7 +83,7 @@ demo: .venv-demo/stamp$(HSM) ## Run the example application; with HSM=softhsm on
 	CLINIC_HSM=$(HSM) .venv-demo/bin/python -m examples.clinic
 
 clean: ## Remove the environments and everything generated
-	rm -rf .venv .venv-sa20 .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-sa20 .venv-lowest .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .hypothesis
 	find . -name .git -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
@@ -75,7 +95,7 @@ servers: tokens
 	@tools/install_servers.sh postgresql mariadb-server
 
 tokens:
-	@tools/install_servers.sh softhsm2 libnss3 p11-kit-modules
+	@tools/install_servers.sh tokens
 
 # $(call install,FOLDER,REQUIREMENTS): install into a virtual environment, made anew if it does not work.
 define install
@@ -90,6 +110,14 @@ endef
 
 .venv-sa20/stamp: pyproject.toml | python
 	$(call install,.venv-sa20,-e '$(TESTED)' '$(SA20)')
+
+# The lowest versions of what pyproject.toml names, and the newest that fit of what those need.
+.venv/lowest.txt: .venv/stamp
+	@.venv/bin/uv pip compile -q --python .venv/bin/python --resolution lowest-direct --upgrade \
+		--extra all --extra demo --output-file $@ pyproject.toml
+
+.venv-lowest/stamp: .venv/lowest.txt | python
+	$(call install,.venv-lowest,-e '.[test]' -c .venv/lowest.txt)
 
 .venv/stamp-bench: .venv/stamp
 	$(call install,.venv,-e '.[bench]' '$(SA21)')

@@ -1,1 +1,1 @@
-"""Ratios measured in one run, medians of several rounds. Run ``make bench``."""
+"""What the library costs, as ratios measured in one run. Run ``make bench``."""

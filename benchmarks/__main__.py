@@ -1,94 +1,104 @@
-"""Measure everything, print it beside its bars, and write it as JSON."""
+"""Measure everything and print it beside its target: ``python -m benchmarks [NAME ...] [--quick]``."""
 
+import argparse
 import json
+import logging
 import platform
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from benchmarks.hsm import hsm
-from benchmarks.keys import cold_start, memory
-from benchmarks.rounds import rounds
-from benchmarks.single import single
-from benchmarks.tables import MODELS, Bench
+from benchmarks.keys import keys
+from benchmarks.one import one
+from benchmarks.peers import peers
+from benchmarks.reading import reading
+from benchmarks.row_bound import row_bound
+from benchmarks.tables import Database
+from benchmarks.targets import TARGETS, judged, met
+from benchmarks.wide import wide
+from benchmarks.writing import writing
 
 RESULTS = Path("benchmarks/results.json")
-ROUNDS = 15
-PEER_ROUNDS = 7
+ROUNDS, QUICK_ROUNDS = 31, 5
 
-BARS = {
-    "load 10,000 ORM rows, 2 of 6 columns sealed": 1.30,
-    "the same inside tenant_scope": 1.30,
-    "insert 10,000 ORM rows with add_all and commit": 1.15,
-    "open one short string": 1.5,
-    "seal one short string": 1.5,
-    "added time of a load, against the best peer's": 0.25,
-    "added time of an insert, against the best peer's": 0.25,
-    "cold start: provider calls": 1,
-    "cold start: statements": 2,
-    "bytes of an opened key": 2048,
-    "kept at max_open_keys": 1,
-    "unwrap in SoftHSM, against the bare calls": 1.3,
+BENCHMARKS: dict[str, Callable[[Database, int, int], dict[str, float]]] = {
+    "reading": reading,
+    "wide": wide,
+    "one": one,
+    "row-bound": row_bound,
+    "writing": writing,
+    "peers": peers,
+    "keys": keys,
+    "hsm": hsm,
 }
+PACKAGES = (
+    "sqlalchemy",
+    "cryptography",
+    "sqlalchemy-utils",
+    "advanced-alchemy",
+    "sealed-fields",
+    "sqlalchemy-encrypted-field",
+    "pydantic-encryption",
+    "python-pkcs11",
+)
 
 
-def orm(bench: Bench) -> dict[str, float]:
-    plain, sealed = MODELS["plain text"], MODELS["sealed"]
-    inserts = rounds({"plain": lambda: bench.insert(plain), "sealed": lambda: bench.insert(sealed)}, ROUNDS)
-    loads = rounds(
-        {
-            "plain": lambda: bench.load(plain),
-            "sealed": lambda: bench.load(sealed),
-            "scoped": lambda: bench.load(sealed, "acme"),
-        },
-        2 * ROUNDS,
-    )
-    return {
-        "load 10,000 ORM rows, 2 of 6 columns sealed": loads["sealed"] / loads["plain"],
-        "the same inside tenant_scope": loads["scoped"] / loads["plain"],
-        "insert 10,000 ORM rows with add_all and commit": inserts["sealed"] / inserts["plain"],
-    }
+def run(names: Sequence[str], count: int, rounds: int) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Run benchmarks and print their figures.
+
+    Returns:
+        The figures with their targets, by benchmark; and whether every target was measured and met.
+    """
+    results, passed = {}, True
+    database = Database()
+    try:
+        for name in names:
+            print(name, flush=True)
+            measured, targets = BENCHMARKS[name](database, count, rounds), TARGETS[name]
+            results[name] = {
+                figure: {"measured": measured.get(figure), "target": targets.get(figure)}
+                for figure in dict.fromkeys([*measured, *targets])
+            }
+            for figure, value in results[name].items():
+                print(judged(figure, value["measured"], value["target"]), flush=True)
+            passed &= all(met(measured.get(figure), target) for figure, target in targets.items())
+    finally:
+        database.close()
+    return results, passed
 
 
-def against_peers(bench: Bench) -> tuple[dict[str, float], dict[str, float]]:
-    inserts = rounds({name: lambda m=m: bench.insert(m) for name, m in MODELS.items()}, PEER_ROUNDS)
-    loads = rounds({name: lambda m=m: bench.load(m) for name, m in MODELS.items()}, PEER_ROUNDS)
-    ratios, detail = {}, {}
-    for kind, seconds in (("a load", loads), ("an insert", inserts)):
-        added = {
-            name: value - seconds["plain text"] for name, value in seconds.items() if name != "plain text"
-        }
-        ours = added.pop("sealed")
-        ratios[f"added time of {kind}, against the best peer's"] = ours / min(added.values())
-        detail.update({f"{kind}, {name}": value / seconds["plain text"] for name, value in seconds.items()})
-    return ratios, detail
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
-def main() -> None:
-    bench = Bench()
-    measured = orm(bench) | single(bench)
-    peers, detail = against_peers(bench)
-    in_token, threads = hsm()
-    measured |= peers | cold_start() | memory() | in_token
-    for name, bar in BARS.items():
-        verdict = "" if measured[name] <= bar else "   over its bar"
-        print(f"{name:55} {measured[name]:10.2f}   bar {bar:g}{verdict}")
-    for name, ratio in detail.items():
-        print(f"  {name:53} {ratio:10.2f} x plain text")
-    for name, value in threads.items():
-        print(f"  {name:53} {value:10.2f}")
-    packages = ("sqlalchemy", "cryptography", "sqlalchemy-utils", "advanced-alchemy", "python-pkcs11")
-    versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
-    document = {
-        "versions": versions,
-        "rounds": ROUNDS,
-        "ratios": measured,
-        "bars": BARS,
-        "peers": detail,
-        "hsm": threads,
-    }
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all of them")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
+    parser.add_argument("--strict", action="store_true", help="fail where a target is missed")
+    parser.add_argument("--rows", type=int, default=10_000, help="rows of a table; 10,000")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    results, passed = run(options.names or list(BENCHMARKS), options.rows, rounds)
+    document = {"versions": versions(), "rows": options.rows, "rounds": rounds, "results": results}
     RESULTS.write_text(json.dumps(document, indent=2) + "\n")
     print(f"written to {RESULTS}")
+    return 1 if options.strict and not passed else 0
 
 
 if __name__ == "__main__":
-    main()
+    # On SQLite, key events wait while tables are read, and warn of it.
+    logging.getLogger("sqlalchemy_cmk").setLevel(logging.ERROR)
+    raise SystemExit(main())

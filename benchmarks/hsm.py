@@ -1,19 +1,20 @@
 """One unwrap in a token, against the bare calls of python-pkcs11; and what one thread at a time costs."""
 
 import os
-import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
-from benchmarks.rounds import repeated, rounds
+from benchmarks.tables import Database
+from benchmarks.timing import Contestant, Rounds, repeated, timed
 from sqlalchemy_cmk.providers import Pkcs11KeyProvider
-from tests.support.hsm import PIN
+from sqlalchemy_cmk.runtime.secret import Secret
+from tests.support.hsm import PIN, TokenSoftwareMissing
 from tests.support.hsm.softhsm import SoftHsm
 
 READABLE = {Attribute.EXTRACTABLE: True, Attribute.SENSITIVE: False}
@@ -23,19 +24,20 @@ TOKENS = [f"bench-{number}" for number in range(8)]
 
 
 class Tokens:
-    """Eight tokens of SoftHSM with a KEK each."""
+    """Eight tokens of SoftHSM with a KEK each, in a new folder."""
 
-    def __init__(self) -> None:
-        self.hsm = SoftHsm(Path(tempfile.mkdtemp(prefix="cmk-bench-")), TOKENS)
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.hsm = SoftHsm(folder, TOKENS)
         self.provider = Pkcs11KeyProvider(
             self.hsm.module, pin=lambda label: PIN, profile="softhsm", make_keys=True
         )
         self.uris = [self.hsm.uri(label, "kek") for label in TOKENS]
         for uri in self.uris:
             self.provider.ensure(uri)
-        self.wrapped = [self.provider.wrap(uri, os.urandom(32)) for uri in self.uris]
+        self.wrapped = [self.provider.wrap(uri, Secret(os.urandom(32))) for uri in self.uris]
 
-    def bare(self) -> Callable[[], float]:
+    def bare(self) -> Contestant:
         """Return a contestant: ``C_UnwrapKey`` and ``C_GetAttributeValue`` with a session and a key at hand.
 
         What it leaves in the token is destroyed when the time is taken: many objects make a token slow.
@@ -43,22 +45,21 @@ class Tokens:
         token = next(one for one in pkcs11.lib(self.hsm.module).get_tokens() if one.label == TOKENS[0])
         key = next(iter(list(token.open().get_objects({Attribute.LABEL: "kek"}))))
         data, secret, generic = self.wrapped[0].data, ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET
-        expected = self.provider.unwrap(self.wrapped[0])
+        expected = self.provider.unwrap(self.wrapped[0]).reveal()
+        made: list[Any] = []
+
+        def unwrap() -> bytes:
+            one = key.unwrap_key(secret, generic, data, mechanism=Mechanism.AES_KEY_WRAP, template=READABLE)
+            made.append(one)
+            return one[Attribute.VALUE]
 
         def run() -> float:
-            made = []
-            start = time.perf_counter()
-            for _ in range(TIMES):
-                one = key.unwrap_key(
-                    secret, generic, data, mechanism=Mechanism.AES_KEY_WRAP, template=READABLE
-                )
-                value = one[Attribute.VALUE]
-                made.append(one)
-            elapsed = time.perf_counter() - start
-            assert value == expected
+            seconds, values = timed(lambda: [unwrap() for _ in range(TIMES)])
+            assert set(values) == {expected}
             for one in made:
                 one.destroy()
-            return elapsed
+            made.clear()
+            return seconds
 
         return run
 
@@ -77,25 +78,25 @@ class Tokens:
             return sorted(one for each in pool.map(work, range(threads)) for one in each)
 
 
-def hsm() -> tuple[dict[str, float], dict[str, float]]:
+def hsm(database: Database, count: int, rounds: int) -> dict[str, float]:
     """Return the ratio of an unwrap to the bare calls, and what 64 threads see of each other."""
-    tokens = Tokens()
+    try:
+        tokens = Tokens(database.folder / "hsm")
+    except TokenSoftwareMissing as missing:
+        print(f"  {missing}")
+        return {}
     wrapped = tokens.wrapped[0]
     ours = repeated(lambda: tokens.provider.unwrap(wrapped), TIMES)
-    seconds = rounds({"bare": tokens.bare(), "ours": ours}, 30)
+    seconds = Rounds({"bare": tokens.bare(), "ours": ours}, rounds)
     alone = tokens.in_threads(1, 2000)
     start = time.perf_counter()
     crowd = tokens.in_threads(THREADS, 100)
     elapsed = time.perf_counter() - start
-    detail = {
+    return {
+        "unwrap in SoftHSM, against the bare calls": seconds.ratio("ours", "bare"),
         "unwraps a second, one thread": len(alone) / sum(alone),
         "unwraps a second, 64 threads": len(crowd) / elapsed,
         "one unwrap alone, median ms": 1000 * median(alone),
         "one unwrap among 64 threads, median ms": 1000 * median(crowd),
         "one unwrap among 64 threads, 99th percentile ms": 1000 * crowd[len(crowd) * 99 // 100],
     }
-    return {"unwrap in SoftHSM, against the bare calls": seconds["ours"] / seconds["bare"]}, detail
-
-
-if __name__ == "__main__":
-    print(*hsm(), sep="\n")

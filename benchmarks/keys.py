@@ -1,20 +1,27 @@
 """What keys cost: a cold start in provider calls and statements, an opened key in memory."""
 
 import gc
-import tempfile
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, select
-from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
-from sqlalchemy.types import Integer, String
+from sqlalchemy.orm import DeclarativeBase, Session
 
-from sqlalchemy_cmk import EncryptedType, Keyring
-from sqlalchemy_cmk.keys.model import DekRecord, DekState, OpenedDek, Purpose
-from sqlalchemy_cmk.keys.opened import OpenedKeys
+from benchmarks.tables import Database, patient_rows, patients, sealed
+from sqlalchemy_cmk import Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider, Wrapped
+from sqlalchemy_cmk.runtime.secret import Secret
 
-KEYS = 5_000
+TENANTS = 500
+MODEL = patients("keys_sealed", sealed, "clinic_id")
+
+
+class ColdBase(DeclarativeBase):
+    """The table of the cold start."""
+
+
+COLD = patients("cold_sealed", sealed, "clinic_id", (ColdBase,))
 
 
 class Counting(LocalKeyProvider):
@@ -22,25 +29,27 @@ class Counting(LocalKeyProvider):
 
     calls = 0
 
-    def unwrap(self, wrapped: Wrapped) -> bytes:
-        type(self).calls += 1
+    def unwrap(self, wrapped: Wrapped) -> Secret:
+        self.calls += 1
         return super().unwrap(wrapped)
 
 
-def cold_start() -> dict[str, float]:
-    """Return provider calls for each purpose, and key statements, to write and read one tenant again."""
-    base: Any = type("Base", (DeclarativeBase,), {})
-    column = mapped_column(EncryptedType(String(20)))
-    attributes = {"__tablename__": "p", "__cmk_tenant__": "c", "id": mapped_column(Integer, primary_key=True)}
-    model = type("P", (base,), {**attributes, "c": mapped_column(String(9)), "s": column})
-    folder = tempfile.mkdtemp(prefix="cmk-bench-")
+def keys(database: Database, count: int, rounds: int) -> dict[str, float]:
+    """Return provider calls and key statements of a cold start, and the bytes of an opened key."""
+    return cold_start(database.folder) | memory(database, min(count, TENANTS))
+
+
+def cold_start(folder: Path) -> dict[str, float]:
+    """Return provider calls and key statements that it takes to write and read a tenant's first row."""
     engine = create_engine(f"sqlite:///{folder}/cold.db")
-    keyring = Keyring(engine, platform_key="local:pmk", providers=[Counting(f"{folder}/keys.json")])
-    keyring.protect(base)
-    base.metadata.create_all(engine)
-    keyring.warm(["acme"])
+    provider = Counting(folder / "cold.json")
+    keyring = Keyring(engine, platform_key="local:pmk", providers=[provider])
+    keyring.protect(ColdBase)
+    ColdBase.metadata.create_all(engine)
+    row = patient_rows(1)[0]
+    keyring.warm([row["clinic_id"]])
     keyring.forget()
-    Counting.calls, statements = 0, []
+    provider.calls, statements = 0, []
 
     def note(*args: Any) -> None:
         if "cmk_" in args[2]:
@@ -48,34 +57,38 @@ def cold_start() -> dict[str, float]:
 
     event.listen(Engine, "before_cursor_execute", note)
     with Session(engine) as session:
-        session.add(model(c="acme", s="x"))
+        session.add(COLD(**row))
         session.commit()
-        session.scalars(select(model)).all()
+        session.scalars(select(COLD)).all()
     event.remove(Engine, "before_cursor_execute", note)
-    return {"cold start: provider calls": Counting.calls, "cold start: statements": len(statements)}
+    keyring.close()
+    engine.dispose()
+    return {
+        "cold start of one tenant: provider calls": provider.calls,
+        "cold start of one tenant: statements": len(statements),
+    }
 
 
-def memory() -> dict[str, float]:
-    """Return the bytes of an opened key that serves two columns, and how many are kept of a thousand more.
-
-    Ciphers are apart: a column holds at most 256 for opening and 256 for sealing, however many keys are open.
-    """
-    opened = OpenedKeys(KEYS, lambda: 0.0)
-    put(opened, range(100))
-    gc.collect()
+def memory(database: Database, count: int) -> dict[str, float]:
+    """Return the bytes that stay for each of so many tenants: its key is opened, two columns are read."""
+    rows = patient_rows(2 * count, count)
+    tenants = {row["clinic_id"] for row in rows}
+    database.fill(MODEL, rows)
+    database.orm_load(MODEL, rows)
+    database.keyring.forget()
     tracemalloc.start()
-    put(opened, range(100, KEYS))
+    try:
+        before = _kept(database)
+        database.keyring.warm(tenants)
+        database.orm_load(MODEL, rows)
+        grown = _kept(database) - before
+    finally:
+        tracemalloc.stop()
+    return {"memory of an opened key, bytes": grown / len(tenants)}
+
+
+def _kept(database: Database) -> int:
+    # Reading the trail writes the events that wait in memory.
+    database.keyring.audit.entries(last=1)
     gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] / (KEYS - 100)
-    tracemalloc.stop()
-    put(opened, range(KEYS, KEYS + 1000))
-    return {"bytes of an opened key": grown, "kept at max_open_keys": len(opened) / KEYS}
-
-
-def put(opened: OpenedKeys, numbers: range) -> None:
-    for number in numbers:
-        record = DekRecord(number.to_bytes(8, "big"), f"tenant {number}", Purpose.SEAL, DekState.ACTIVE, ())
-        dek = OpenedDek(record, number.to_bytes(32, "big"), 0.0, 1.0)
-        dek.cipher("patients.name")
-        dek.cipher("patients.ssn")
-        opened.put(dek)
+    return tracemalloc.get_traced_memory()[0]

@@ -1,10 +1,14 @@
 """Encrypted columns for SQLAlchemy under tenants' own keys: seal, open, and switch off by the key."""
 
+from sqlalchemy_cmk.alembic.registry.table import make_conversions_table, make_registry_table
+from sqlalchemy_cmk.columns.sealed import Sealed
+from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import (
     CmkError,
     ConfigurationError,
     CredentialError,
     InvalidValue,
+    KekNotAllowed,
     KeyRevoked,
     KeyUnavailable,
     RunInterrupted,
@@ -13,13 +17,18 @@ from sqlalchemy_cmk.errors import (
     TenantRequired,
     UnsupportedOperation,
 )
-from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.orm import install
-from sqlalchemy_cmk.scope import tenant_scope
-from sqlalchemy_cmk.sealed import Sealed
-from sqlalchemy_cmk.types import EncryptedType
+from sqlalchemy_cmk.hooks import check_scope, install
+from sqlalchemy_cmk.keys import KekPolicy, Keyring
+from sqlalchemy_cmk.keys.storage.tables import register_tables
+from sqlalchemy_cmk.rekey.tables import make_rekey_tables
+from sqlalchemy_cmk.scope import carry_scope, tenant_scope
 
 install()
+
+# Every key table has to be there, whichever parts of the library an application has imported.
+register_tables(make_rekey_tables)
+register_tables(make_registry_table)
+register_tables(make_conversions_table)
 
 __all__ = [
     "CmkError",
@@ -27,6 +36,8 @@ __all__ = [
     "CredentialError",
     "EncryptedType",
     "InvalidValue",
+    "KekNotAllowed",
+    "KekPolicy",
     "KeyRevoked",
     "KeyUnavailable",
     "Keyring",
@@ -36,5 +47,7 @@ __all__ = [
     "TenantMismatch",
     "TenantRequired",
     "UnsupportedOperation",
+    "carry_scope",
+    "check_scope",
     "tenant_scope",
 ]

@@ -1,7 +1,7 @@
 """Every exception of the library, in one tree.
 
-All of them mix in :class:`sqlalchemy.exc.DontWrapMixin`: SQLAlchemy would otherwise wrap an error
-raised while it binds parameters in a ``StatementError`` that carries those parameters, in plain text.
+All of them mix in :class:`sqlalchemy.exc.DontWrapMixin`: SQLAlchemy would otherwise wrap an error that is
+raised while parameters are bound in a ``StatementError``, which carries those parameters as plain text.
 No message holds a plaintext, a key or a token.
 """
 
@@ -11,11 +11,15 @@ from sqlalchemy.exc import DontWrapMixin
 
 
 class CmkError(DontWrapMixin, Exception):
-    """Base of every error that this library raises."""
+    """Base class of every error that this library raises."""
 
 
 class ConfigurationError(CmkError):
-    """The application or its key storage is set up wrongly; the message says how to mend it."""
+    """The application or its key storage is set up incorrectly; the message says how to fix it."""
+
+
+class KekNotAllowed(ConfigurationError):
+    """``Keyring(kek_allowed=...)`` does not let this KEK serve this tenant; no vault was asked."""
 
 
 class TenantRequired(CmkError):
@@ -30,10 +34,10 @@ class TenantMismatch(TenantRequired):
 
 
 class KeyRevoked(CmkError):
-    """The KEK's owner has taken access away: disabled, deleted, or its DEKs were destroyed.
+    """The KEK's owner has taken access away, or the tenant's DEKs were destroyed.
 
     Attributes:
-        tenant: whose key it is, where that is known.
+        tenant: the tenant whose key it is, where that is known.
     """
 
     def __init__(self, message: str, tenant: str | None = None) -> None:
@@ -42,13 +46,13 @@ class KeyRevoked(CmkError):
 
 
 class KeyUnavailable(CmkError):
-    """A KEK or the key tables cannot be reached now (network, lock, missing mount); try again."""
+    """A KEK or the key tables cannot be reached now (network, lock, missing mount); try again later."""
 
 
 class CredentialError(CmkError):
-    """The application's own credential failed at a KEK's place: neither revoked nor unavailable.
+    """The application's own credential was not accepted where a KEK lives: neither revoked nor unavailable.
 
-    Renew the application's secret or its sign-in. Opened DEKs serve until their next proof.
+    Renew the application's secret or its sign-in. Opened DEKs stay usable until they have to be proven again.
     """
 
 
@@ -57,9 +61,9 @@ class TamperedError(CmkError):
 
 
 class RunInterrupted(CmkError):
-    """A re-keying run had to stop: the database failed it, or another process has taken it over.
+    """A re-keying run had to stop: the database failed, or another process has taken the run over.
 
-    What was committed stays; the same job goes on from there when it is run again.
+    What was committed stays. Run the same job again and it continues from there.
     """
 
 
@@ -68,4 +72,4 @@ class InvalidValue(CmkError, ValueError):
 
 
 class UnsupportedOperation(CmkError, TypeError):
-    """A SQL operation that has no meaning on a sealed column, such as LIKE or an ordering."""
+    """A SQL operation has no meaning on a sealed column, such as LIKE or an ordering."""

@@ -14,8 +14,18 @@ import pytest
 from tests.support.hsm import PIN
 
 ROOT = Path(__file__).parent.parent
-TO_BE_TRIED = ("adopting", "byok", "choosing", "format", "hsm", "migrations", "rekeying")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TO_BE_TRIED = (
+    "adopting",
+    "byok",
+    "choosing",
+    "format",
+    "hsm",
+    "key-tables",
+    "migrations",
+    "rekeying",
+    "scopes",
+)
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^([ \t]*)```python[^\n]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
 
 LINK = re.compile(r"\]\(([^)#\s]+)")
@@ -97,6 +107,15 @@ def test_the_architecture_names_files_that_there_are() -> None:
     named = set(re.findall(r"\b(?:\w+/)*\w+\.py\b", text))
     files = [f"/{file.relative_to(ROOT)}" for file in ROOT.glob("[a-z]*/**/*.py")]
     assert named and [name for name in named if not any(one.endswith(f"/{name}") for one in files)] == []
+
+
+def test_the_architecture_lists_every_folder_and_every_file_beside_them() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    layout = text.partition("## Layout")[2].partition("\n## ")[0]
+    listed = {line.split()[0] for line in layout.split("```")[1].strip().splitlines()}
+    package = ROOT / "sqlalchemy_cmk"
+    folders = {f"{one.parent.relative_to(package)}/" for one in package.glob("*/**/__init__.py")}
+    assert listed == folders | {one.name for one in package.glob("*.py")}
 
 
 def test_a_failing_block_is_named_by_its_page_and_line(tmp_path: Path) -> None:

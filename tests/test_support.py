@@ -1,6 +1,8 @@
-"""The databases that the other tests stand on."""
+"""The databases that the other tests stand on, and the choice of what runs with an older SQLAlchemy."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import (
@@ -18,7 +20,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from tests.support import passes
 from tests.support.databases import Database
+from tests.support.skips import VARIABLE
 
 METADATA = MetaData()
 NOTES = Table(
@@ -86,3 +90,38 @@ def test_sqlite_database_is_a_file_of_its_own(sqlite_database: Database) -> None
     engine = create_engine(sqlite_database.url)
     assert inspect(engine).get_table_names() == []
     engine.dispose()
+
+
+def config(expression: str) -> Any:
+    return SimpleNamespace(option=SimpleNamespace(markexpr=expression))
+
+
+def test_what_the_second_pass_leaves_out_is_there() -> None:
+    for path in (*passes.FOLDERS, *passes.MODULES, *passes.EXCEPT):
+        assert (passes.TESTS / path).exists(), path
+    assert passes.without_sqlalchemy(passes.TESTS / "providers" / "test_azure.py")
+    assert not passes.without_sqlalchemy(passes.TESTS / "rekey" / "test_azure.py")
+
+
+def test_a_test_that_the_second_pass_leaves_out_fails_when_it_connects() -> None:
+    item: Any = SimpleNamespace(
+        nodeid="tests/providers/test_x.py::test", get_closest_marker=lambda name: True
+    )
+    watching = passes.Passes(config(""))
+    for connects in (False, True):
+        watching.pytest_runtest_setup()
+        call = watching.pytest_runtest_call(item)
+        next(call)
+        if connects:
+            create_engine("sqlite://").connect().close()
+        with pytest.raises(pytest.fail.Exception if connects else StopIteration):
+            next(call)
+
+
+def test_the_first_pass_may_leave_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setattr(passes, "NEWEST", (2, 0))
+    with pytest.raises(pytest.UsageError, match="leaves nothing out"):
+        passes.Passes(config("not no_sqlalchemy"))
+    monkeypatch.setattr(passes, "NEWEST", (9, 9))
+    passes.Passes(config("not no_sqlalchemy"))

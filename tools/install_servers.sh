@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what the tests need of the system and is missing: Python's venv module, PostgreSQL and MariaDB,
-# and two PKCS#11 tokens: SoftHSM, and NSS, which is reached through p11-kit's proxy.
+# Installs what the tests need of the system and is missing: Python's venv module, PostgreSQL and MariaDB, and
+# PKCS#11 tokens: SoftHSM, NSS through p11-kit's proxy, openCryptoki, p11-kit's remoting, and a TPM in software.
 # Usage: install_servers.sh [PACKAGE...]   (all of the packages below without arguments)
 #
 # It uses apt-get as root or by sudo without a password, starts no service, says what it could not do and
@@ -10,7 +10,10 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(python3-venv postgresql mariadb-server softhsm2 libnss3 p11-kit-modules)
+TOKENS=(softhsm2 libnss3 p11-kit-modules p11-kit opencryptoki swtpm dbus-daemon tpm2-abrmd libtss2-tcti-swtpm0
+    libtss2-tcti-tabrmd0 libtpm2-pkcs11-1)
+[ $# -gt 0 ] || wanted=(python3-venv postgresql mariadb-server tokens)
+[[ " ${wanted[*]} " != *" tokens "* ]] || wanted=("${wanted[@]/tokens/}" "${TOKENS[@]}")
 POLICY=/usr/sbin/policy-rc.d
 
 has_python() { ./find_python.sh >/dev/null 2>&1; }
@@ -18,6 +21,7 @@ has_postgresql() { command -v initdb || compgen -G '/usr/lib/postgresql/*/bin/in
 has_mariadb() { PATH="$PATH:/usr/sbin:/usr/libexec" command -v mariadbd >/dev/null; }
 
 has_library() { compgen -G "/usr/lib/*/$1" || compgen -G "/usr/lib/$1" || compgen -G "/usr/lib64/$1"; } >/dev/null
+has_program() { PATH="$PATH:/usr/sbin" command -v "$1"; } >/dev/null
 has_softhsm() { command -v softhsm2-util && has_library 'softhsm/libsofthsm2.so'; } >/dev/null
 
 is_there() {
@@ -27,7 +31,12 @@ is_there() {
         mariadb-server) has_mariadb ;;
         softhsm2) has_softhsm ;;
         libnss3) has_library libsoftokn3.so ;;
-        p11-kit-modules) has_library p11-kit-proxy.so ;;
+        p11-kit-modules) has_library p11-kit-proxy.so && has_library pkcs11/p11-kit-client.so ;;
+        p11-kit | swtpm | dbus-daemon | tpm2-abrmd) has_program "$1" ;;
+        opencryptoki) has_program pkcsslotd && has_library pkcs11/libopencryptoki.so ;;
+        libtss2-tcti-swtpm0) has_library 'libtss2-tcti-swtpm.so.*' ;;
+        libtss2-tcti-tabrmd0) has_library 'libtss2-tcti-tabrmd.so.*' ;;
+        libtpm2-pkcs11-1) has_library pkcs11/libtpm2_pkcs11.so ;;
         *) echo "not one of the packages of this script: $1" >&2; exit 2 ;;
     esac
 }
@@ -35,7 +44,7 @@ is_there() {
 find_missing() {
     missing=()
     for package in "${wanted[@]}"; do
-        is_there "$package" || missing+=("$package")
+        [ -z "$package" ] || is_there "$package" || missing+=("$package")
     done
 }
 

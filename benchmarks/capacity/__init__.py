@@ -4,15 +4,15 @@ from benchmarks.capacity.limits import KINDS, MANAGED_HSM_UNWRAPS, share_used
 from benchmarks.capacity.model import Case, Prices, evicting
 from benchmarks.capacity.report import report
 from benchmarks.capacity.simulation import Simulation, Traffic
-from sqlalchemy_cmk.keys.opening import Times
+from sqlalchemy_cmk.keys.opening.opener import CachePolicy
 
 __all__ = [
     "KINDS",
     "MANAGED_HSM_UNWRAPS",
+    "CachePolicy",
     "Case",
     "Prices",
     "Simulation",
-    "Times",
     "Traffic",
     "evicting",
     "report",

@@ -11,16 +11,16 @@ from math import ceil, comb, factorial
 from typing import Literal
 
 from benchmarks.capacity.limits import KINDS, WINDOW, Limit, managed_hsm_limit, vault_limit
-from sqlalchemy_cmk.keys.opening import Times
+from sqlalchemy_cmk.keys.opening.opener import CachePolicy
 
 Layout = Literal["shared", "own", "vaults"]
 MONTH = 30 * 24 * 3600
 BEST_JITTER = 0.5
 
 
-def standard_times(jitter: float = 0.1, revalidate_after: float = 300) -> Times:
+def standard_times(jitter: float = 0.1, revalidate_after: float = 300) -> CachePolicy:
     """Return the keyring's default times, with the two that matter most for the load."""
-    return Times(revalidate_after=revalidate_after, outage_grace=3600, retry_after=15, jitter=jitter)
+    return CachePolicy(revalidate_after=revalidate_after, outage_grace=3600, retry_after=15, jitter=jitter)
 
 
 DEFAULT_TIMES = standard_times()
@@ -49,7 +49,8 @@ class Case:
         layout: ``"shared"``: one KEK (the PMK) wraps all DEKs; ``"own"``: each tenant has a KEK, all in one
             vault; ``"vaults"``: each tenant has a KEK in a vault of its own.
         kind: the KEKs' kind, from :data:`KINDS`, or from :data:`MANAGED_HSM_UNWRAPS` in a Managed HSM.
-        deks: DEKs in use for each tenant: 1 for ``seal``, 2 with ``fixed``, and any retired ones still read.
+        deks: DEKs in use for each tenant: 1 for ``randomized``, 2 with ``deterministic``, and any retired
+            ones still read.
         times: the keyring's.
         partitions: 0 for vaults; 1 to 3 for a Managed HSM of so many.
     """
@@ -59,7 +60,7 @@ class Case:
     layout: Layout = "own"
     kind: str = "RSA 2048"
     deks: int = 1
-    times: Times = DEFAULT_TIMES
+    times: CachePolicy = DEFAULT_TIMES
     partitions: int = 0
 
     @property

@@ -1,6 +1,6 @@
 """A discrete simulation of keyrings that ask their KEKs, event by event.
 
-It follows :class:`sqlalchemy_cmk.keys.opening.Opener`: a test has both make the same calls.
+It follows :class:`sqlalchemy_cmk.keys.opening.opener.Opener`: a test has both make the same calls.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from random import Random
 
 from benchmarks.capacity.limits import WINDOW
 from benchmarks.capacity.model import Case
-from sqlalchemy_cmk.keys.opening import Times
+from sqlalchemy_cmk.keys.opening.opener import CachePolicy
 
-Rule = Callable[[Times, float, float], float]
+Rule = Callable[[CachePolicy, float, float], float]
 NEVER = float("-inf")
 
 
-def deadline(times: Times, proven_at: float, chance: float) -> float:
+def deadline(times: CachePolicy, proven_at: float, chance: float) -> float:
     """Return when a DEK that was proven has to be proven anew; ``chance`` is random, 0 to 1."""
     return proven_at + times.revalidate_after * (1 - times.jitter * chance)
 

@@ -68,7 +68,7 @@ def create_app() -> Flask:
         response.headers["X-Worker"] = str(os.getpid())
         if response.status_code == OK:
             with suppress(CmkError):
-                dek = keyring.active((request.view_args or {})["tenant"], Purpose.SEAL)
+                dek = keyring.active((request.view_args or {})["tenant"], Purpose.RANDOMIZED)
                 response.headers["X-Proven"] = str(dek.proven_at)
         return response
 

@@ -22,7 +22,7 @@ from benchmarks.drill.setting import Setting, Times
 from benchmarks.drill.vaults import Vaults
 from sqlalchemy_cmk import Keyring
 
-PATIENCE = 120
+PATIENCE = 300
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from benchmarks.drill.app import REVOKED, text_of
 from benchmarks.drill.observations import Seen
@@ -60,7 +61,24 @@ class Outcome:
         return [one for one in self.others() if one.tenant not in away]
 
     def failed_for_others(self) -> list[Seen]:
-        return [one for one in self.others() if not one.served]
+        """Requests that failed, but for those that no key was kept for because nobody had asked in time."""
+        unused = self.unused_since()
+        return [one for one in self.others() if not one.served and one.ended < unused.get(one.cell, inf)]
+
+    def unused_since(self) -> dict[Cell, float]:
+        """Return when a worker may have dropped the key of a tenant whose vault was out of reach.
+
+        That is so where it was not asked for the tenant for `revalidate_after`, as on a machine that is busy
+        with something else: such a key is opened anew, and rides out nothing.
+        """
+        last: dict[Cell, float] = {}
+        since: dict[Cell, float] = {}
+        for _, seen in sorted(self._each(self.unreachable), key=lambda pair: pair[1].ended):
+            if seen.ended - last.get(seen.cell, seen.ended) >= self.revalidate_after:
+                since.setdefault(seen.cell, last[seen.cell])
+            if seen.served:
+                last[seen.cell] = seen.began
+        return since
 
     def wrong(self) -> list[Seen]:
         """Answers that are not what was written."""
@@ -91,7 +109,7 @@ class Outcome:
             self.unreachable,
             lambda one, seen: seen.served and self._overdue(one, seen) and seen.proven < one.began,
         )
-        return self._cells(self.unreachable) - set(served)
+        return self._cells(self.unreachable) - set(served) - set(self.unused_since())
 
     def never_back(self) -> set[Cell]:
         """Tenants with a worker that did not serve them on a proof made after everything was well again."""

@@ -60,9 +60,9 @@ class Setting:
         """A keyring with the library's own time-outs, and retries as short as its durations."""
         vaults = AzureKeyVaultProvider(
             self._credential,
-            trusted_hosts=["127.*"],
+            trusted_hosts=[url.removeprefix("https://") for url in self.vaults.values()],
             retries=1,
-            retry_bound=2,
+            retry_bound=5,
             connection_verify=self.ca_file,
         )
         return Keyring(

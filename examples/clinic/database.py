@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 
 from examples.clinic.keys import Storage
 
-INI = Path(__file__).with_name("alembic.ini")
+INI = Path(__file__).parents[2] / "alembic.ini"
 
 
 class OldData(Exception):

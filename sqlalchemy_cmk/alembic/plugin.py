@@ -21,7 +21,7 @@ def setup(plugin: Plugin) -> None:
     """Register the operations and the comparisons; called by Alembic."""
     from alembic.util import DispatchPriority
 
-    from sqlalchemy_cmk.alembic import columns, keys, registering  # noqa: F401
+    from sqlalchemy_cmk.alembic.run import convert, reencrypt, register, tenant_keys, undo  # noqa: F401
 
     add = plugin.add_autogenerate_comparator
     add(_begin, "autogenerate", SUBGROUP, priority=DispatchPriority.FIRST)
@@ -30,19 +30,19 @@ def setup(plugin: Plugin) -> None:
 
 
 def _begin(*arguments: Any) -> Any:
-    from sqlalchemy_cmk.alembic.comparison import begin
+    from sqlalchemy_cmk.alembic.autogenerate.compare import begin
 
     return begin(*arguments)
 
 
 def _note_column(*arguments: Any) -> Any:
-    from sqlalchemy_cmk.alembic.comparison import note_column
+    from sqlalchemy_cmk.alembic.autogenerate.compare import note_column
 
     return note_column(*arguments)
 
 
 def _finish(*arguments: Any) -> Any:
-    from sqlalchemy_cmk.alembic.comparison import finish
+    from sqlalchemy_cmk.alembic.autogenerate.compare import finish
 
     return finish(*arguments)
 

@@ -1,4 +1,4 @@
-"""``cmk``: look at tenants' keys and change them from a shell. See ``cmk --help`` and ``docs/cli.md``."""
+"""``cmk``: shows and changes tenants' keys from a shell. See ``cmk --help`` and ``docs/cli.md``."""
 
 import sys
 
@@ -6,7 +6,7 @@ EXTRA = ("click", "rich")
 
 
 def main() -> None:
-    """Run ``cmk`` on this process's arguments and end the process with its exit code."""
+    """Run ``cmk`` with this process's arguments, and exit with its exit code."""
     try:
         from sqlalchemy_cmk.cli.app import cmk
     except ModuleNotFoundError as error:

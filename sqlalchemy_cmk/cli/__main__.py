@@ -1,4 +1,4 @@
-"""``python -m sqlalchemy_cmk.cli``: the same as ``cmk``."""
+"""Runs ``cmk`` as ``python -m sqlalchemy_cmk.cli``."""
 
 from sqlalchemy_cmk.cli import main
 

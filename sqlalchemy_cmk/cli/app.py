@@ -1,4 +1,4 @@
-"""The command ``cmk`` itself: its global option, its subcommands, and how errors end it."""
+"""The command group ``cmk``: its global option, its subcommands, and its error handling."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import click
 
 from sqlalchemy_cmk.cli.audit import audit
 from sqlalchemy_cmk.cli.byok import byok
-from sqlalchemy_cmk.cli.changes import add_wrapping, assign, drop_wrapping, rotate_dek
+from sqlalchemy_cmk.cli.changes import add_wrapping, assign, drop_wrapping, rotate_dek, set_grace
 from sqlalchemy_cmk.cli.doctor import doctor
 from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import VARIABLE
 from sqlalchemy_cmk.cli.output import print_error
+from sqlalchemy_cmk.cli.record_key import record_key
 from sqlalchemy_cmk.cli.rekey import rekey
 from sqlalchemy_cmk.cli.rewrap import rewrap
 from sqlalchemy_cmk.cli.shred import shred
@@ -24,11 +25,11 @@ _JSON = f"{__name__}.json"
 
 
 class CmkGroup(click.Group):
-    """Ends every error of the library with its exit code and one line, or as JSON; never with a traceback."""
+    """Turns every error of the library into an exit code and one line, or JSON; never into a traceback."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the global options."""
-        # Looked up before the subcommand's own options are parsed: they may be what is wrong.
+        # Looked up before the subcommand's own options are parsed, because these may be wrong.
         ctx.meta[_JSON] = "--json" in args
         try:
             return super().parse_args(ctx, args)
@@ -60,10 +61,10 @@ def _end(ctx: click.Context, code: ExitCode, kind: str, message: str) -> NoRetur
     ctx.exit(code)
 
 
-def _checked_place(ctx: click.Context, parameter: click.Parameter, place: str | None) -> str | None:
-    if place is not None and not all(place.partition(":")):
-        raise click.BadParameter("it is written MODULE:ATTRIBUTE, as in clinic.keys:keyring")
-    return place
+def _checked_path(ctx: click.Context, parameter: click.Parameter, keyring_path: str | None) -> str | None:
+    if keyring_path is not None and not all(keyring_path.partition(":")):
+        raise click.BadParameter("write MODULE:ATTRIBUTE, as in clinic.keys:keyring")
+    return keyring_path
 
 
 @click.group(cls=CmkGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,14 +72,14 @@ def _checked_place(ctx: click.Context, parameter: click.Parameter, place: str | 
     "--keyring",
     envvar=VARIABLE,
     metavar="MODULE:ATTRIBUTE",
-    callback=_checked_place,
+    callback=_checked_path,
     help=f"The application's Keyring, or a function that returns it. Default: ${VARIABLE}.",
 )
 @click.pass_context
 def cmk(ctx: click.Context, keyring: str | None) -> None:
-    """Look at the keys of an application's tenants, and change them.
+    """Show and change the keys of an application's tenants.
 
-    The platform's own tenant is written ''.
+    The name of the platform's own tenant is ''.
     """
     ctx.obj = keyring
 
@@ -91,10 +92,12 @@ for command in (
     rotate_dek,
     add_wrapping,
     drop_wrapping,
+    set_grace,
     rekey,
     drop_retired,
     shred,
     audit,
+    record_key,
     byok,
 ):
     cmk.add_command(command)

@@ -1,10 +1,10 @@
-"""``cmk audit``: read the trail of key events, and check that it is whole."""
+"""``cmk audit``: shows the trail of key events, and verifies it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import BinaryIO
 
 import click
 from rich import box
@@ -14,17 +14,17 @@ from rich.text import Text
 from sqlalchemy_cmk.cli.exits import ExitCode
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
 from sqlalchemy_cmk.cli.output import console, note, print_json, print_line, safe, tenant_label
-from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.keys.audit_chain import AuditEntry, AuditVerdict
+from sqlalchemy_cmk.keys import AuditEntry, AuditVerdict, Heads, Keyring
 from sqlalchemy_cmk.scope import key_owner
 
 LAST = 50
+MAX_HEADS = 100_000_000  # bytes; a million tenants with long names
 _SECONDS = len("2026-11-24T08:51:03")
 
 
 @click.group()
 def audit() -> None:
-    """Read the trail of key events, and check it."""
+    """Show the trail of key events, and verify it."""
 
 
 @audit.command()
@@ -40,7 +40,7 @@ def audit() -> None:
 @as_json
 @with_keyring
 def show(keyring: Keyring, tenant: str | None, last: int, as_json: bool) -> None:
-    """Show key events, oldest first. Moments are in UTC."""
+    """Show key events, oldest first. Times are in UTC."""
     entries = keyring.audit.entries(None if tenant is None else key_owner(tenant), last or None)
     if as_json:
         print_json([asdict(entry) for entry in entries])
@@ -50,23 +50,34 @@ def show(keyring: Keyring, tenant: str | None, last: int, as_json: bool) -> None
         note("The trail holds no such event.")
 
 
-def _hash(ctx: click.Context, parameter: click.Parameter, noted: str | None) -> str | None:
-    if noted is not None and not re.fullmatch("[0-9a-fA-F]{64}", noted):
-        raise click.BadParameter("it is the 64 hexadecimal digits that an earlier verify called head")
-    return noted and noted.lower()
+@audit.command()
+@as_json
+@with_keyring
+def heads(keyring: Keyring, as_json: bool) -> None:
+    """Print where the trail and every tenant's keys stand, as JSON, to be kept outside.
+
+    Keep it where the database's administrators cannot write, and give it to verify --heads later. It has the
+    record key's HMAC: whoever holds the record key can verify it.
+    """
+    click.echo(keyring.audit.heads().to_json())
 
 
 @audit.command()
 @click.option(
-    "--noted", metavar="HASH", callback=_hash, help="A head noted earlier: it has to be in the trail still."
+    "--heads",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="What cmk audit heads printed earlier; - reads it from stdin.",
 )
 @as_json
 @with_keyring
-def verify(keyring: Keyring, noted: str | None, as_json: bool) -> None:
-    """Check every link of the trail. Note the head elsewhere: it proves later that nothing was rewritten.
+def verify(keyring: Keyring, heads: BinaryIO | None, as_json: bool) -> None:
+    """Verify every link and every MAC of the trail.
 
-    Ends with exit code 1 where the trail is broken.
+    With heads that were kept outside, also whether the trail was cut back or written anew, and whether a
+    tenant's keys were put back to an older state. Ends with exit code 1 if something is found.
     """
+    noted = None if heads is None else Heads.from_json(heads.read(MAX_HEADS))
     verdict = keyring.audit.verify(noted)
     if as_json:
         print_json(asdict(verdict))
@@ -76,13 +87,33 @@ def verify(keyring: Keyring, noted: str | None, as_json: bool) -> None:
         click.get_current_context().exit(ExitCode.FOUND)
 
 
+@audit.command()
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is written to the trail.")
+@as_json
+@with_keyring
+def adopt(keyring: Keyring, reason: str, as_json: bool) -> None:
+    """Vouch for the rows so far, and authenticate the trail from here on.
+
+    Once for a trail that began without a record key, and for a broken one when it was looked into.
+    """
+    keyring.audit.adopt(reason)
+    (row,) = keyring.audit.entries(last=1)
+    if as_json:
+        print_json(asdict(row))
+    else:
+        print_line(f"the trail is authenticated from row {row.seq} on")
+
+
 def _print(verdict: AuditVerdict) -> None:
     print_line(f"rows  {verdict.rows}")
     print_line(f"head  {verdict.head}")
     for problem in verdict.problems:
         print_line(Text.assemble(("problem  ", "bold red"), safe(problem)))
     if not verdict.problems:
-        print_line(Text("every link holds", style="green"))
+        held = "every link and every MAC holds" if verdict.authenticated else "every link holds"
+        print_line(Text(held, style="green"))
+    if not verdict.authenticated:
+        note("Without a record key whoever can write to the database can write a trail that holds.")
 
 
 def _table(entries: Iterable[AuditEntry]) -> Table:
@@ -92,7 +123,7 @@ def _table(entries: Iterable[AuditEntry]) -> Table:
     for name in ("event", "tenant", "KEK", "actor", "detail"):
         table.add_column(name, overflow="fold")
     for entry in entries:
-        moment = entry.at[:_SECONDS].replace("T", " ")
-        about = (moment, entry.event, tenant_label(entry.tenant), entry.kek_uri, entry.actor, entry.detail)
+        at = entry.at[:_SECONDS].replace("T", " ")
+        about = (at, entry.event, tenant_label(entry.tenant), entry.kek_uri, entry.actor, entry.detail)
         table.add_row(str(entry.seq), *(Text(safe(one)) for one in about))
     return table

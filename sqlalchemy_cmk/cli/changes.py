@@ -1,19 +1,22 @@
-"""``cmk assign``, ``rotate-dek``, ``add-wrapping``, ``drop-wrapping``: changes to a tenant's keys."""
+"""``cmk assign``, ``rotate-dek``, ``add-wrapping`` and ``drop-wrapping``: change a tenant's keys."""
 
 from __future__ import annotations
 
 import click
 
-from sqlalchemy_cmk.cli.options import as_json, kek_argument, tell, tenant_argument, with_keyring
+from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, tenant_argument, with_keyring
 from sqlalchemy_cmk.cli.output import note, safe, tenant_label
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.scope import key_owner
 
-FIXED_CONSEQUENCE = (
+DETERMINISTIC_CONSEQUENCE = (
     "Values of deterministic columns that are sealed from now on will not equal those sealed before: "
-    "== and in_ miss the old rows, and unique=True lets a value in twice, until the rows are re-encrypted."
+    "== and in_ miss the old rows, and unique=True accepts a value twice, until the rows are re-encrypted."
 )
+
+
+PURPOSES = [str(one) for one in (Purpose.RANDOMIZED, Purpose.DETERMINISTIC)]
 
 
 @click.command()
@@ -23,28 +26,28 @@ FIXED_CONSEQUENCE = (
 @as_json
 @with_keyring
 def assign(keyring: Keyring, tenant: str, kek_uri: str, fresh_dek: bool, as_json: bool) -> None:
-    """Put a tenant's DEKs under a KEK.
+    """Wrap a tenant's DEKs by a KEK.
 
-    They are wrapped by that one alone. No data row is touched.
+    They are wrapped by that one only. No data row is touched.
     """
     before = {line.tenant: line.kek_uri for line in keyring.status()}.get(key_owner(tenant))
     keyring.assign(tenant, kek_uri, fresh_dek=fresh_dek)
     result = {"tenant": tenant, "kek_uri": kek_uri, "before": before, "fresh_dek": fresh_dek}
-    # A tenant's name that was mistyped is a new tenant.
-    told = "it had no keys here until now" if before is None else f"before: {safe(before)}"
-    tell(as_json, result, f"{tenant_label(tenant)} is under {safe(kek_uri)} ({told})")
+    # A mistyped name makes a new tenant: show that it is one.
+    earlier = "it had no keys here until now" if before is None else f"before: {safe(before)}"
+    print_result(as_json, result, f"{tenant_label(tenant)} is under {safe(kek_uri)} ({earlier})")
 
 
 @click.command("rotate-dek")
 @tenant_argument
 @click.option(
     "--purpose",
-    type=click.Choice([str(one) for one in Purpose]),
-    default=str(Purpose.SEAL),
+    type=click.Choice(PURPOSES),
+    default=str(Purpose.RANDOMIZED),
     show_default=True,
-    help="Which DEK: that of randomized columns, or that of deterministic ones.",
+    help="The DEK of randomized columns, or that of deterministic ones.",
 )
-@click.option("--yes", is_flag=True, help="Rotate the fixed DEK without asking.")
+@click.option("--yes", is_flag=True, help="Rotate the deterministic DEK without asking.")
 @as_json
 @with_keyring
 def rotate_dek(keyring: Keyring, tenant: str, purpose: str, yes: bool, as_json: bool) -> None:
@@ -52,12 +55,12 @@ def rotate_dek(keyring: Keyring, tenant: str, purpose: str, yes: bool, as_json: 
 
     The old one is retired, and still opens what it sealed.
     """
-    if purpose == Purpose.FIXED and not yes:
-        note(FIXED_CONSEQUENCE)
-        click.confirm(f"Rotate the fixed DEK of {tenant_label(tenant)}?", abort=True, err=True)
+    if purpose == Purpose.DETERMINISTIC and not yes:
+        note(DETERMINISTIC_CONSEQUENCE)
+        click.confirm(f"Rotate the deterministic DEK of {tenant_label(tenant)}?", abort=True, err=True)
     keyring.lifecycle.rotate_dek(tenant, purpose)
     sentence = f"{tenant_label(tenant)} has a new active DEK for {purpose}"
-    tell(as_json, {"tenant": tenant, "purpose": purpose}, sentence)
+    print_result(as_json, {"tenant": tenant, "purpose": purpose}, sentence)
 
 
 @click.command("add-wrapping")
@@ -66,13 +69,13 @@ def rotate_dek(keyring: Keyring, tenant: str, purpose: str, yes: bool, as_json: 
 @as_json
 @with_keyring
 def add_wrapping(keyring: Keyring, tenant: str, kek_uri: str, as_json: bool) -> None:
-    """Have a second KEK wrap a tenant's DEKs.
+    """Wrap a tenant's DEKs by a second KEK as well.
 
-    Any one of them opens. Both have to be taken away for the tenant's data to be shut.
+    Any one of them opens. The tenant's data is closed only when access to both has been taken away.
     """
     keyring.lifecycle.add_wrapping(tenant, kek_uri)
-    sentence = f"{safe(kek_uri)} wraps every DEK of {tenant_label(tenant)} too"
-    tell(as_json, {"tenant": tenant, "kek_uri": kek_uri, "wraps": True}, sentence)
+    sentence = f"{safe(kek_uri)} wraps every DEK of {tenant_label(tenant)} as well"
+    print_result(as_json, {"tenant": tenant, "kek_uri": kek_uri, "wraps": True}, sentence)
 
 
 @click.command("drop-wrapping")
@@ -81,10 +84,31 @@ def add_wrapping(keyring: Keyring, tenant: str, kek_uri: str, as_json: bool) -> 
 @as_json
 @with_keyring
 def drop_wrapping(keyring: Keyring, tenant: str, kek_uri: str, as_json: bool) -> None:
-    """Take a KEK's wrappings from a tenant.
+    """Remove a KEK's wrappings from a tenant.
 
-    Refused where no other KEK opens its DEKs.
+    Refused if no other KEK opens its DEKs.
     """
     keyring.lifecycle.drop_wrapping(tenant, kek_uri)
     sentence = f"{safe(kek_uri)} wraps no DEK of {tenant_label(tenant)}"
-    tell(as_json, {"tenant": tenant, "kek_uri": kek_uri, "wraps": False}, sentence)
+    print_result(as_json, {"tenant": tenant, "kek_uri": kek_uri, "wraps": False}, sentence)
+
+
+@click.command("set-grace")
+@tenant_argument
+@click.argument("seconds", metavar="SECONDS|default")
+@as_json
+@with_keyring
+def set_grace(keyring: Keyring, tenant: str, seconds: str, as_json: bool) -> None:
+    """Set for how long an outage of a tenant's KEK is ridden out.
+
+    0 closes the tenant's data within revalidate_after when its vault cannot be reached; "default" is the
+    keyring's outage_grace.
+    """
+    try:
+        grace = None if seconds == "default" else float(seconds)
+    except ValueError:
+        raise click.BadParameter("give seconds, 0 or more, or default", param_hint="SECONDS") from None
+    keyring.lifecycle.set_grace(tenant, grace)
+    text = "the keyring's outage_grace" if grace is None else f"{grace:g} s"
+    result = {"tenant": tenant, "outage_grace": grace}
+    print_result(as_json, result, f"An outage of the KEK of {tenant_label(tenant)} is ridden out for {text}")

@@ -1,11 +1,11 @@
-"""``cmk drop-retired``: old DEKs are destroyed, once a count has found no row under them."""
+"""``cmk drop-retired``: destroys old DEKs, after a count has found no row under them."""
 
 from __future__ import annotations
 
 import click
 
 from sqlalchemy_cmk.cli.exits import ExitCode
-from sqlalchemy_cmk.cli.options import as_json, tell, with_keyring
+from sqlalchemy_cmk.cli.options import as_json, print_result, with_keyring
 from sqlalchemy_cmk.cli.output import note, plural
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey.dropping import drop_retired as drop
@@ -13,19 +13,31 @@ from sqlalchemy_cmk.rekey.dropping import drop_retired as drop
 
 @click.command("drop-retired")
 @click.argument("tenant", required=False)
+@click.option(
+    "--ignore",
+    "ignoring",
+    metavar="TABLE",
+    multiple=True,
+    help="A table of no model whose values need not open any more: TABLE, SCHEMA.TABLE or a pattern such as "
+    "'archive.*'. May be repeated.",
+)
 @as_json
 @with_keyring
-def drop_retired(keyring: Keyring, tenant: str | None, as_json: bool) -> None:
+def drop_retired(keyring: Keyring, tenant: str | None, ignoring: tuple[str, ...], as_json: bool) -> None:
     """Destroy retired DEKs under which no row is left.
 
-    Of one tenant, or of all. Every sealed column of the models is counted first, which reads whole tables.
-    Ends with exit code 1 where a retired DEK was kept, and says why.
+    Of one tenant, or of all. Every sealed column of the models is counted first, which reads whole tables,
+    and every other table of the database is searched for values under these DEKs. Ends with exit code 1 if a
+    retired DEK was kept, and says why.
     """
-    report = drop(keyring, tenant)
+    report = drop(keyring, tenant, ignoring=ignoring)
     kept = {dek_id.hex(): why for dek_id, why in report.kept.items()}
-    result = {"dropped": [one.hex() for one in report.dropped], "kept": kept}
+    dropped = [one.hex() for one in report.dropped]
+    result = {"dropped": dropped, "kept": kept, "sampled": list(report.sampled)}
     sentence = f"{plural(len(report.dropped), 'retired DEK')} destroyed, {len(kept)} kept"
-    tell(as_json, result, sentence)
+    print_result(as_json, result, sentence)
+    if report.sampled and not as_json:
+        note(f"Only a sample was searched of {', '.join(report.sampled)}.")
     if kept:
         if not as_json:
             for dek_id, why in kept.items():

@@ -1,4 +1,4 @@
-"""The exit codes of ``cmk``, and the error that each stands for."""
+"""The exit codes of ``cmk``, and the errors that they stand for."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ Exit codes:
   1    something was found: a problem by doctor, a broken audit trail,
        a rewrap that failed for some tenant, a retired DEK that was kept,
        rows that a rekey could not change
-  2    the command line is wrong, or what it asked was not confirmed
+  2    the command line is wrong, or a question was not confirmed
   3    KeyRevoked: a KEK's owner has taken access away, or the tenant
        was shredded
   4    KeyUnavailable: a KEK or the key tables cannot be reached now
-  5    ConfigurationError: set up wrongly, or unknown to the keyring, or the
-       keyring cannot be loaded
+  5    ConfigurationError: set up incorrectly, or unknown to the keyring, or
+       the keyring cannot be loaded
   6    any other error of the library, such as a damaged key
   130  stopped by Ctrl-C
 
-The keyring's module is looked for in the current directory first.
+The keyring's module is searched for in the current directory first.
 """
 
 _CODES: tuple[tuple[type[CmkError], ExitCode], ...] = (

@@ -1,4 +1,4 @@
-"""What several commands share: the keyring, ``--json``, and how a result is told."""
+"""Options that commands share: the keyring, ``--json``, and printing a result for both."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ R = TypeVar("R")
 
 VARIABLE = "CMK_KEYRING"
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too, for a program.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, also for errors.")
 tenant_argument = click.argument("tenant")
 kek_argument = click.argument("kek_uri")
 
 
 def with_keyring(command: Callable[Concatenate[Keyring, P], R]) -> Callable[P, R]:
-    """Give a command the application's keyring, and close it at the end."""
+    """Pass the application's keyring to a command, and close it at the end."""
 
     @wraps(command)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -37,9 +37,10 @@ def with_keyring(command: Callable[Concatenate[Keyring, P], R]) -> Callable[P, R
     return call
 
 
-def tell(as_json: bool, result: dict[str, Any], sentence: str) -> None:
-    """Print what was done: the result for a program, or the sentence for a person."""
+def print_result(as_json: bool, result: dict[str, Any], *lines: str) -> None:
+    """Print the result of a command: as JSON for a program, or as lines for a person."""
     if as_json:
         print_json(result)
-    else:
-        print_line(sentence)
+        return
+    for line in lines:
+        print_line(line)

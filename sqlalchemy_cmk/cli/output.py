@@ -1,7 +1,7 @@
-"""What ``cmk`` prints: results on stdout, for people or as JSON; everything else on stderr.
+"""Output of ``cmk``: results on stdout, for people or as JSON, and everything else on stderr.
 
-Names, reasons and URIs come from databases and vaults. They are printed as plain text: no markup of theirs is
-obeyed, and no control character of theirs reaches the terminal.
+Names, reasons and URIs come from databases and vaults. They are printed as plain text: their markup is not
+interpreted, and their control characters do not reach the terminal.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from sqlalchemy_cmk.runtime.clock import utc_now
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 PIPED_WIDTH = 100
@@ -22,7 +23,7 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def console() -> Console:
-    """Return where people read results: stdout, 100 columns wide where it is no terminal."""
+    """Return the console for results: stdout, 100 columns wide if it is not a terminal."""
     made = Console(highlight=False, markup=False, emoji=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = PIPED_WIDTH
@@ -30,17 +31,17 @@ def console() -> Console:
 
 
 def print_line(line: str | Text) -> None:
-    """Print one line, however long: a URI can be copied from it."""
-    console().print(line, soft_wrap=True)
+    """Print one line without wrapping it, so that a URI can be copied from it; a text is escaped first."""
+    console().print(safe(line) if isinstance(line, str) else line, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """Print the result for a program."""
+    """Print a result as JSON."""
     click.echo(json.dumps(value, indent=2))
 
 
 def print_error(kind: str, message: str, as_json: bool) -> None:
-    """Print why a command was not done: as JSON on stdout, for people on stderr."""
+    """Print why a command failed: as JSON on stdout, or for people on stderr."""
     if as_json:
         print_json({"error": kind, "message": message})
     else:
@@ -48,12 +49,12 @@ def print_error(kind: str, message: str, as_json: bool) -> None:
 
 
 def note(message: str) -> None:
-    """Tell a person something that is no result."""
+    """Print a message for people, which is not part of the result."""
     click.echo(safe(message), err=True)
 
 
 def safe(text: str) -> str:
-    """Return a text with control characters written out."""
+    """Return a text with its control characters escaped."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
@@ -67,15 +68,15 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def age(moment: datetime) -> str:
-    """Return how long ago a moment was, in its largest unit."""
-    seconds = (datetime.now(UTC) - moment).total_seconds()
+def age(since: datetime) -> str:
+    """Return how long ago a time was, in its largest unit."""
+    seconds = (utc_now() - since).total_seconds()
     for unit, length in _UNITS:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
     return f"{max(0, int(seconds))} s"
 
 
-def iso(moment: datetime | None) -> str | None:
-    """Return a moment for a program."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+def iso(timestamp: datetime | None) -> str | None:
+    """Return a timestamp as JSON holds it: ISO 8601, in UTC."""
+    return None if timestamp is None else timestamp.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""The rows of sealed columns for ``cmk status --rows``: how many are under which DEKs, and under none."""
+"""``cmk status --rows``: counts the rows of sealed columns by the state of their DEKs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.cli.output import safe
+from sqlalchemy_cmk.columns.tenants import sealed_columns
+from sqlalchemy_cmk.databases.errors import complaint
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import DekState
-from sqlalchemy_cmk.orm.tenants import sealed_columns
-from sqlalchemy_cmk.rekey.conflicts import complaint
 from sqlalchemy_cmk.rekey.counting import RowCounts, count_rows, sealed_tables
 
 
 @dataclass(frozen=True, slots=True)
 class CountedColumn:
-    """One sealed column and what was counted in it.
+    """The row counts of one sealed column.
 
     Attributes:
         where: ``table.column``.
         accepts_plaintext: whether it may hold rows that are not sealed.
-        rows: the counts; ``None`` where the table cannot be read.
-        states: of the DEKs under which there are rows.
+        rows: the counts; ``None`` if the table cannot be read.
+        states: the states of the DEKs under which there are rows.
         problem: why it cannot be read.
     """
 
@@ -46,18 +46,18 @@ class CountedColumn:
 def mixed_columns(keyring: Keyring) -> list[str]:
     """Return the columns that accept plaintext."""
     return sorted(
-        place.where
+        column.where
         for table, _ in sealed_tables(keyring)
-        for place in sealed_columns(table).values()
-        if place.accept_plaintext
+        for column in sealed_columns(table).values()
+        if column.scheme.accept_plaintext
     )
 
 
 def counted_columns(keyring: Keyring) -> Iterator[CountedColumn]:
     """Count the rows of every protected sealed column, table by table."""
-    states = keyring.examination.dek_states()
+    states = keyring.dek_states()
     for table, names in sealed_tables(keyring):
-        mixed = {place.column.name: place.accept_plaintext for place in sealed_columns(table).values()}
+        mixed = {one.column.name: one.scheme.accept_plaintext for one in sealed_columns(table).values()}
         counts: dict[str, RowCounts] = {}
         problem = ""
         try:
@@ -73,7 +73,7 @@ def counted_columns(keyring: Keyring) -> Iterator[CountedColumn]:
 
 
 def described_column(column: CountedColumn) -> dict[str, Any]:
-    """Return a column's counts for a program."""
+    """Return a column's counts as JSON holds them."""
     described: dict[str, Any] = {"column": column.where, "accepts_plaintext": column.accepts_plaintext}
     if column.rows is None:
         return {**described, "problem": column.problem}
@@ -83,7 +83,7 @@ def described_column(column: CountedColumn) -> dict[str, Any]:
 
 
 def rows_table(columns: list[CountedColumn]) -> Table:
-    """Return the counts for people."""
+    """Return the counts as a table for people."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("column", overflow="fold", min_width=14)
     for name in ("active", "retired", "destroyed", "not sealed", "null"):

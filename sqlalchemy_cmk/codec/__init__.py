@@ -14,13 +14,14 @@ from msgspec.msgpack import Decoder, Encoder
 from sqlalchemy import JSON, types
 from sqlalchemy.types import TypeEngine
 
-from sqlalchemy_cmk.codec.base import BIG_INT_EXT, Codec, Packed, ext_hook, pack
+from sqlalchemy_cmk.codec.base import BIG_INT_EXT, NO_VALUE, Codec, Packed, ext_hook, pack
 from sqlalchemy_cmk.codec.plain import plain_reader
 from sqlalchemy_cmk.codec.scalars import (
     NEUTRAL,
     SIMPLE,
     bytes_check,
     enum_codec,
+    from_iso,
     moment,
     numeric,
     restored_uuid,
@@ -30,7 +31,7 @@ from sqlalchemy_cmk.codec.scalars import (
 from sqlalchemy_cmk.codec.structures import array_of, is_structured, json_value, python_codec
 from sqlalchemy_cmk.errors import ConfigurationError
 
-__all__ = ["BIG_INT_EXT", "Codec", "codec_for", "is_structured"]
+__all__ = ["BIG_INT_EXT", "NO_VALUE", "Codec", "codec_for", "is_structured"]
 
 
 def codec_for(declared: TypeEngine[Any] | Any, *, canonical: bool) -> Codec:
@@ -75,7 +76,8 @@ def _decorated_codec(declared: types.TypeDecorator[Any], canonical: bool) -> Cod
     inner = codec_for(declared.impl_instance, canonical=canonical)
     encode = (lambda value: inner.encode(bind(value))) if bind else inner.encode
     decode = (lambda raw: result(inner.decode(raw))) if result else inner.decode
-    codec = Codec(encode, decode, None if bind else inner.max_bytes)
+    encode_read = (lambda value: inner.encode_read(bind(value))) if bind else inner.encode_read
+    codec = Codec(encode, decode, None if bind else inner.max_bytes, encode_read=encode_read)
     read = inner.from_plain
     codec.from_plain = (lambda stored: result(read(stored))) if read and result else read
     return codec
@@ -96,9 +98,9 @@ def _packed(declared: TypeEngine[Any], canonical: bool) -> Packed:
     if isinstance(declared, types.Numeric | types.Float):
         return numeric(declared, canonical)
     if isinstance(declared, types.DateTime):
-        return moment(dt.datetime, canonical), dt.datetime.fromisoformat, 45
+        return moment(dt.datetime, canonical), from_iso(dt.datetime), 45
     if isinstance(declared, types.Time):
-        return moment(dt.time, canonical), dt.time.fromisoformat, 35
+        return moment(dt.time, canonical), from_iso(dt.time), 35
     for sql_type, convert in SIMPLE:
         if isinstance(declared, sql_type):
             return convert

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec.msgpack import Encoder, Ext
@@ -10,6 +10,8 @@ from msgspec.msgpack import Encoder, Ext
 from sqlalchemy_cmk.errors import InvalidValue, TamperedError
 
 BIG_INT_EXT = 1
+# What says that bytes, or a stored value, are no value of a type. Any other error is a fault of the code.
+NO_VALUE = (ValueError, LookupError, ArithmeticError, RecursionError)
 
 Kind = TypeVar("Kind")
 Convert = Callable[[Any], Any]
@@ -21,22 +23,44 @@ class Codec:
 
     Attributes:
         encode: value to bytes; raises :class:`InvalidValue`, whose message never holds the value.
-        decode: bytes to value; raises some exception where the bytes are no such value.
+        encode_read: the same for a value that was read from the database. An error in the application's own
+            type that says nothing about the value is raised as it is.
+        decode: bytes to value; raises one of :data:`NO_VALUE` where the bytes are no such value.
         max_bytes: the longest plaintext in bytes, or ``None`` where it is not bounded.
-        from_plain: what the column held before it was sealed to value; raises some exception where it is
-            no such value. ``None`` where that cannot be told for certain.
+        from_plain: what the column held before it was sealed to value; raises one of :data:`NO_VALUE` where
+            it is no such value. ``None`` where that cannot be told for certain.
     """
 
-    __slots__ = ("decode", "encode", "from_plain", "max_bytes", "text")
+    __slots__ = ("_unguarded", "decode", "encode", "encode_read", "from_plain", "max_bytes", "text")
 
     def __init__(
-        self, encode: Convert, decode: Convert, max_bytes: int | None, *, text: bool = False
+        self,
+        encode: Convert,
+        decode: Convert,
+        max_bytes: int | None,
+        *,
+        text: bool = False,
+        encode_read: Convert | None = None,
     ) -> None:
         self.encode = guarded(encode)
+        self.encode_read = self.encode if encode_read is None else guarded(encode_read, NO_VALUE)
+        self._unguarded = encode
         self.decode = decode
         self.max_bytes = max_bytes
         self.text = text
         self.from_plain: Convert | None = None
+
+    def encode_all(self, values: Sequence[Any]) -> list[bytes]:
+        """Return many values encoded.
+
+        Raises:
+            InvalidValue: as ``encode`` raises it, for the first value that does not fit.
+        """
+        try:
+            return list(map(self._unguarded, values))
+        except Exception:  # noqa: S110
+            pass  # the error may hold a value: encode() raises one that does not
+        return [self.encode(value) for value in values]
 
     def read_plain(self, stored: Any) -> Any:
         """Return the value of what a column held before it was sealed.
@@ -47,7 +71,7 @@ class Codec:
         kind = ""
         try:
             return self.from_plain(bytes(stored) if isinstance(stored, memoryview) else stored)  # type: ignore[misc]
-        except Exception as error:
+        except NO_VALUE as error:
             kind = type(error).__name__
         # Outside of the except block: the error's context would hold the value.
         raise TamperedError(
@@ -55,8 +79,8 @@ class Codec:
         )
 
 
-def guarded(encode: Convert) -> Convert:
-    """Return an encoder whose errors are :class:`InvalidValue` and hold no value."""
+def guarded(encode: Convert, misfits: tuple[type[Exception], ...] = (Exception,)) -> Convert:
+    """Return an encoder whose errors, those of some classes, are :class:`InvalidValue` and hold no value."""
 
     # The error is raised outside of the except block: its context would hold the plaintext.
     def guarded(value: Any) -> bytes:
@@ -67,7 +91,7 @@ def guarded(encode: Convert) -> Convert:
             reason = str(error)
         except UnicodeError:
             reason = "the text cannot be encoded as UTF-8"
-        except Exception as error:
+        except misfits as error:
             reason = f"a {type(value).__name__} does not fit the declared type ({type(error).__name__})"
         raise InvalidValue(reason)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation, Overflow
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from sqlalchemy_cmk.codec.base import Codec, Convert, Packed, expect, wrong
 from sqlalchemy_cmk.errors import InvalidValue
 
 NEUTRAL = DefaultDialect()
+# str(Decimal) asks the thread's context whether the exponent is an "E" or an "e".
+_decimal_text = Context(capitals=1).to_sci_string
 
 
 def text_codec(declared: types.String) -> Codec:
@@ -103,38 +105,47 @@ def numeric(declared: Any, canonical: bool) -> Packed:
     def check(value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise wrong("Decimal", value)
-        number = value if isinstance(value, Decimal) else Decimal(repr(value))
+        number = Decimal(float.__repr__(value) if isinstance(value, float) else value)
         if number.is_snan():
             raise InvalidValue("a signalling NaN cannot be stored")
         if precision is not None and number.is_finite() and number.adjusted() >= precision - scale and number:
             raise InvalidValue(f"the number has more than the {precision - scale} integer digits allowed")
         if canonical and number.is_finite():
             number = number.normalize(_exact(number)) if number else Decimal(0)
-        return str(number)
+        return _decimal_text(number)
 
     return check, lambda value: Decimal(expect(str, value)), None
 
 
 def _exact(number: Decimal) -> Context:
-    """Return a context in which a Decimal loses nothing."""
-    return Context(prec=max(1, len(number.as_tuple().digits)), Emin=MIN_EMIN, Emax=MAX_EMAX)
+    """Return a context in which a Decimal loses nothing, or raises."""
+    digits = max(1, len(number.as_tuple().digits))
+    return Context(digits, Emin=MIN_EMIN, Emax=MAX_EMAX, clamp=0, traps=[Inexact, InvalidOperation, Overflow])
 
 
 def moment(kind: type[dt.datetime] | type[dt.time], canonical: bool) -> Convert:
     """Return the check of a datetime or time type: ISO 8601 text."""
+    # A subclass may write itself in another form.
+    written: Convert = kind.isoformat
 
     def check(value: Any) -> str:
         if not isinstance(value, kind):
             raise wrong(kind.__name__, value)
         offset = value.utcoffset()
         if canonical and isinstance(value, dt.datetime) and offset is not None:
-            return value.astimezone(dt.UTC).isoformat()
+            return str(written(value.astimezone(dt.UTC)))
         # fromisoformat takes an offset below a second for UTC.
         if offset is not None and offset.microseconds:
             raise InvalidValue("the UTC offset has fractions of a second, which cannot be stored")
-        return value.isoformat()
+        return str(written(value))
 
     return check
+
+
+def from_iso(kind: type[dt.datetime] | type[dt.date] | type[dt.time]) -> Convert:
+    """Return what restores a date or a time from ISO 8601 text."""
+    read: Convert = kind.fromisoformat
+    return lambda value: read(expect(str, value))
 
 
 def _integer(value: Any) -> int:
@@ -156,7 +167,7 @@ def _boolean(value: Any) -> bool:
 def _date(value: Any) -> str:
     if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
         raise wrong("date", value)
-    return value.isoformat()
+    return dt.date.isoformat(value)
 
 
 def _interval(value: Any) -> dt.timedelta:
@@ -178,6 +189,6 @@ def _float(value: Any) -> float:
 SIMPLE: tuple[tuple[type[TypeEngine[Any]], Packed], ...] = (
     (types.Boolean, (_boolean, partial(expect, bool), 1)),
     (types.Integer, (_integer, partial(expect, int), 9)),
-    (types.Date, (_date, dt.date.fromisoformat, 12)),
+    (types.Date, (_date, from_iso(dt.date), 12)),
     (types.Interval, (_interval, _restore_interval, 40)),
 )

@@ -1,5 +1,30 @@
-"""DEKs and KEKs: the key tables, the opened keys, the keyring and what it does over a key's life."""
+"""The keyring: DEKs, the key tables that store them wrapped, and what happens to them over their life."""
 
+from sqlalchemy_cmk.keys.audit.chain import AuditEntry
+from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.keys.audit.heads import Heads
+from sqlalchemy_cmk.keys.audit.verification import AuditVerdict
+from sqlalchemy_cmk.keys.kek_uses import KekUse
 from sqlalchemy_cmk.keys.keyring import Keyring
+from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
+from sqlalchemy_cmk.keys.lifecycle.rewrapping import RewrapReport
+from sqlalchemy_cmk.keys.loading import load_keyring
+from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState, TenantStatus
+from sqlalchemy_cmk.keys.policy import KekPolicy
 
-__all__ = ["Keyring"]
+__all__ = [
+    "AuditEntry",
+    "AuditVerdict",
+    "DekState",
+    "DropReport",
+    "EventKind",
+    "Heads",
+    "KekPolicy",
+    "KekUse",
+    "Keyring",
+    "Purpose",
+    "RewrapReport",
+    "TenantState",
+    "TenantStatus",
+    "load_keyring",
+]

@@ -1,4 +1,4 @@
-"""Finding the application's keyring by ``MODULE:ATTRIBUTE``, as Flask and gunicorn find an application."""
+"""Loads the application's keyring from ``MODULE:ATTRIBUTE``, as Flask and gunicorn load an application."""
 
 from __future__ import annotations
 
@@ -16,30 +16,34 @@ from typing import Any, NoReturn
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError
 from sqlalchemy_cmk.keys.keyring import Keyring
 
-# A module that cannot be imported may quote its settings: "could not parse postgresql://app:PASSWORD@db".
+# The error of a module that cannot be imported may quote its settings: "could not parse postgresql://app:PASSWORD@db".
 _CREDENTIALS = re.compile(r"://\S*@")
 _SETTING = re.compile(r"(?i)(\w*(?:password|passwd|pwd|secret|token|key)\w*['\"]?\s*[=:]\s*)\S+")
 
 
-def load_keyring(place: str) -> Keyring:
-    """Return the keyring at ``MODULE:ATTRIBUTE``; the attribute may be dotted, and be what returns it.
+def load_keyring(keyring_path: str) -> Keyring:
+    """Return the keyring at ``MODULE:ATTRIBUTE``.
 
     What the module prints while it is imported goes to stderr: stdout is for results.
 
+    Args:
+        keyring_path: the module and an attribute of it, which may be dotted: the keyring, or a function
+            without arguments that returns it.
+
     Raises:
-        ConfigurationError: there is none; the message says where the search ended.
+        ConfigurationError: no keyring can be loaded; the message says why.
     """
-    module_name, _, attribute = place.partition(":")
+    module_name, _, attribute = keyring_path.partition(":")
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
     with redirect_stdout(sys.stderr):
-        found = _attribute(_module(module_name), attribute, place)
+        found = _attribute(_module(module_name), attribute, keyring_path)
         if not isinstance(found, Keyring) and callable(found):
-            found = _called(found, place)
+            found = _called(found, keyring_path)
     if not isinstance(found, Keyring):
         raise ConfigurationError(
-            f"{place} is of type {type(found).__name__}, neither a Keyring nor a function that returns one"
+            f"{keyring_path} is of type {type(found).__name__}: name a Keyring, or a function that returns it"
         )
     return found
 
@@ -57,28 +61,28 @@ def _module(name: str) -> ModuleType:
         _explain(f"the module {name!r} cannot be imported", error)
 
 
-def _attribute(module: ModuleType, attribute: str, place: str) -> Any:
+def _attribute(module: ModuleType, attribute: str, keyring_path: str) -> Any:
     try:
         return reduce(getattr, attribute.split("."), module)
     except AttributeError:
         raise ConfigurationError(
-            f"{place}: the module {module.__name__!r} has no attribute {attribute!r}"
+            f"{keyring_path}: the module {module.__name__!r} has no attribute {attribute!r}"
         ) from None
 
 
-def _called(factory: Any, place: str) -> Any:
+def _called(factory: Any, keyring_path: str) -> Any:
     try:
         inspect.signature(factory).bind()
     except TypeError as error:
-        raise ConfigurationError(f"{place} has to be callable without arguments: {error}") from None
+        raise ConfigurationError(f"{keyring_path} has to be callable without arguments: {error}") from None
     try:
         return factory()
     except (Exception, SystemExit) as error:
-        _explain(f"{place} returned no keyring", error)
+        _explain(f"{keyring_path} returned no keyring", error)
 
 
 def _explain(what: str, error: BaseException) -> NoReturn:
-    """Raise the error with its place, without its traceback and without what it may quote."""
+    """Raise an error that names the file and line, without the traceback and without secrets it may quote."""
     if isinstance(error, CmkError):
         raise error
     frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,31 +1,50 @@
-"""The small values of the keyring: a DEK as it is stored, a DEK that is open, a tenant."""
+"""Purposes and states, a line of the status, and the opened DEK."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy_cmk.keys.audit_chain import AuditEvent
-from sqlalchemy_cmk.providers.base import Wrapped
-from sqlalchemy_cmk.sealing import ColumnCipher, Suite, column_key, header_of
+from sqlalchemy_cmk.ciphers import ColumnCipher, cipher_for
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.format import Context, Suite, column_key, header_of
+from sqlalchemy_cmk.runtime.secret import Secret
 
 
 class Purpose(StrEnum):
-    """What a DEK is for: ``seal`` rotates freely, ``fixed`` stays so that equality holds."""
+    """What a DEK is for. Rotating ``randomized`` leaves the others alone: equality and search hold."""
 
-    SEAL = "seal"
-    FIXED = "fixed"
+    RANDOMIZED = "randomized"
+    DETERMINISTIC = "deterministic"
+    SEARCH = "search"
 
     @classmethod
     def of(cls, suite: Suite) -> Purpose:
-        """Return the purpose whose DEKs serve a suite."""
-        return cls.FIXED if suite is Suite.SIV else cls.SEAL
+        """Return the purpose of the DEKs that seal with a suite."""
+        return _PURPOSES[suite]
+
+    @classmethod
+    def named(cls, name: Purpose | str) -> Purpose:
+        """Return the purpose of this name.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            raise ConfigurationError(
+                f"there is no purpose {name!r}: give randomized, deterministic or search"
+            ) from None
+
+
+_PURPOSES = {Suite.GCM: Purpose.RANDOMIZED, Suite.SIV: Purpose.DETERMINISTIC}
+_SUITES = {purpose: suite for suite, purpose in _PURPOSES.items()}
 
 
 class DekState(StrEnum):
-    """The life of a DEK."""
+    """The states of a DEK."""
 
     ACTIVE = "active"
     RETIRED = "retired"
@@ -33,75 +52,15 @@ class DekState(StrEnum):
 
 
 class TenantState(StrEnum):
-    """How it stands with a tenant's KEK, as the last process that asked found it."""
+    """The states of a tenant's keys; of its KEK, as the last process that asked found it.
+
+    ``tampered`` is never stored: the key tables do not hold what was written there.
+    """
 
     OK = "ok"
     REVOKED = "revoked"
     SHREDDED = "shredded"
-
-
-@dataclass(frozen=True, slots=True)
-class TenantRecord:
-    """A tenant as it is stored; ``epoch`` rises with every change of its keys."""
-
-    name: str
-    kek_uri: str
-    epoch: int
-    state: TenantState = TenantState.OK
-
-
-@dataclass(frozen=True, slots=True)
-class DekRecord:
-    """A DEK as it is stored: wrapped, perhaps by several KEKs; any one opens it.
-
-    Attributes:
-        seen_at: when the tenant's KEK last opened one.
-        retired_at: since when another is active; ``None`` while this one is.
-    """
-
-    id: bytes
-    tenant: str
-    purpose: Purpose
-    state: DekState
-    wrappings: tuple[Wrapped, ...]
-    tenant_state: TenantState = TenantState.OK
-    seen_at: datetime | None = None
-    retired_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyChange:
-    """What one transaction does to a tenant's keys.
-
-    Attributes:
-        events: what the audit trail says of it.
-        kek_uri: the tenant's KEK from now on, if another.
-        state: the tenant's state from now on, if another.
-        new: DEKs to add, active.
-        retire: ids of DEKs to retire.
-        destroy: ids of DEKs to destroy.
-        wrappings: by DEK id, the wrappings that take the place of all it has.
-    """
-
-    events: tuple[AuditEvent, ...]
-    kek_uri: str | None = None
-    state: TenantState | None = None
-    new: tuple[DekRecord, ...] = ()
-    retire: tuple[bytes, ...] = ()
-    destroy: tuple[bytes, ...] = ()
-    wrappings: Mapping[bytes, tuple[Wrapped, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TenantLine:
-    """A tenant's row in the tenants table, for people to read."""
-
-    tenant: str
-    kek_uri: str
-    state: TenantState
-    reason: str | None
-    state_since: datetime
-    seen_at: datetime | None
+    TAMPERED = "tampered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +72,13 @@ class TenantStatus:
         owner: ``"platform"`` where the platform's KEK wraps its DEKs, ``"customer"`` elsewhere.
         kek_uri: the KEK that wraps its new DEKs.
         versions: the versions of its KEKs that wrap its DEKs now.
-        active: how many DEKs are active (at most one for each purpose).
-        retired: how many older DEKs still open values.
-        open: how many of them are open in this process now.
-        state: ``ok``, ``revoked`` or ``shredded``, as the last process that asked the KEK found it.
-        reason: why it is revoked.
-        state_since: since when it is in that state (UTC).
+        active: the number of active DEKs (at most one for each purpose).
+        retired: the number of retired DEKs, which still open values.
+        open: the number of DEKs that are open in this process now.
+        state: ``ok``, ``revoked`` or ``shredded``, as the last process that asked the KEK found it; or
+            ``tampered``, where the key tables were altered, and nothing else of the line is known then.
+        reason: why the KEK refuses, where it does; or what was altered.
+        state_since: when it entered that state (UTC).
         seen_at: when the KEK last opened a DEK, to within ten minutes (UTC); ``None`` where it never did.
     """
 
@@ -131,38 +91,86 @@ class TenantStatus:
     open: int
     state: TenantState
     reason: str | None
-    state_since: datetime
+    state_since: datetime | None
     seen_at: datetime | None
 
 
-class OpenedDek:
-    """A DEK in the clear, with the keys of the columns that use it. Never shown by ``repr``.
-
-    Ciphers are not kept here: an AES-GCM cipher takes more than 2 KiB, its key 32 bytes.
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A KEK has unwrapped a DEK: when, which, and how long the DEK may be used for it.
 
     Attributes:
-        deadline: when it has to be proven again, in seconds of the keyring's clock.
-        proven_at: when the KEK last unwrapped it, on the same clock.
+        at: when, in seconds of the keyring's clock.
+        by: the KEK's URI and version.
+        deadline: when it has to be proven again, on the same clock.
+        outage_grace: seconds from the proof for which an outage of the KEK is ridden out.
     """
 
-    __slots__ = ("_column_keys", "_key", "deadline", "id", "proven_at", "purpose", "tenant")
+    at: float
+    by: tuple[str, str]
+    deadline: float
+    outage_grace: float
 
-    def __init__(self, record: DekRecord, key: bytes, proven_at: float, deadline: float) -> None:
-        self.id = record.id
-        self.tenant = record.tenant
-        self.purpose = record.purpose
-        self.proven_at = proven_at
-        self.deadline = deadline
+
+class OpenedDek:
+    """A DEK in the clear, with the column keys derived from it; ``repr`` shows neither.
+
+    Column keys are cached and not their ciphers: an AES-GCM cipher takes more than 2 KiB, a key 32 bytes.
+
+    Attributes:
+        header: the nine bytes that begin every value sealed under it; empty where it seals none.
+        deadline: when it has to be proven again, in seconds of the keyring's clock.
+        proven_at: when the KEK last unwrapped it, on the same clock.
+        proven_by: the URI and the version of the KEK that unwrapped it.
+        outage_grace: seconds for which it stays usable, from the last proof, while its KEK cannot be reached.
+        rides_out: whether it is in use past its deadline, because its KEK cannot be reached.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_column_keys",
+        "_key",
+        "_suite",
+        "deadline",
+        "header",
+        "id",
+        "outage_grace",
+        "proven_at",
+        "proven_by",
+        "purpose",
+        "rides_out",
+        "tenant",
+    )
+
+    def __init__(self, dek_id: bytes, tenant: str, purpose: Purpose, key: Secret, proof: Proof) -> None:
+        self.id = dek_id
+        self.tenant = tenant
+        self.purpose = purpose
+        self.proven_at = proof.at
+        self.proven_by = proof.by
+        self.deadline = proof.deadline
+        self.outage_grace = proof.outage_grace
+        self.rides_out = False
+        self._suite = _SUITES.get(purpose)
+        self.header = b"" if self._suite is None else header_of(self._suite, dek_id)
         self._key = key
-        self._column_keys: dict[str, bytes] = {}
+        self._column_keys: dict[bytes, Secret] = {}
 
     def __repr__(self) -> str:
         return f"<OpenedDek {self.id.hex()} of tenant {self.tenant!r}>"
 
-    def cipher(self, context: str) -> ColumnCipher:
-        """Return a cipher for a column."""
-        suite = Suite.SIV if self.purpose is Purpose.FIXED else Suite.GCM
-        key = self._column_keys.get(context)
+    def cipher(self, context: Context) -> ColumnCipher:
+        """Return the cipher of a column.
+
+        Args:
+            context: what the column's values are bound to.
+
+        Raises:
+            ConfigurationError: DEKs of this purpose seal no values.
+        """
+        if self._suite is None:
+            raise ConfigurationError(f"DEK {self.id.hex()} is for {self.purpose} and seals no values")
+        key = self._column_keys.get(context.data)
         if key is None:
-            key = self._column_keys[context] = column_key(self._key, suite, context)
-        return ColumnCipher(key, header_of(suite, self.id), context)
+            key = self._column_keys[context.data] = column_key(self._key, self._suite, context)
+        return cipher_for(key, self.header, context)

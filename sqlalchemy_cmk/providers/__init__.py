@@ -1,9 +1,11 @@
-"""Key providers: what talks to the place where KEKs live."""
+"""Key providers: each talks to one kind of place where KEKs live."""
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy_cmk.providers.base import Finding, KeyProvider, Level, Wrapped
+from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped
 from sqlalchemy_cmk.providers.local import LocalKeyProvider
+from sqlalchemy_cmk.runtime.lazy import lazy_names
+from sqlalchemy_cmk.runtime.secret import Secret
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.providers.azure import AzureKeyVaultProvider
@@ -11,23 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AzureKeyVaultProvider",
-    "Finding",
     "KeyProvider",
-    "Level",
     "LocalKeyProvider",
     "Pkcs11KeyProvider",
+    "Secret",
     "Wrapped",
 ]
 
-
-def __getattr__(name: str) -> object:
-    # A project without Azure or an HSM pays nothing for them.
-    if name == "AzureKeyVaultProvider":
-        from sqlalchemy_cmk.providers.azure import AzureKeyVaultProvider
-
-        return AzureKeyVaultProvider
-    if name == "Pkcs11KeyProvider":
-        from sqlalchemy_cmk.providers.pkcs11 import Pkcs11KeyProvider
-
-        return Pkcs11KeyProvider
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Each of these needs an extra, which is imported only where the provider is used.
+__getattr__ = lazy_names(__name__, {"AzureKeyVaultProvider": "azure", "Pkcs11KeyProvider": "pkcs11"})

@@ -1,4 +1,4 @@
-"""Private files: read and written so that nobody else can read them and none is left half written."""
+"""Private files: readable by their owner only, and never left half written."""
 
 from __future__ import annotations
 
@@ -12,45 +12,118 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
-from sqlalchemy_cmk.forks import watch_forks
+from sqlalchemy_cmk.runtime.forks import watch_forks
+from sqlalchemy_cmk.runtime.secret import Secret
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_ROOT = 0
+_MAX_LINKS = 8
+_ATTEMPTS = 3
 
 
-def read_private(path: Path, kind: str = "the key file", remedy: str = "rotate its KEKs") -> bytes | None:
-    """Return a file's bytes, or ``None`` where there is no file.
+def read_private(path: Path, kind: str = "the key file", remedy: str = "rotate its KEKs") -> Secret | None:
+    """Return a file's bytes, or ``None`` if there is no file.
+
+    A symbolic link is followed if it is ours or root's, as Kubernetes mounts secrets.
 
     Args:
         path: the file.
-        kind: what it is, for messages.
-        remedy: what to do if others have read it.
+        kind: what the file is, for messages.
+        remedy: what to do if others have read it, for messages.
 
     Raises:
-        ConfigurationError: group or others have access to it.
-        KeyUnavailable: the system does not let it be read.
+        ConfigurationError: others have access to it, it or a link to it belongs to another user, or others
+            may put another file into its folder.
+        KeyUnavailable: the system refuses to read it.
     """
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if mode & _OTHERS:
-                raise ConfigurationError(
-                    f"{path} can be reached by others (mode {stat.S_IMODE(mode):04o}): "
-                    f"run chmod 600 {path}, and {remedy} if others may have read it"
-                )
-            return file.read()
+        return _read(path, kind, remedy)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise KeyUnavailable(f"{kind} {path} cannot be read: {error.strerror}") from error
+        failure = KeyUnavailable(f"{kind} {path} cannot be read: {error.strerror}")
+    raise failure
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Replace a file by new content in one step, mode 0600, on disk before it takes the name."""
+def _read(path: Path, kind: str, remedy: str) -> Secret:
+    for attempt in range(_ATTEMPTS):
+        try:
+            # Not blocking, so that a named pipe in its place does not hold up the reader.
+            handle = os.open(_target(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            break
+        except FileNotFoundError:
+            # A mounted secret is renewed by turning a link: its old target has just gone.
+            if attempt + 1 == _ATTEMPTS or not path.is_symlink():
+                raise
+    with open(handle, "rb") as file:
+        found = os.fstat(file.fileno())
+        _check_owner(found, path)
+        if found.st_mode & _OTHERS:
+            raise ConfigurationError(
+                f"others have access to {path} (mode {stat.S_IMODE(found.st_mode):04o}): "
+                f"run chmod 600 {path}, and {remedy} if others may have read it"
+            )
+        if not stat.S_ISREG(found.st_mode):
+            raise KeyUnavailable(f"{kind} {path} cannot be read: it is not a file")
+        return Secret(file.read())
+
+
+def _target(path: Path) -> Path:
+    """Return the file that a path names, through links and folders into which no other user can put one."""
+    for _ in range(_MAX_LINKS):
+        check_folder(path.parent)
+        if not path.is_symlink():
+            return path
+        _check_owner(path.lstat(), path)
+        path = path.parent / path.readlink()
+    raise ConfigurationError(f"{path} is a symbolic link to a link, and so on: name the file itself")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder into which other users may put files of ours.
+
+    Raises:
+        ConfigurationError: it is another user's, or everybody may write to it and it has no sticky bit.
+    """
+    found = folder.stat()
+    _check_owner(found, folder)
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise ConfigurationError(
+            f"everybody may replace files in {folder} (mode {stat.S_IMODE(found.st_mode):04o}): "
+            f"run chmod o-w {folder}"
+        )
+
+
+def _check_owner(found: os.stat_result, path: Path) -> None:
+    if found.st_uid not in (_ROOT, os.geteuid()):
+        raise ConfigurationError(
+            f"{path} belongs to user {found.st_uid}, who may change it: run chown {os.geteuid()} {path}, "
+            "or run this as its owner"
+        )
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise ConfigurationError(
+            f"{path} is a symbolic link, which is read and not written: change the file it points to by its "
+            "own path, or its secret where it is mounted from"
+        )
+
+
+def write_private(path: Path, content: Secret) -> None:
+    """Replace a file atomically, with mode 0600; the content is on disk before it takes the name.
+
+    Raises:
+        ConfigurationError: it is a symbolic link, or others may replace files in its folder.
+        KeyUnavailable: the system refuses to write it.
+    """
     temporary = ""
     try:
+        _refuse_link(path)
+        check_folder(path.parent)
         handle, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.write(content.reveal())
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -71,23 +144,28 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Let one thread of one process at a time change the file; the lock is a file of its own beside it.
+    """Let one thread of one process at a time change the file; the lock is a second file next to it.
 
-    The lock is POSIX's: a forked child does not inherit it, and so cannot hold it up.
+    It is a POSIX lock: a forked child does not inherit it, and so cannot keep it held.
+
+    Raises:
+        ConfigurationError: the file or its lock is a symbolic link, or another user's.
+        KeyUnavailable: the system refuses to lock it.
     """
+    _refuse_link(path)
     with _threads.lock, _process_lock(path):
         yield
 
 
 class _Threads:
-    """The lock between the threads of this process, another one in a forked child."""
+    """The lock between the threads of this process; a forked child has a new one."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         watch_forks(self)
 
     def after_fork(self) -> None:
-        """Another thread may have held the lock when the process was copied."""
+        """Replace the lock: another thread may have held it when the process forked."""
         self.lock = threading.Lock()
 
 
@@ -96,12 +174,27 @@ _threads = _Threads()
 
 @contextmanager
 def _process_lock(path: Path) -> Iterator[None]:
-    try:
-        handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise KeyUnavailable(f"the key file {path} cannot be locked: {error.strerror}") from error
+    handle = _open_lock(path.with_name(f".{path.name}.lock"), path)
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+def _open_lock(lock: Path, path: Path) -> int:
+    try:
+        check_folder(lock.parent)
+        _refuse_link(lock)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        raise KeyUnavailable(f"the key file {path} cannot be locked: {error.strerror}") from error
+    try:
+        found = os.fstat(handle)
+        _check_owner(found, lock)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigurationError(f"{lock} is not a file, as a lock has to be: remove it")
+    except ConfigurationError:
+        os.close(handle)
+        raise
+    return handle

@@ -1,14 +1,17 @@
-"""The contract of a key provider: two methods that matter, wrap and unwrap."""
+"""The contract of a key provider: above all, wrap a DEK and unwrap it."""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from enum import StrEnum
-from hmac import compare_digest
+from pathlib import Path
 from secrets import token_bytes
 
 from sqlalchemy_cmk.errors import CmkError, TamperedError
+from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.providers.uris import shown
+from sqlalchemy_cmk.runtime.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +19,9 @@ class Wrapped:
     """One DEK wrapped by one KEK version.
 
     Attributes:
-        kek_uri: the KEK's name as the tenant was assigned it.
-        kek_version: the version that wrapped, as the provider names it.
-        algorithm: the wrapping algorithm, recorded so that it opens again years later.
+        kek_uri: the KEK's URI as it was assigned to the tenant.
+        kek_version: the KEK version that wrapped the DEK, as the provider names it.
+        algorithm: the wrapping algorithm, recorded so that the DEK can be unwrapped years later.
         data: the wrapped DEK.
     """
 
@@ -28,90 +31,140 @@ class Wrapped:
     data: bytes
 
 
-class Level(StrEnum):
-    """How a finding stands."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that ``cmk doctor`` looked at.
-
-    Attributes:
-        level: how it stands.
-        subject: what was looked at: a KEK's URI, or a column.
-        what: what was found.
-        mend: how to mend it; empty if all is well.
-    """
-
-    level: Level
-    subject: str
-    what: str
-    mend: str = ""
+# For providers that say no more: one printable ASCII word.
+_WORD = re.compile(r"[!-~]+", re.ASCII)
+MAX_VERSION, MAX_ALGORITHM = 255, 50
+SHORT = 8
 
 
 class KeyProvider(ABC):
-    """Wraps and unwraps DEKs with KEKs that never leave their place.
+    """Wraps and unwraps DEKs with KEKs that never leave the place where they are kept.
 
-    An implementation may be called from any thread and after a fork. It raises
-    :class:`~sqlalchemy_cmk.KeyRevoked` when the KEK's owner has taken access away,
-    :class:`~sqlalchemy_cmk.KeyUnavailable` when the KEK cannot be reached now, and never one for the other.
+    Methods are called from any thread, and after a fork. They raise :class:`~sqlalchemy_cmk.KeyRevoked` if
+    the KEK's owner has taken access away, :class:`~sqlalchemy_cmk.KeyUnavailable` if the KEK cannot be
+    reached now, and never one for the other.
+
+    DEKs are :class:`~sqlalchemy_cmk.providers.Secret`, so that no traceback shows one: ``reveal()`` is the
+    argument of the call that needs the bytes, and never a local variable of a frame that may raise.
     """
 
     @abstractmethod
     def handles(self, kek_uri: str) -> bool:
-        """Tell whether this provider is the one for a KEK URI."""
+        """Return whether this provider serves a KEK's URI."""
 
     @abstractmethod
-    def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
+    def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
         """Wrap a DEK (32 bytes) with the newest version of a KEK."""
 
     @abstractmethod
-    def unwrap(self, wrapped: Wrapped) -> bytes:
-        """Return the DEK; it is computed anew where the KEK lives, never from a copy.
+    def unwrap(self, wrapped: Wrapped) -> Secret:
+        """Return the DEK. Each call unwraps it where the KEK lives; a provider caches no DEK.
 
         Raises:
-            TamperedError: the wrapped bytes are not what this KEK made.
+            TamperedError: this KEK has not made the wrapped bytes.
         """
+
+    def check_wrapping(self, wrapped: Wrapped) -> None:
+        """Refuse a wrapping whose version or algorithm is none that this provider could have recorded.
+
+        A wrapping comes from a database, and whoever may write there must not choose where a request goes or
+        what it asks for. Providers call this at the start of :meth:`unwrap` and at the end of :meth:`wrap`;
+        no KEK is asked.
+
+        Raises:
+            TamperedError: its version or its algorithm is outside the provider's closed list.
+        """
+        if not is_word(wrapped.kek_version, MAX_VERSION):
+            raise foreign_version(wrapped)
+        if not is_word(wrapped.algorithm, MAX_ALGORITHM):
+            raise foreign_algorithm(wrapped)
 
     @abstractmethod
     def newest_version(self, kek_uri: str) -> str:
-        """Return the KEK version that new wrappings are made with, asked for now and not remembered."""
+        """Return the KEK version that wraps now; it is looked up and not taken from a cache."""
+
+    def short_version(self, version: str) -> str:
+        """Return the part of a version that tells it from a KEK's other versions, for tables.
+
+        By default its first eight characters.
+        """
+        return version[:SHORT]
+
+    def place_of(self, kek_uri: str) -> str:
+        """Return the name of what may hang as a whole when this KEK is called: a vault's host, a module.
+
+        A keyring makes a bounded number of calls to one place at a time, so that a place that hangs holds up
+        no other. By default each KEK is a place of its own. The name appears in messages. It is called often,
+        and must not block.
+        """
+        return kek_uri
 
     def check(self, kek_uri: str) -> None:
         """Refuse a KEK that cannot serve, before a tenant depends on it.
 
         Raises:
-            ConfigurationError: it is of a wrong kind; the message names the KEK and the mend.
+            ConfigurationError: it is of the wrong kind; the message names the KEK and what to do.
             KeyRevoked: its owner gives no access.
             KeyUnavailable: it cannot be reached now.
         """
-        probe = token_bytes(32)
-        if not compare_digest(self.unwrap(self.wrap(kek_uri, probe)), probe):
-            raise TamperedError(f"{kek_uri} does not unwrap what it wrapped")
+        probe = Secret(token_bytes(32))
+        if self.unwrap(self.wrap(kek_uri, probe)) != probe:
+            raise TamperedError(f"{shown(kek_uri)} does not unwrap what it wrapped")
 
-    def examine(self, kek_uri: str) -> list[Finding]:
-        """Return what is well and what is not with a KEK, for ``cmk doctor``; never raises."""
+    def health_checks(self, kek_uri: str) -> list[Finding]:
+        """Return the findings of the health checks of a KEK, for ``cmk doctor``; never raises."""
         try:
             self.check(kek_uri)
         except CmkError as error:
-            return [Finding(Level.PROBLEM, kek_uri, str(error), "see docs/revocation.md for this error")]
-        return [Finding(Level.OK, kek_uri, "wraps and unwraps")]
+            return [
+                Finding(Level.PROBLEM, shown(kek_uri), str(error), "see docs/revocation.md for this error")
+            ]
+        return [Finding(Level.OK, shown(kek_uri), "wraps and unwraps")]
 
     def ensure(self, kek_uri: str, *, first: bool = True) -> None:  # noqa: B027
-        """Make the KEK where it does not exist and this provider may make it.
+        """Make the KEK if it does not exist and this provider may make it.
 
-        Called only when nothing is wrapped by this KEK yet: a KEK that has gone missing is never
-        replaced by a new one.
+        Called only while nothing is wrapped by this KEK: a KEK that has gone missing is never replaced by a
+            new
+        one.
 
         Args:
             kek_uri: the KEK.
-            first: whether nothing is wrapped by any KEK of this provider: where KEKs were kept before,
-                the place may have gone missing too, and must not be made anew.
+            first: whether nothing is wrapped by any KEK of this provider. Otherwise a missing key file (or
+                other store of KEKs) is an outage, and must not be made again.
         """
 
+    def record_key_file(self) -> Path | None:
+        """Return where this provider keeps a record key for the keyring; ``None`` if it keeps none."""
+        return None
+
+    def forget(self) -> None:  # noqa: B027
+        """Drop what is remembered about KEKs, such as which version is the newest; they are asked again."""
+
     def close(self) -> None:  # noqa: B027
-        """Give back connections and sessions."""
+        """Close connections and sessions."""
+
+
+def is_word(text: str, longest: int) -> bool:
+    """Return whether a text is one word of printable ASCII characters, not empty and not longer than this."""
+    return len(text) <= longest and _WORD.fullmatch(text) is not None
+
+
+def foreign_version(wrapped: Wrapped) -> TamperedError:
+    """Return the error for a wrapping whose KEK version its provider never records."""
+    return TamperedError(
+        f"{wrapped.kek_uri}: the stored wrapping names the version {_escaped(wrapped.kek_version)}, which is "
+        "none of this KEK's: the key tables were changed"
+    )
+
+
+def foreign_algorithm(wrapped: Wrapped) -> TamperedError:
+    """Return the error for a wrapping whose algorithm its provider never uses."""
+    return TamperedError(
+        f"{wrapped.kek_uri}: no DEK is wrapped here with the algorithm {_escaped(wrapped.algorithm)}: "
+        "the key tables were changed"
+    )
+
+
+def _escaped(text: str) -> str:
+    return ascii(text[:64])

@@ -1,7 +1,9 @@
 """KEKs in one JSON file or one environment variable: for development, tests and small platforms.
 
-The file is made at first use with mode 0600, replaced atomically, and refused when group or others can
-read it. Wrapping is AES-256 key wrap (RFC 3394), which detects a wrong KEK and damaged bytes by itself.
+The file is made at first use with mode 0600, and replaced atomically. It is refused if the group or others
+have access to it, if it is neither ours nor root's, and if others may put another in its place. It may be a
+link for reading, as Kubernetes mounts a secret, and never for writing. Wrapping is AES-256 key wrap
+(RFC 3394), which detects a wrong KEK and damaged bytes by itself.
 
 The file::
 
@@ -13,7 +15,7 @@ The last version wraps; every version unwraps.
 from __future__ import annotations
 
 import os
-from base64 import b64decode, b64encode
+import re
 from collections.abc import Callable
 from pathlib import Path
 from secrets import token_bytes, token_hex
@@ -24,25 +26,29 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.providers._files import file_lock, read_private, write_private
-from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped
+from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped, foreign_algorithm, foreign_version
+from sqlalchemy_cmk.providers.uris import escaped, shown
+from sqlalchemy_cmk.runtime.secret import Secret
 
 SCHEME = "local:"
 ALGORITHM = "A256KW"
 KEK_BYTES = 32
+LONGEST_NAME = 200
+_VERSION = re.compile(r"[0-9A-Za-z._-]{1,64}", re.ASCII)
 
 
 class KekVersion(msgspec.Struct, frozen=True):
-    """One version of a KEK; its ``repr`` does not show the key."""
+    """One version of a KEK, 32 bytes; its ``repr`` does not show them."""
 
     id: str
-    key: str
+    key: bytes
 
     def __repr__(self) -> str:
         return f"KekVersion(id={self.id!r})"
 
-    def secret(self) -> bytes:
+    def secret(self) -> Secret:
         """Return the KEK's 32 bytes."""
-        return b64decode(self.key, validate=True)
+        return Secret(self.key)
 
 
 class Kek(msgspec.Struct):
@@ -53,21 +59,22 @@ class Kek(msgspec.Struct):
 
 
 class KeyFile(msgspec.Struct):
-    """What the file or the environment variable holds."""
+    """The content of the file or the environment variable."""
 
     format: Literal[1] = 1
     keks: dict[str, Kek] = msgspec.field(default_factory=dict)
 
 
-def _parse(raw: bytes, origin: str) -> KeyFile:
+def _parse(raw: Secret, origin: str) -> KeyFile:
     try:
-        parsed = msgspec.json.decode(raw, type=KeyFile)
-        if all(len(v.secret()) == KEK_BYTES for kek in parsed.keks.values() for v in kek.versions):
+        parsed = msgspec.json.decode(raw.reveal(), type=KeyFile)
+        versions = [version for kek in parsed.keks.values() for version in kek.versions]
+        if all(len(one.key) == KEK_BYTES and _VERSION.fullmatch(one.id) for one in versions):
             return parsed
     except (msgspec.MsgspecError, ValueError):
         pass
-    # The parser's message may quote the text, which holds keys.
-    raise ConfigurationError(f"{origin} is not a key file: it is damaged; restore it from your backup")
+    # The parser's own message may quote the text, which holds keys: it is not the context of this error.
+    raise ConfigurationError(f"{origin} is not a key file, or it is damaged: restore it from your backup")
 
 
 class LocalKeyProvider(KeyProvider):
@@ -75,18 +82,26 @@ class LocalKeyProvider(KeyProvider):
 
     Args:
         path: the key file; made at first use with mode 0600.
+
+    Raises:
+        ConfigurationError: ``path`` is not a path.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigurationError(
+                f"LocalKeyProvider takes the path of its key file, not {type(path).__name__}"
+            )
         self._path = Path(path)
         self._variable: str | None = None
 
     @classmethod
     def from_environment(cls, variable: str) -> LocalKeyProvider:
-        """Return a read-only provider over an environment variable that holds the file's JSON text.
+        """Return a read-only provider of the KEKs in an environment variable.
 
         Args:
-            variable: the variable's name; it is read at each use, and its value is never logged.
+            variable: the name of the variable, whose value is the JSON text of a key file. It is read at each
+                use, and never logged.
         """
         provider = cls(os.devnull)
         provider._variable = variable
@@ -100,55 +115,73 @@ class LocalKeyProvider(KeyProvider):
         return f"${self._variable}" if self._variable else str(self._path)
 
     def handles(self, kek_uri: str) -> bool:
-        """Tell whether the URI is ``local:NAME``."""
-        return kek_uri.startswith(SCHEME) and len(kek_uri) > len(SCHEME)
+        """Return whether the URI is ``local:NAME``."""
+        name = kek_uri.removeprefix(SCHEME)
+        return kek_uri.startswith(SCHEME) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
-    def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
+    def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
         """Wrap a DEK with the newest version of the KEK (RFC 3394)."""
         newest = self._kek(kek_uri).versions[-1]
-        return Wrapped(kek_uri, newest.id, ALGORITHM, aes_key_wrap(newest.secret(), dek))
+        wrapped = Wrapped(kek_uri, newest.id, ALGORITHM, aes_key_wrap(newest.secret().reveal(), dek.reveal()))
+        self.check_wrapping(wrapped)
+        return wrapped
 
-    def unwrap(self, wrapped: Wrapped) -> bytes:
+    def unwrap(self, wrapped: Wrapped) -> Secret:
         """Return the DEK.
 
         Raises:
             KeyRevoked: the KEK is disabled, or the file no longer holds it or its version.
             KeyUnavailable: the file cannot be read now.
-            TamperedError: the wrapped bytes are damaged.
+            TamperedError: the wrapped bytes are damaged, or see :meth:`check_wrapping`.
         """
+        self.check_wrapping(wrapped)
         for version in self._kek(wrapped.kek_uri).versions:
             if version.id == wrapped.kek_version:
                 break
         else:
             raise KeyRevoked(
-                f"{wrapped.kek_uri}: {self._origin} no longer holds version {wrapped.kek_version}; "
-                "restore the file that does"
+                f"{shown(wrapped.kek_uri)}: {self._origin} no longer holds version "
+                f"{escaped(wrapped.kek_version)}; restore the file that does"
             )
         try:
-            return aes_key_unwrap(version.secret(), wrapped.data)
+            return Secret(aes_key_unwrap(version.secret().reveal(), wrapped.data))
         except (InvalidUnwrap, ValueError):
-            raise TamperedError(
-                f"a DEK wrapped by {wrapped.kek_uri} is damaged: it does not unwrap"
-            ) from None
+            pass
+        raise TamperedError(f"a DEK wrapped by {shown(wrapped.kek_uri)} is damaged: it does not unwrap")
+
+    def check_wrapping(self, wrapped: Wrapped) -> None:
+        """Refuse an algorithm other than A256KW, and a version that no key file names.
+
+        Raises:
+            TamperedError: it is one of these.
+        """
+        if not _VERSION.fullmatch(wrapped.kek_version):
+            raise foreign_version(wrapped)
+        if wrapped.algorithm != ALGORITHM:
+            raise foreign_algorithm(wrapped)
 
     def newest_version(self, kek_uri: str) -> str:
         """Return the id of the KEK's last version."""
         return self._kek(kek_uri).versions[-1].id
 
     def ensure(self, kek_uri: str, *, first: bool = True) -> None:
-        """Make the KEK where it does not exist, and the file if nothing depends on one yet."""
+        """Make the KEK if it does not exist, and the file if nothing depends on one yet."""
         name = self._name(kek_uri)
         if not first:
             self._read()
-        if self._variable is None:
+        if self._variable is None and not self._holds(name):
             self._change(lambda keys: keys.keks.setdefault(name, Kek([_new_version()])))
 
+    def record_key_file(self) -> Path | None:
+        """Return a file beside the key file; ``None`` where the KEKs are in an environment variable."""
+        return None if self._variable else self._path.with_name(f"{self._path.name}.record-key")
+
     def rotate(self, kek_uri: str) -> None:
-        """Add a version to the KEK; older ones still unwrap."""
+        """Add a version to the KEK; older versions still unwrap."""
         self._change(lambda keys: self._find(keys, kek_uri).versions.append(_new_version()))
 
     def disable(self, kek_uri: str) -> None:
-        """Take access away: every use answers ``KeyRevoked`` until :meth:`enable`."""
+        """Take access away: every use raises ``KeyRevoked`` until :meth:`enable` is called."""
         self._change(lambda keys: setattr(self._find(keys, kek_uri), "enabled", False))
 
     def enable(self, kek_uri: str) -> None:
@@ -157,17 +190,16 @@ class LocalKeyProvider(KeyProvider):
 
     def _name(self, kek_uri: str) -> str:
         if not self.handles(kek_uri):
-            raise ConfigurationError(f"{kek_uri!r} is not a local KEK: it is written local:NAME")
+            raise ConfigurationError("this is not the URI of a local KEK: write local:NAME")
         return kek_uri.removeprefix(SCHEME)
 
     def _read(self) -> KeyFile:
         if self._variable is not None:
-            text = os.environ.get(self._variable)
-            if text is None:
+            if self._variable not in os.environ:
                 raise KeyUnavailable(
                     f"the environment variable {self._variable} is not set: it holds the KEKs"
                 )
-            return _parse(os.fsencode(text), self._origin)
+            return _parse(Secret(os.fsencode(os.environ.get(self._variable, ""))), self._origin)
         raw = read_private(self._path)
         if raw is None:
             raise KeyUnavailable(
@@ -176,30 +208,39 @@ class LocalKeyProvider(KeyProvider):
             )
         return _parse(raw, self._origin)
 
+    def _holds(self, name: str) -> bool:
+        # A file that is mounted read-only cannot be locked, and need not be.
+        raw = read_private(self._path)
+        return raw is not None and name in _parse(raw, self._origin).keks
+
     def _find(self, keys: KeyFile, kek_uri: str) -> Kek:
         kek = keys.keks.get(self._name(kek_uri))
         if kek is None or not kek.versions:
-            raise KeyRevoked(f"{kek_uri}: there is no such KEK in {self._origin}")
+            raise KeyRevoked(f"{shown(kek_uri)}: there is no such KEK in {self._origin}")
         return kek
 
     def _kek(self, kek_uri: str) -> Kek:
         kek = self._find(self._read(), kek_uri)
         if not kek.enabled:
-            raise KeyRevoked(f"{kek_uri} is disabled in {self._origin}")
+            raise KeyRevoked(f"{shown(kek_uri)} is disabled in {self._origin}")
         return kek
 
     def _change(self, change: Callable[[KeyFile], object]) -> None:
         if self._variable is not None:
             raise ConfigurationError(
-                f"the KEKs in {self._origin} cannot be changed here: set the variable anew"
+                f"the KEKs in {self._origin} cannot be changed here: set the variable to a new value"
             )
         with file_lock(self._path):
             raw = read_private(self._path)
             keys = KeyFile() if raw is None else _parse(raw, self._origin)
             change(keys)
-            write_private(self._path, msgspec.json.format(msgspec.json.encode(keys), indent=2))
+            write_private(self._path, _dump(keys))
+
+
+def _dump(keys: KeyFile) -> Secret:
+    return Secret(msgspec.json.format(msgspec.json.encode(keys), indent=2))
 
 
 def _new_version() -> KekVersion:
-    # A random id: a file made anew by mistake must not claim the version of the one that was lost.
-    return KekVersion(token_hex(8), b64encode(token_bytes(KEK_BYTES)).decode())
+    # A random id: a file that is made again by mistake must not have a version of the one that was lost.
+    return KekVersion(token_hex(8), token_bytes(KEK_BYTES))

@@ -1,19 +1,20 @@
-"""How many rows of sealed columns are under which DEK, and how many are not sealed: one scan for each table.
+"""Counts the rows of sealed columns under each DEK, and those that are not sealed, in one scan of each table.
 
-A value tells its DEK in its first nine bytes; no key is opened, and no value leaves the database.
+A value names its DEK in its first nine bytes; no key is opened, and no value leaves the database.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    FromClause,
     LargeBinary,
     MetaData,
     Table,
@@ -27,10 +28,11 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from sqlalchemy_cmk.columns.tenants import sealed_columns
+from sqlalchemy_cmk.databases.comparing import is_binary
+from sqlalchemy_cmk.databases.reflection import reflected_columns
+from sqlalchemy_cmk.format import HEADER_BYTES, SUITES
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.orm.columns import is_binary
-from sqlalchemy_cmk.orm.tenants import sealed_columns
-from sqlalchemy_cmk.sealing import HEADER_BYTES, SUITES
 
 _BEGINNINGS = [bytes((suite,)) for suite in SUITES]
 _ONE: ColumnElement[int] = literal_column("1")
@@ -59,6 +61,11 @@ class RowCounts:
         return sum(count for dek_id, count in self.by_dek.items() if dek_id is not None)
 
     @property
+    def total(self) -> int:
+        """How many rows there are."""
+        return self.null + self.plain + sum(self.by_dek.values())
+
+    @property
     def unsealed(self) -> int:
         """How many are neither NULL nor sealed under a DEK that exists."""
         return self.plain + self.by_dek.get(None, 0)
@@ -66,7 +73,7 @@ class RowCounts:
 
 def count_rows(
     connection: Connection,
-    table: Table,
+    table: FromClause,
     columns: Sequence[str],
     known: Container[bytes],
     where: ColumnElement[bool] | None = None,
@@ -75,12 +82,12 @@ def count_rows(
 
     Args:
         connection: to the application's database.
-        table: the table; its columns hold sealed values.
+        table: the table, or some rows of it; its columns hold sealed values.
         columns: their names.
         known: the ids of all DEKs there are, destroyed ones too.
-        where: only these rows.
+        where: a criterion, to count only some rows.
     """
-    by_name = {column.name: column for column in table.columns}
+    by_name = {str(column.name): column for column in table.columns}
     criteria = () if where is None else (where,)
     kinds = (_kind(by_name[name]).label(f"kind_{i}") for i, name in enumerate(columns))
     # The kinds in a query of their own: PostgreSQL holds two bound parameters for different in SELECT and in
@@ -88,14 +95,14 @@ def count_rows(
     each = select(*kinds).select_from(table).where(*criteria).subquery()
     query = select(*each.columns, func.count()).group_by(*each.columns)
     counts = {name: RowCounts() for name in columns}
-    # Few rows, one for each combination of DEKs; but blobs may begin like sealed values, each in its own way.
+    # Few rows, one for each combination of DEKs; but blobs may begin like sealed values, each differently.
     for *found, count in connection.execute(query, execution_options={"yield_per": _FETCHED}):
         for name, kind in zip(columns, found, strict=True):
             _add(counts[name], kind, count, known)
     return counts
 
 
-def _kind(column: Column[Any]) -> ColumnElement[Any]:
+def _kind(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return NULL where the value is, no bytes where the value cannot be sealed, and else its header."""
     stored = type_coerce(column, LargeBinary())
     begins_sealed = func.substr(stored, _ONE, _ONE, type_=LargeBinary()).in_(_BEGINNINGS)
@@ -118,40 +125,53 @@ def sealed_tables(keyring: Keyring) -> Iterator[tuple[Table, list[str]]]:
     """Return the protected tables that have sealed columns, with the names of these."""
     for metadata in keyring.protected:
         for table in metadata.tables.values():
-            names = [place.column.name for place in sealed_columns(table).values()]
+            names = [one.column.name for one in sealed_columns(table).values()]
             if names:
                 yield table, names
 
 
-def rows_under(
-    connection: Connection, keyring: Keyring, deks: Collection[bytes]
-) -> dict[bytes, dict[str, int]]:
-    """Count the rows under each of some DEKs in every protected table, by ``table.column``.
+@dataclass(frozen=True, slots=True)
+class TableCount:
+    """The rows of one table, counted.
+
+    Attributes:
+        table: the table.
+        rows: how many it has.
+        by_dek: by DEK, how many values each column has under it.
+    """
+
+    table: Table
+    rows: int
+    by_dek: dict[bytes, dict[str, int]]
+
+
+def count_table(
+    connection: Connection, table: Table, columns: Sequence[str], deks: Collection[bytes]
+) -> TableCount:
+    """Count the rows of a table, and those under each of some DEKs."""
+    counted = count_rows(connection, table, columns, deks)
+    by_dek = {
+        dek_id: {name: counts.by_dek[dek_id] for name, counts in counted.items() if dek_id in counts.by_dek}
+        for dek_id in deks
+    }
+    return TableCount(table, next(iter(counted.values())).total, by_dek)
+
+
+def tables_to_search(connection: Connection, keyring: Keyring) -> Iterator[tuple[Table, list[str]]]:
+    """Return every protected table with columns that may hold sealed values, and the names of these.
 
     Besides the sealed columns these are all others that hold bytes in the database: a migration that is under
     way keeps sealed values where no model says so.
     """
-    found: dict[bytes, dict[str, int]] = {dek_id: {} for dek_id in deks}
-    for table, columns in tables_to_search(connection, keyring):
-        for name, counts in count_rows(connection, table, columns, found).items():
-            where = f"{table.fullname}.{name}"
-            for dek_id in deks:
-                count = counts.by_dek.get(dek_id, 0)
-                found[dek_id][where] = found[dek_id].get(where, 0) + count
-    return found
-
-
-def tables_to_search(connection: Connection, keyring: Keyring) -> Iterator[tuple[Table, list[str]]]:
-    """Return every protected table with columns that may hold sealed values, and the names of these."""
     inspector = inspect(connection)
     sealed = {table: names for table, names in sealed_tables(keyring)}
-    keys = {getattr(keyring.database.tables, field.name).name for field in fields(keyring.database.tables)}
+    own = keyring.database.table_names
     for metadata in keyring.protected:
         for table in metadata.tables.values():
             names = list(sealed.get(table, []))
-            if table.name in keys or not (names or inspector.has_table(table.name, table.schema)):
+            if table.name in own or not (names or inspector.has_table(table.name, table.schema)):
                 continue  # the second is a model whose table is not made yet
-            there = inspector.get_columns(table.name, table.schema)
+            there = reflected_columns(connection, table.name, table.schema)
             names += [one["name"] for one in there if one["name"] not in names and is_binary(one["type"])]
             if names:
                 columns = [Column(name, LargeBinary()) for name in names]

@@ -1,4 +1,4 @@
-"""The engine's face: :class:`Rekey` runs jobs, pauses them, and checks what they left."""
+"""The engine: :class:`Rekey` runs jobs, pauses them, and verifies what they wrote."""
 
 from __future__ import annotations
 
@@ -10,48 +10,56 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, MetaData, Table
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.keys.audit import LONGEST_DETAIL
-from sqlalchemy_cmk.keys.audit_chain import AuditEvent
-from sqlalchemy_cmk.keys.model import TenantState
+from sqlalchemy_cmk.keys.audit.chain import AuditEvent
+from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.keys.audit.trail import MAX_DETAIL
+from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.batches import Batches
-from sqlalchemy_cmk.rekey.crew import Crew, Watch, Watcher
+from sqlalchemy_cmk.rekey.clusters import refuse_open_cluster
+from sqlalchemy_cmk.rekey.every_row import refuse_hidden
 from sqlalchemy_cmk.rekey.job import Job, Move
 from sqlalchemy_cmk.rekey.layout import Layout
-from sqlalchemy_cmk.rekey.left import count_left, rows_expected
+from sqlalchemy_cmk.rekey.read_back import needs_look
 from sqlalchemy_cmk.rekey.records import Run, RunState
-from sqlalchemy_cmk.rekey.report import MOST_DAMAGED, Damaged, Report
-from sqlalchemy_cmk.rekey.worker import Settings, Workshop
+from sqlalchemy_cmk.rekey.remaining import count_remaining, rows_expected
+from sqlalchemy_cmk.rekey.report import MAX_DAMAGED, Damaged, Report
+from sqlalchemy_cmk.rekey.scheduler import ProgressCallback, ProgressReporter, RangeScheduler
+from sqlalchemy_cmk.rekey.too_long import refuse_too_long
+from sqlalchemy_cmk.rekey.worker import Settings, WorkerContext
 
 T = TypeVar("T")
 
 CHUNK = 2000
 RATE = 10_000.0
-MOST_PASSES = 4
+MAX_PASSES = 4
 
 
 class Rekey:
     """Moves rows from old DEKs to the active ones, seals plain columns, and opens sealed ones for good.
 
-    It runs beside the application: a row is changed only if it is still as it was read, so that whoever else
-    writes it wins. What is done is committed with the rows. A run that was killed goes on where it stopped
-    when the same job is run again.
+    It runs while the application writes: a row is changed only if it is still as it was read, so that other
+    writers win. Progress is committed with the rows. A run that was killed goes on where it stopped when the
+    same job is run again.
 
     Args:
         keyring: opens the DEKs; its connections are used, never the application's.
         chunk: rows in one transaction.
-        rate: at most so many rows a second in all, so that the application keeps its pace; ``None`` for
-            as many as go.
+        rate: rows a second of all workers together, at most, so that the application keeps its pace; ``None``
+            for no limit.
         workers: how many ranges of the table are worked on at once.
         executor: where workers run; by default in threads of this process. Any
-            :class:`concurrent.futures.Executor`, of processes or of a cluster, takes ``place``.
-        place: ``MODULE:ATTRIBUTE`` where workers in other processes find their keyring, as ``cmk`` does.
+            :class:`concurrent.futures.Executor`, of processes or of a cluster, needs ``keyring_path``.
+        keyring_path: ``MODULE:ATTRIBUTE`` where workers in other processes find their keyring.
+        insecure: whether ``executor`` may be of a Dask cluster without TLS, whose workers run the code of
+            whoever reaches it.
 
     Raises:
-        ConfigurationError: an option is out of its bounds, or ``executor`` comes without ``place``.
+        ConfigurationError: an option is out of its bounds, ``executor`` comes without ``keyring_path``, or is
+            of a Dask cluster without TLS.
     """
 
     def __init__(
@@ -62,28 +70,36 @@ class Rekey:
         rate: float | None = RATE,
         workers: int = 1,
         executor: Executor | None = None,
-        place: str | None = None,
+        keyring_path: str | None = None,
+        insecure: bool = False,
     ) -> None:
         if chunk < 1 or workers < 1 or (rate is not None and rate <= 0):
             raise ConfigurationError("chunk and workers are at least 1, and rate is more than 0, or None")
-        if executor is not None and place is None:
+        if executor is not None and keyring_path is None:
             raise ConfigurationError(
-                'workers in other processes open their own keys: give place="MODULE:ATTRIBUTE" of the keyring'
+                "workers in other processes open their own keys: give keyring_path='MODULE:ATTRIBUTE' of "
+                "the keyring"
             )
+        if not insecure:
+            refuse_open_cluster(executor)
         self._keyring = keyring
         self._chunk = chunk
         self._settings = Settings(chunk, None if rate is None else rate / workers, ahead=workers == 1)
         self._workers = workers
         self._executor = executor
-        self._place = place
-        self._shop = Workshop(keyring)
-        self._store = self._shop.store
+        self._keyring_path = keyring_path
+        self._context = WorkerContext(keyring)
+        self._store = self._context.store
 
-    def run(self, job: Job, progress: Watch | None = None) -> Report:
-        """Do a job, or go on with it, and return what came of it.
+    def run(self, job: Job, progress: ProgressCallback | None = None) -> Report:
+        """Do a job, or continue it, and return its outcome.
 
-        Values that do not open are listed, left as they are, and stop nothing. Nor do rows of a tenant whose
-        KEK refuses or cannot be reached.
+        Values that do not open are listed and left as they are, and so are the rows of a tenant whose KEK
+        refuses or cannot be reached; neither stops the run.
+
+        The table is gone through again, four times in all at most, while rows remain that others wrote
+        meanwhile. Before that a job in place sleeps for the keyring's ``revalidate_after``, five minutes by
+        default: until then another process may go on sealing under the old DEK.
 
         Args:
             job: what is to be done.
@@ -95,40 +111,59 @@ class Rekey:
             KeyRevoked: the job is for one tenant, and its KEK refuses; likewise :class:`KeyUnavailable`.
         """
         if job.tenant is not None:
-            self._keyring.warm([job.tenant])
+            # Makes none: a mistyped name is no new tenant. A row that is sealed makes its tenant's keys.
+            for purpose in Purpose:
+                self._keyring.existing(job.tenant, purpose)
+        self._keyring.connections.use(lambda connection: refuse_too_long(connection, job))
         layout, expected = self._using(
             job, lambda layout, connection: (layout, rows_expected(layout, connection))
         )
         run = self._store.take_up(job, expected)
-        self._shop.begin(run.id, layout)
-        watch = Watcher(progress, run.rows_expected)
+        self._context.begin(run.id, layout)
+        reporter = ProgressReporter(progress, run.rows_expected)
         with ExitStack() as stack:
             executor = self._executor or stack.enter_context(ThreadPoolExecutor(self._workers))
-            return self._passes(run, layout, watch, executor)
+            return self._passes(run, layout, reporter, executor)
 
     def rows_left(self, job: Job) -> int:
         """Count the rows that still need a job; this reads the whole table, and opens no key."""
-        return self._using(job, lambda layout, connection: count_left(self._keyring, layout, connection))
+        return self._using(job, lambda layout, connection: count_remaining(self._keyring, layout, connection))
 
-    def verify(self, job: Job, progress: Watch | None = None) -> Report:
-        """Open every value that a job has written, or would have to read, and list what does not open.
+    def verify(self, job: Job, progress: ProgressCallback | None = None) -> Report:
+        """Open every value that a job has written, or has to read, and list those that do not open.
 
         Nothing is written. Of a job into other columns the targets are opened.
         """
         checked = _written(job)
 
         def work(layout: Layout, connection: Connection) -> Report:
-            watch = Watcher(progress, rows_expected(layout, connection))
-            return self._verified(layout, connection, watch)
+            reporter = ProgressReporter(progress, rows_expected(layout, connection))
+            return self._verified(layout, connection, reporter)
 
         return self._using(checked, work)
+
+    def check(self, job: Job, progress: ProgressCallback | None = None) -> Report:
+        """Read every plain value that a job is to seal, and list those that it could not bring back.
+
+        Nothing is written, and the columns to write to need not be there yet. A column whose type loses
+        nothing is not read at all.
+        """
+
+        def work(connection: Connection) -> Report:
+            layout = Layout(job, connection, reads_only=True)
+            if not any(needs_look(layout, move) for move in job.moves):
+                return Report("", job.description, 0, 0, 0)
+            reporter = ProgressReporter(progress, rows_expected(layout, connection))
+            return self._verified(layout, connection, reporter)
+
+        return self._keyring.connections.use(work)
 
     def runs(self) -> list[Run]:
         """Return every run that is recorded, oldest first."""
         return self._store.runs()
 
     def report(self, run_id: str) -> Report:
-        """Return what a run has come to; ``rows_left`` is not counted here.
+        """Return the outcome of a run so far; ``rows_left`` is not counted here.
 
         Raises:
             ConfigurationError: there is no such run.
@@ -145,53 +180,57 @@ class Rekey:
         """Let a paused run go on; where its process is gone, run the job again."""
         return self._store.set_state(self._store.run(run_id).id, RunState.PAUSED, RunState.RUNNING)
 
-    def _passes(self, run: Run, layout: Layout, watch: Watcher, executor: Executor) -> Report:
+    def _passes(self, run: Run, layout: Layout, progress: ProgressReporter, executor: Executor) -> Report:
         job = layout.job
-        count = partial(count_left, self._keyring, layout)
-        crew = Crew(self._shop, executor, self._workers, self._place, self._settings)
+        count = partial(count_remaining, self._keyring, layout)
+        scheduler = RangeScheduler(self._context, executor, self._workers, self._keyring_path, self._settings)
         before = None
         while True:
             earlier = self._store.counts(run.id)
-            findings = crew.go_through(run, layout, watch)
-            left, counts = self._keyring.connections.use(count), self._store.counts(run.id)
+            result = scheduler.run_pass(run, layout, progress)
+            remaining, counts = self._keyring.connections.use(count), self._store.counts(run.id)
             damaged = self._store.damaged(run.id)
             explained = counts.unchanged - earlier.unchanged
-            if left <= explained or left == before or run.passes >= MOST_PASSES:
+            if remaining <= explained or remaining == before or run.passes >= MAX_PASSES:
                 break
-            if job.in_place and not findings.skipped:
+            if job.in_place and not result.skipped:
                 # Another process may go on sealing under a DEK until it has seen that it was retired.
                 time.sleep(self._keyring.revalidate_after)
-            before = left
+            before = remaining
             run = self._store.begin_pass(run)
         self._store.end(run)
         self._note(job, counts.rows_changed)
-        # Rows of a shredded tenant stay as they are, for ever; into another column they cannot be copied.
-        refused = self._living(findings.refused) if job.in_place else findings.refused
-        return Report(run.id, job.description, counts.rows_read, counts.rows_changed, left, damaged, refused)
+        # Rows of a shredded tenant stay as they are; into another column they cannot be copied.
+        refused = self._living(result.refused) if job.in_place else result.refused
+        description, read, changed = job.description, counts.rows_read, counts.rows_changed
+        return Report(run.id, description, read, changed, remaining, damaged, refused)
 
     def _note(self, job: Job, rows: int) -> None:
-        detail = f"{job.description}: {rows} rows"[:LONGEST_DETAIL]
-        self._keyring.audit.soon(AuditEvent("reencrypt", job.tenant or "", "", "", "", detail))
+        detail = f"{job.description}: {rows} rows"[:MAX_DETAIL]
+        self._keyring.audit.soon(AuditEvent(EventKind.REENCRYPT, job.tenant or "", "", "", "", detail))
 
     def _living(self, refused: dict[str, str]) -> dict[str, str]:
         """Leave out shredded tenants: their values are not meant to open."""
-        tenants = self._keyring.database.tables.tenants
-        query = select(tenants.c.tenant).where(tenants.c.state == TenantState.SHREDDED)
-        gone = set(self._keyring.database.run(lambda c: c.execute(query).scalars().all()))
+        gone = self._keyring.store.shredded_tenants()
         return {name: reason for name, reason in refused.items() if name not in gone}
 
-    def _verified(self, layout: Layout, connection: Connection, watch: Watcher) -> Report:
+    def _verified(self, layout: Layout, connection: Connection, progress: ProgressReporter) -> Report:
         batches = Batches(self._keyring, layout.job, layout, only_check=True)
         read, damaged, refused = 0, list[Damaged](), dict[str, str]()
         for batch in batches.read(connection, None, None, self._chunk):
             read += batch.rows
-            damaged += batch.damaged[: MOST_DAMAGED - len(damaged)]
+            damaged += batch.damaged[: MAX_DAMAGED - len(damaged)]
             refused |= batch.refused
-            watch.tell(read, 0)
+            progress.report(read, 0)
         return Report("", layout.job.description, read, 0, 0, tuple(damaged), self._living(refused))
 
     def _using(self, job: Job, work: Callable[[Layout, Connection], T]) -> T:
-        return self._keyring.connections.use(lambda connection: work(Layout(job, connection), connection))
+        def see(connection: Connection) -> T:
+            refuse_hidden(connection, [Table(job.table, MetaData(), schema=job.schema)])
+            connection.rollback()
+            return work(Layout(job, connection), connection)
+
+        return self._keyring.connections.use(see)
 
 
 def _written(job: Job) -> Job:
@@ -199,7 +238,7 @@ def _written(job: Job) -> Job:
     moves = tuple(
         Move(one.target, one.target, one.seals, one.seals)
         if one.seals_sealed
-        else Move(one.source, one.source, one.opens, one.opens)
+        else Move(one.source, one.source, one.opens, one.opens, one.existing_row_columns)
         for one in job.moves
     )
     return replace(job, moves=moves)

@@ -1,4 +1,4 @@
-"""How a job's table is laid out in the database, and how its rows are read in the order of their keys.
+"""The layout of a job's table in the database, and the queries that read its rows in the order of their keys.
 
 Rows are found by their primary key alone, from one key to the next: no OFFSET, no cursor that stays open, and
 a row that is written meanwhile is neither missed nor read twice.
@@ -7,19 +7,17 @@ a row that is written meanwhile is neither missed nor read twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
 from sqlalchemy import (
-    CHAR,
     Column,
     ColumnElement,
     Connection,
-    Float,
     Integer,
     LargeBinary,
     MetaData,
-    Numeric,
     Select,
     String,
     Table,
@@ -29,15 +27,18 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType, TypeEngine
 
+from sqlalchemy_cmk.columns.tenants import rows_of
+from sqlalchemy_cmk.databases import database_of
+from sqlalchemy_cmk.databases.comparing import python_type_of
+from sqlalchemy_cmk.databases.reading import RowReader, has_processors
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.orm.columns import MYSQL, exactly, python_type_of
-from sqlalchemy_cmk.orm.tenants import rows_of
+from sqlalchemy_cmk.rekey.identities import Identities
 from sqlalchemy_cmk.rekey.job import Job, Move
-
-Key = tuple[Any, ...]
+from sqlalchemy_cmk.rekey.keys import Key, beyond, key_as_text
+from sqlalchemy_cmk.rekey.reflected import reflected
+from sqlalchemy_cmk.rekey.sizes import Sizes
 
 
 class Layout:
@@ -46,29 +47,42 @@ class Layout:
     Args:
         job: what is to be done.
         connection: where the table is looked up.
+        reads_only: nothing is written, and the columns to write to need not be there yet.
 
     Attributes:
+        database: what is known of the database.
         table: the table.
         key: the columns of its primary key.
+        identities: what its rows' values are bound to, where they are.
+        sizes: which of its values may be long.
+        statement_limit: the bytes of the longest statement that the server takes; ``None`` for no limit.
 
     Raises:
-        ConfigurationError: the table, a column or the primary key is not there.
+        ConfigurationError: the table, a column or the primary key is not there, or rows are not found by it.
     """
 
-    def __init__(self, job: Job, connection: Connection) -> None:
+    def __init__(self, job: Job, connection: Connection, *, reads_only: bool = False) -> None:
         self.job = job
+        self._reads_only = reads_only
         self.dialect = connection.dialect
+        self.database = database_of(connection.dialect)
         metadata = MetaData()
-        self.table = _reflected(metadata, job.table, job.schema, connection)
+        self.table = reflected(metadata, job.table, job.schema, connection)
         self.key = tuple(self.table.primary_key)
         if not self.key:
             raise ConfigurationError(
-                f"{job.fullname} has no primary key: its rows cannot be told apart while others write them; "
-                "give it one first"
+                f"{job.fullname} has no primary key: a row cannot be found again while others write; give "
+                "the table one first"
             )
+        odd = self.database.surroundings.odd_key(connection, self.table)
+        if odd:
+            raise ConfigurationError(f"{job.fullname} {odd}")
         for move in job.moves:
-            for name in (move.source, move.target):
+            for name in (move.source,) if reads_only else (move.source, move.target):
                 self.column(name)
+        self.identities = Identities(job, self)
+        self.sizes = Sizes(self)
+        self.statement_limit = self.database.statement_limit(connection)
         self._owner: Any = None
         self._queries: dict[tuple[bool, bool], Select[Any]] = {}
         self._source, self._tenant = self._tenant_column(metadata, connection)
@@ -87,22 +101,32 @@ class Layout:
 
     def pack(self, key: Sequence[Any]) -> str:
         """Return a primary key as text."""
-        return msgspec.json.encode(tuple(key), enc_hook=str).decode()
+        return key_as_text(key)
 
     def unpack(self, text: str | None) -> Key | None:
         """Return a primary key from its text."""
         return None if text is None else self._keys.decode(text)
 
-    @property
-    def raw(self) -> bool:
-        """Whether rows come from the driver just as they are needed, so that no type has to read them."""
+    @cached_property
+    def row_reader(self) -> RowReader | None:
+        """What reads rows as the driver gives them; ``None`` where a type has to read a value.
+
+        All ranges share it: it learns from the first result how to read the others.
+        """
         types = [one.type for one in self.rows(None, None, 1).selected_columns]
-        return not any(_has_processors(one, self.dialect) for one in types)
+        return None if any(has_processors(one, self.dialect) for one in types) else self.database.row_reader()
 
     def next_rows(
-        self, after: Key | None, up_to: Key | None, limit: int
+        self, after: Key | None, up_to: Key | None, limit: int, longest: int
     ) -> tuple[Select[Any], dict[str, Any]]:
-        """Return :meth:`rows` as a query made once for all batches, with its parameters."""
+        """Return :meth:`rows` as a query made once for all batches, with its parameters.
+
+        Args:
+            after: the key before the first row, or ``None``.
+            up_to: the key of the last row, or ``None``.
+            limit: rows at most.
+            longest: the bytes of the longest value that is sent.
+        """
         shape = after is not None, up_to is not None
         if shape not in self._queries:
             lower, upper = (
@@ -111,23 +135,32 @@ class Layout:
             self._queries[shape] = self.rows(lower, upper, bindparam("n", type_=Integer()))
         bounds = {f"a{i}": value for i, value in enumerate(after or ())}
         bounds |= {f"u{i}": value for i, value in enumerate(up_to or ())}
+        bounds |= {self.sizes.limit.key: longest} if self.sizes.columns else {}
         return self._queries[shape], {"n": limit, **bounds}
 
     def _named(self, name: str) -> Key:
         return tuple(bindparam(f"{name}{i}", type_=one.type) for i, one in enumerate(self.key))
 
     def rows(self, after: Key | None, up_to: Key | None, limit: Any) -> Select[Any]:
-        """Return the query for the next rows: key columns, tenant, for each move what :meth:`old` says."""
+        """Return the query for the next rows.
+
+        They have the key columns, the tenant, for each move what :meth:`old` says, what is guarded besides
+        (see :attr:`guards`), the identity columns that are not in the key, and
+        :attr:`~.sizes.Sizes.of_left_out`.
+        """
         columns: list[ColumnElement[Any]] = [] if self._tenant is None else [self._tenant]
         for move in self.job.moves:
-            columns += self.old(move)
+            columns += (self.sizes.unless_long(move.source, one) for one in self.old(move))
         if self.guards_tenant:
-            columns.append(exactly(self._owner, self.dialect))
+            columns.append(self.database.exact(self._owner))
+        columns += self.identities.guards
+        columns += self.identities.columns
+        columns += self.sizes.of_left_out
         return self._ordered(columns, after, up_to, limit)
 
-    def boundary(self, after: Key | None, count: int) -> Select[Any]:
-        """Return the query for the key that is so many rows further on."""
-        return self._ordered((), after, None, 1).offset(count - 1)
+    def boundary(self, after: Key | None, up_to: Key | None, count: int) -> Select[Any]:
+        """Return the query for the key that is so many rows further on, up to another."""
+        return self._ordered((), after, up_to, 1).offset(count - 1)
 
     def last(self, after: Key | None) -> Select[Any]:
         """Return the query for the last key, if there is one further on."""
@@ -142,6 +175,10 @@ class Layout:
         """Return a query over all the job's rows, whatever their keys."""
         return select(*columns).select_from(self._source).where(*self._criteria())
 
+    def every_row(self, after: Key | None, up_to: Key | None, *columns: ColumnElement[Any]) -> Select[Any]:
+        """Return a query over all rows between two keys, also those that the job has nothing to do with."""
+        return select(*columns).select_from(self._source).where(*self._between(after, up_to))
+
     def _ordered(
         self, columns: Sequence[ColumnElement[Any]], after: Key | None, up_to: Key | None, limit: Any
     ) -> Select[Any]:
@@ -154,56 +191,61 @@ class Layout:
         return self._tenant is not None
 
     @property
+    def tenant(self) -> ColumnElement[Any] | None:
+        """The column that says whose row it is, with the type by which it is read."""
+        tenant: ColumnElement[Any] | None = self._tenant
+        return tenant
+
+    @property
     def tenant_type(self) -> TypeEngine[Any]:
         """The type of what each row is read with for its tenant."""
         return NullType() if self._tenant is None else self._tenant.type
 
     def old(self, move: Move) -> list[ColumnElement[Any]]:
-        """Return what is read of a move's source: the value to open, and what tells that it is still there.
+        """Return the columns read for a move: the value to open, and the stamp by which it is compared.
 
-        They are one and the same wherever the stored value compares exactly.
+        They are the same where the stored value compares exactly.
         """
         value = self.value(move)
         return [value] if self.exact(move) else [value, self.stamp(move)]
 
     def value(self, move: Move) -> ColumnElement[Any]:
-        """Return the source as its opener wants it: as the driver gives it, or by its plain type."""
+        """Return the source as it is opened: as the driver gives it, or by its plain type."""
         return type_coerce(self.column(move.source), NullType() if move.opens_sealed else move.opens)
 
     def exact(self, move: Move) -> bool:
-        """Tell whether the value that is read can be compared in the database to the last bit."""
+        """Return whether the value that is read can be compared in the database to the last bit."""
         if move.opens_sealed:
             return True
-        stored = self.column(move.source).type
-        if self.dialect.name in MYSQL or not isinstance(move.opens, LargeBinary | String):
+        if not isinstance(move.opens, LargeBinary | String):
             return False
-        # PostgreSQL compares a CHAR(n) without its blanks, and gives it with them.
-        comparable = isinstance(stored, LargeBinary | String) and not isinstance(stored, CHAR)
-        return comparable and not _has_processors(move.opens, self.dialect)
+        comparable = self.database.is_read_exactly(self.column(move.source).type)
+        return comparable and not has_processors(move.opens, self.dialect)
 
     def stamp(self, move: Move) -> ColumnElement[Any]:
-        """Return what is compared to know that a source has not been changed since it was read."""
+        """Return the form of a source that is compared to know that it has not changed since it was read."""
         column = self.column(move.source)
         if move.opens_sealed or (self.exact(move) and isinstance(column.type, LargeBinary)):
             return type_coerce(column, NullType())
-        return exactly(column, self.dialect)
+        return self.database.exact(column)
 
     @property
     def guards(self) -> list[ColumnElement[Any]]:
-        """What must be as it was read for a row to be changed: the stamps, and whose row it is.
+        """What must be as it was read for a row to be changed: the stamps, whose row it is, its identity.
 
-        A sealed value is its tenant's whatever becomes of the row. A plain one is sealed for the tenant that
-        was read: if the row is another's by now, it must not be written.
+        A tenant's sealed value stays theirs whatever becomes of the row. Any other is sealed for the tenant
+        and the row identity that were read: if the row has others by now, it must not be written.
         """
         stamps = [self.stamp(move) for move in self.job.moves]
+        return [*stamps, *self._owner_guard(), *self.identities.guards]
+
+    def _owner_guard(self) -> list[ColumnElement[Any]]:
         if not self.guards_tenant:
-            return stamps
+            return []
         if not self.joined:
-            return [*stamps, exactly(self._owner, self.dialect)]
-        base = self._owner.table
-        pairs = zip(self.key, base.primary_key, strict=True)
-        owner = select(exactly(self._owner, self.dialect)).where(*(theirs == ours for ours, theirs in pairs))
-        return [*stamps, owner.correlate(self.table).scalar_subquery()]
+            return [self.database.exact(self._owner)]
+        owner = select(self.database.exact(self._owner)).where(self._same_row(self._owner.table))
+        return [owner.correlate(self.table).scalar_subquery()]
 
     @property
     def joined(self) -> bool:
@@ -212,12 +254,14 @@ class Layout:
 
     @property
     def guards_tenant(self) -> bool:
-        """Whether rows are read with what tells that they are still their tenant's."""
-        return self._tenant is not None and any(not move.opens_sealed for move in self.job.moves)
+        """Whether rows are read with the exact form of their tenant column."""
+        return self._tenant is not None and any(
+            move.seals_for_row and not move.opens_for_row for move in self.job.moves
+        )
 
     def _criteria(self) -> list[ColumnElement[bool]]:
         criteria = []
-        if not self.job.in_place:
+        if not self.job.in_place and not self._reads_only:
             todo = (
                 and_(self.column(m.source).is_not(None), self.column(m.target).is_(None))
                 for m in self.job.moves
@@ -228,52 +272,26 @@ class Layout:
         return criteria
 
     def _between(self, after: Key | None, up_to: Key | None) -> list[ColumnElement[bool]]:
-        bounds = [] if after is None else [_beyond(self.key, after)]
-        return bounds if up_to is None else [*bounds, ~_beyond(self.key, up_to)]
+        bounds = [] if after is None else [beyond(self.key, after)]
+        return bounds if up_to is None else [*bounds, ~beyond(self.key, up_to)]
 
     def _tenant_column(self, metadata: MetaData, connection: Connection) -> tuple[Any, Any]:
         name = self.job.tenant_column
         if name is None:
             return self.table, None
-        holder, _, column = name.rpartition(".")
-        if not holder:
-            return self.table, self._typed(self.column(column))
-        schema, _, table = holder.rpartition(".")
-        base = _reflected(metadata, table, schema or None, connection)
+        if isinstance(name, str):
+            return self.table, self._typed(self.column(name))
+        *schema, table, column = name
+        base = reflected(metadata, table, schema[0] if schema else None, connection)
         if len(base.primary_key) != len(self.key) or column not in base.c:
-            raise ConfigurationError(f"{self.job.fullname}: its rows cannot be matched to {name}")
+            raise ConfigurationError(f"{self.job.fullname}: its rows cannot be matched to {'.'.join(name)}")
+        return self.table.join(base, self._same_row(base)), self._typed(base.c[column])
+
+    def _same_row(self, base: Table) -> ColumnElement[bool]:
+        """Return the criterion by which a row of the base table is the job's row."""
         pairs = zip(self.key, base.primary_key, strict=True)
-        joined = self.table.join(base, and_(*(ours == theirs for ours, theirs in pairs)))
-        return joined, self._typed(base.c[column])
+        return and_(*(ours == theirs for ours, theirs in pairs))
 
     def _typed(self, column: Column[Any]) -> ColumnElement[Any]:
         self._owner = column
         return column if self.job.tenant_type is None else type_coerce(column, self.job.tenant_type)
-
-
-def _reflected(metadata: MetaData, name: str, schema: str | None, connection: Connection) -> Table:
-    try:
-        return Table(name, metadata, schema=schema, autoload_with=connection, resolve_fks=False)
-    except NoSuchTableError:
-        pass
-    raise ConfigurationError(f"there is no table {name!r} in this database")
-
-
-def _beyond(columns: Sequence[Column[Any]], key: Key) -> ColumnElement[bool]:
-    """Return ``(a, b) > (x, y)``, written so that every database finds it by the key's index."""
-    first, value = columns[0], key[0]
-    beyond: ColumnElement[bool] = first > value
-    if len(columns) > 1:
-        rest = and_(first == value, _beyond(columns[1:], key[1:]))
-        return and_(first >= value, or_(beyond, rest))
-    return beyond
-
-
-def _has_processors(type_: TypeEngine[Any], dialect: Any) -> bool:
-    """Tell whether what a type gives differs from what the driver gives."""
-    if isinstance(type_, LargeBinary | NullType):
-        return False
-    # On PostgreSQL these are read by a code that comes with each result: what the driver gives is not told.
-    if isinstance(type_, Float | Numeric):
-        return True
-    return type_.dialect_impl(dialect).result_processor(dialect, None) is not None

@@ -1,4 +1,4 @@
-"""What is recorded of a run: the run, its ranges, and what they add up to. See :class:`.runs.RunStore`."""
+"""The records of a run: the run, its ranges and their sums. See :class:`.runs.RunStore`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Run:
     Attributes:
         id: its name.
         description: what it does.
-        state: how it stands; ``running`` also where it was interrupted.
-        generation: rises each time that somebody takes it up: workers of an earlier one can commit no more.
+        state: where it stands; ``running`` also where it was interrupted.
+        generation: rises each time that a process takes it up: workers of an earlier one can commit no more.
         passes: how many times it has begun to go through the table.
-        carved: the key up to which the table is cut into ranges, as text.
-        carved_all: whether all of it is.
+        split_up_to: the key up to which the table is split into ranges, as text.
+        fully_split: whether all of it is.
         rows_expected: about how many rows there are.
     """
 
@@ -36,8 +36,8 @@ class Run:
     state: RunState
     generation: int
     passes: int
-    carved: str | None
-    carved_all: bool
+    split_up_to: str | None
+    fully_split: bool
     rows_expected: int
     started_at: datetime
     ended_at: datetime | None
@@ -55,7 +55,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the ranges of a run add up to."""
+    """The sums over the ranges of a run."""
 
     rows_read: int
     rows_changed: int
@@ -70,7 +70,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Claim:
-    """A worker's hold on a range: what it must still be for the worker's next batch to be committed."""
+    """A worker's claim on a range: its next batch is committed only while the records still say the same."""
 
     run_id: str
     seq: int

@@ -1,4 +1,4 @@
-"""What a run came to: :class:`Report`, :class:`Progress`, :class:`Damaged`."""
+"""The outcome of a run: :class:`Report`, :class:`Progress`, :class:`Damaged`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """About how long it will take, if that can be told."""
+        """About how many seconds it will take; ``None`` where that is not known yet."""
         if not self.rows_a_second:
             return None
         return max(0, self.rows_expected - self.rows_read) / self.rows_a_second
@@ -48,17 +48,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
         run_id: the run, as ``cmk rekey report`` names it; empty for what is not recorded.
-        description: what was to be done.
+        description: the job.
         rows_read: rows that were looked at.
         rows_changed: rows that were written.
         rows_left: rows that still need the work: damaged ones, those of tenants whose key is out of reach,
             and those that others wrote meanwhile.
-        damaged: values that could not be opened, at most :data:`MOST_DAMAGED` of them.
-        refused: by tenant, why its key could not be had.
+        damaged: values that could not be opened, at most :data:`MAX_DAMAGED` of them.
+        refused: by tenant, why its key could not be opened.
     """
 
     run_id: str
@@ -75,4 +75,4 @@ class Report:
         return not self.rows_left and not self.damaged and not self.refused
 
 
-MOST_DAMAGED = 1000
+MAX_DAMAGED = 1000

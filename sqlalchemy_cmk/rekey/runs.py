@@ -24,12 +24,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from sqlalchemy_cmk.errors import ConfigurationError, RunInterrupted
-from sqlalchemy_cmk.keys.database import KeyDatabase
-from sqlalchemy_cmk.keys.moments import aware, now
-from sqlalchemy_cmk.rekey.batches import Batch
+from sqlalchemy_cmk.keys.storage.database import KeyDatabase
+from sqlalchemy_cmk.rekey.batch import Batch
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.records import Claim, Counts, Range, Run, RunState
-from sqlalchemy_cmk.rekey.report import MOST_DAMAGED, Damaged
+from sqlalchemy_cmk.rekey.report import MAX_DAMAGED, Damaged
+from sqlalchemy_cmk.rekey.tables import make_rekey_tables
+from sqlalchemy_cmk.runtime.clock import as_utc, utc_now
 
 COUNTED = ("rows_read", "rows_changed", "rows_refused", "rows_damaged")
 
@@ -43,13 +44,14 @@ class RunStore:
 
     def __init__(self, database: KeyDatabase) -> None:
         self._database = database
-        self._runs = database.tables.rekey_runs
-        self._ranges = database.tables.rekey_ranges
-        self._damaged = database.tables.rekey_damaged
+        tables = database.tables_of(make_rekey_tables)
+        self._runs = tables.runs
+        self._ranges = tables.ranges
+        self._damaged = tables.damaged
         self._advance = _advance(self._runs, self._ranges)
 
     def take_up(self, job: Job, rows_expected: int) -> Run:
-        """Begin a run of a job, or go on with the one that was interrupted or paused."""
+        """Begin a run of a job, or continue the one that was interrupted or paused."""
         runs = self._runs
 
         def work(connection: Connection) -> str:
@@ -68,16 +70,16 @@ class RunStore:
                 "state": RunState.RUNNING,
                 "generation": 1,
                 "passes": 1,
-                "carved_all": 0,
+                "fully_split": 0,
                 "rows_expected": rows_expected,
-                "started_at": now(),
+                "started_at": utc_now(),
             }
             connection.execute(insert(runs).values(new))
             return str(new["id"])
 
         try:
             return self.run(self._database.run(work))
-        except IntegrityError:  # somebody else began it at the same moment
+        except IntegrityError:  # another process began it at the same moment
             return self.run(self._database.run(work))
 
     def run(self, run_id: str) -> Run:
@@ -110,13 +112,13 @@ class RunStore:
         """Note that a run has gone through its table for the last time.
 
         Raises:
-            RunInterrupted: another process has taken the run over, as :meth:`begin_pass` and :meth:`carve`.
+            RunInterrupted: another process took the run over; likewise :meth:`begin_pass`, :meth:`split`.
         """
-        self._change(run, {"state": RunState.DONE, "open_slot": None, "ended_at": now()})
+        self._change(run, {"state": RunState.DONE, "open_slot": None, "ended_at": utc_now()})
 
     def begin_pass(self, run: Run) -> Run:
         """Let a run go through its table once more."""
-        self._change(run, {"passes": run.passes + 1, "carved": None, "carved_all": 0})
+        self._change(run, {"passes": run.passes + 1, "split_up_to": None, "fully_split": 0})
         gone = delete(self._damaged).where(self._damaged.c.run_id == run.id)
         self._database.run(lambda connection: connection.execute(gone))
         return self.run(run.id)
@@ -134,13 +136,13 @@ class RunStore:
         if self._database.run(lambda connection: connection.execute(change).rowcount) != 1:
             raise taken_over(run)
 
-    def carve(self, run: Run, low: str | None, high: str | None) -> Range | None:
-        """Add the range up to a key, or note that there are no more rows."""
+    def split(self, run: Run, low: str | None, high: str | None) -> Range | None:
+        """Split off the range up to a key, or note that there are no more rows."""
         runs, ranges = self._runs, self._ranges
         mine = (runs.c.id == run.id, runs.c.generation == run.generation)
 
         def work(connection: Connection) -> Range | None:
-            values: dict[str, Any] = {"carved_all": 1} if high is None else {"carved": high}
+            values: dict[str, Any] = {"fully_split": 1} if high is None else {"split_up_to": high}
             if connection.execute(update(runs).where(*mine).values(values)).rowcount != 1:
                 raise taken_over(run)
             if high is None:
@@ -167,14 +169,16 @@ class RunStore:
         """Return a range; ``None`` where it is done.
 
         Raises:
-            ConfigurationError: there is no such range: this is not the database of whoever handed it out.
+            ConfigurationError: there is no such range: the process that handed it out has another database.
         """
         c = self._ranges.c
         query = select(c.done, c.seq, c.high, c.position, c.step).where(c.run_id == run_id, c.seq == seq)
         row = self._database.run(lambda connection: connection.execute(query).first())
         if row is None:
-            where = "in this worker's database: its keyring is over another"
-            raise ConfigurationError(f"there is no range {seq} of run {run_id} {where}")
+            raise ConfigurationError(
+                f"there is no range {seq} of run {run_id} in this worker's database: give the worker a "
+                "keyring over the database of the run"
+            )
         return None if row.done else Range(*row[1:])
 
     def advance(
@@ -219,14 +223,14 @@ class RunStore:
         """Return the values that a run could not open."""
         c = self._damaged.c
         query = select(c.row_key, c.column_name, c.reason).where(c.run_id == run_id).order_by(c.row_key)
-        limited = query.limit(MOST_DAMAGED)
+        limited = query.limit(MAX_DAMAGED)
         rows = self._database.run(lambda connection: connection.execute(limited).all())
         return tuple(Damaged(*row) for row in rows)
 
     def _note_damaged(self, connection: Connection, run_id: str, damaged: Sequence[Damaged]) -> None:
         table = self._damaged
         listed = select(func.count()).where(table.c.run_id == run_id)
-        room = MOST_DAMAGED - connection.execute(listed).scalar_one() if damaged else 0
+        room = MAX_DAMAGED - connection.execute(listed).scalar_one() if damaged else 0
         for one in damaged[: max(0, room)]:
             name = sha256(f"{one.key}\n{one.column}".encode()).hexdigest()
             connection.execute(delete(table).where(table.c.run_id == run_id, table.c.row_hash == name))
@@ -257,6 +261,6 @@ def _advance(runs: Table, ranges: Table) -> Update:
 
 
 def _run(row: Any) -> Run:
-    state, began, ended = RunState(row.state), aware(row.started_at), row.ended_at and aware(row.ended_at)
-    told = {**row._mapping, "state": state, "carved_all": bool(row.carved_all)}
-    return Run(**told | {"started_at": began, "ended_at": ended})
+    state, began, ended = RunState(row.state), as_utc(row.started_at), row.ended_at and as_utc(row.ended_at)
+    values = {**row._mapping, "state": state, "fully_split": bool(row.fully_split)}
+    return Run(**values | {"started_at": began, "ended_at": ended})

@@ -1,34 +1,46 @@
-"""One move's values, from what is stored to what is stored instead.
+"""Converts the values of one move from the stored form to the form that replaces it.
 
-What converts a value depends on its row's tenant and on its first bytes alone, so it is made once for all
-values of a batch that share them. Keys are asked of the keyring anew for each batch.
+A converter depends on the row's tenant and the value's first bytes alone, so it is made once for all values
+of a batch that share them. Keys are asked of the keyring anew for each batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import JSON, String
 
+from sqlalchemy_cmk.codec import NO_VALUE
+from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, TamperedError
+from sqlalchemy_cmk.format import HEADER_BYTES, NotAuthentic, is_header
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey.ciphers import Ciphers
+from sqlalchemy_cmk.rekey.converters import (
+    KEEP,
+    UNCHANGED,
+    Convert,
+    Converter,
+    Encode,
+    EncodeAll,
+    Recode,
+    again,
+    either,
+    keep_if_it_opens,
+    one_by_one,
+    sealing,
+    through,
+)
 from sqlalchemy_cmk.rekey.job import Move, context_of
-from sqlalchemy_cmk.rekey.mixed import header_or_plain, is_plain
-from sqlalchemy_cmk.sealing import HEADER_BYTES, ColumnCipher, NotAuthentic
-from sqlalchemy_cmk.types import EncryptedType
 
-UNCHANGED = object()
+_PLAIN = b""
 
 _header = itemgetter(slice(HEADER_BYTES))
 
-# A value, and a nonce under which nothing was sealed, for the new one.
-Convert = Callable[[Any, bytes], Any]
 Read = Callable[[Any], Any]
-Make = Callable[[str, Any], Convert]
-Recode = Callable[[bytes], bytes]
+Make = Callable[[str, Any], Converter]
 
 
 class MoveValues:
@@ -36,45 +48,63 @@ class MoveValues:
 
     Args:
         keyring: opens the DEKs.
-        move: what happens to the values.
+        move: the change.
         only_check: open each value, and change none.
 
     Attributes:
-        known: what converts values, by the row's tenant column and :attr:`name_of` the value.
-        name_of: what a value is known by: its header where it is sealed.
-        converter: makes what converts a tenant's value, and others of its name.
+        known: converters of values, by the row's tenant column and :attr:`name_of` the value.
+        name_of: returns what a value is known by: its header where it is sealed.
+        converter: makes the converter of a tenant's value, and of others of its name.
 
     Raises:
-        ConfigurationError: the plaintext's form changes in place, where no one could tell old from new.
+        ConfigurationError: the plaintext's form changes in place, where old and new values look alike.
     """
 
     def __init__(self, keyring: Keyring, move: Move, *, only_check: bool = False) -> None:
         self.known: dict[tuple[Any, Any], Convert] = {}
         self.name_of = _naming(move.opens)
+        self._are_headers = self.name_of is _header
         make = _checking(keyring, move) if only_check else _maker(keyring, move)
         self.converter: Make = _accepting_plaintext(keyring, move, make, only_check)
+
+    def are_alike(self, values: Sequence[Any]) -> bool:
+        """Return whether values have one name; raises an error where one of them is NULL."""
+        if self._are_headers:
+            # In the order of bytes, all values between the first and the last begin as these two do.
+            return bool(_header(min(values)) == _header(max(values)))
+        return None not in values and len(set(map(self.name_of, values))) == 1
 
     def begin(self) -> None:
         """Begin a batch of rows."""
         self.known.clear()
 
-    def convert(self, owner: Any, tenant: str, value: Any, nonce: bytes) -> Any:
+    def convert(
+        self, owner: Any, tenant: str, value: Any, nonce: bytes, opening: bytes, sealing: bytes
+    ) -> Any:
         """Convert one value and note how, for others like it.
+
+        Args:
+            owner: what the row's tenant column holds.
+            tenant: the tenant's name.
+            value: what is stored.
+            nonce: for the new value.
+            opening: the row identity to which the stored value is bound.
+            sealing: the row identity to which the new value is bound.
 
         Raises:
             TamperedError: it does not open.
             KeyRevoked: its key is out of reach, as is :class:`KeyUnavailable`.
             InvalidValue: it does not fit the type under which it would be written.
         """
-        convert = self.converter(tenant, value)
+        convert = self.converter(tenant, value).one
         try:
-            converted = convert(value, nonce)
+            converted = convert(value, nonce, opening, sealing)
         except NotAuthentic:
             dek = bytes(value[1:HEADER_BYTES]).hex()
             raise TamperedError(
                 f"the value was altered, or moved here from another column or row; DEK {dek}"
             ) from None
-        if value is not None:  # a JSON null is None as well, and no NULL: they are told apart slowly
+        if value is not None:  # a JSON null is None as well, and no NULL: each is looked at
             self.known[owner, self.name_of(value)] = convert
         return converted
 
@@ -82,33 +112,39 @@ class MoveValues:
 def _naming(opens: Any) -> Callable[[Any], Any]:
     if not isinstance(opens, EncryptedType):
         return type
-    return header_or_plain if opens.accept_plaintext else _header
+    return _header_or_plain if opens.scheme.accept_plaintext else _header
 
 
 def _accepting_plaintext(keyring: Keyring, move: Move, make: Make, only_check: bool) -> Make:
     """Take what a mixed column holds unsealed by its declared type, and the rest as it is."""
     opens = move.opens
-    if not isinstance(opens, EncryptedType) or not opens.accept_plaintext:
+    if not isinstance(opens, EncryptedType) or not opens.scheme.accept_plaintext:
         return make
     read, seals = opens.codec.read_plain, move.seals
     if only_check:
         plain = _reading(read, checked=True)
     elif isinstance(seals, EncryptedType):
-        encode = seals.codec.encode
-        plain = _sealing(Ciphers(keyring, seals), lambda stored: encode(read(stored)))
+        encode: Encode = seals.codec.encode_read
+
+        def encode_stored(stored: Any) -> bytes:
+            return encode(read(stored))
+
+        plain = _sealing(
+            Ciphers(keyring, seals), encode_stored, lambda values: list(map(encode_stored, values))
+        )
     else:
         plain = _reading(read)
-    return lambda tenant, stored: (plain if is_plain(keyring, stored) else make)(tenant, stored)
+    return lambda tenant, stored: (plain if _is_plain(keyring, stored) else make)(tenant, stored)
 
 
 def _reading(read: Read, *, checked: bool = False) -> Make:
     """From plain to plain; or read, and left as it is."""
 
-    def convert(stored: Any, _: bytes) -> Any:
+    def convert(stored: Any, *_: bytes) -> Any:
         value = read(stored)
         return UNCHANGED if checked else value
 
-    return lambda tenant, stored: convert
+    return lambda tenant, stored: one_by_one(convert)
 
 
 def _maker(keyring: Keyring, move: Move) -> Make:
@@ -117,37 +153,44 @@ def _maker(keyring: Keyring, move: Move) -> Make:
         return _opening(Ciphers(keyring, opens), opens)  # type: ignore[arg-type]
     new = Ciphers(keyring, seals)
     if not isinstance(opens, EncryptedType):
-        return _sealing(new, seals.codec.encode)
+        return _sealing(new, seals.codec.encode_read, seals.codec.encode_all)
     old, recode = Ciphers(keyring, opens), _recoding(opens, seals)
     if not move.in_place:
         return _resealing(old, new, recode)
     if recode is not None and not (isinstance(opens.type_, String) and isinstance(seals.type_, String)):
         raise ConfigurationError(
             f"{move.source}: values of another type are not written in place: a run that was interrupted "
-            "could not tell the new from the old; go through a column of their own"
+            "could not know the new from the old; go through a column of their own"
         )
-    if context_of(opens) == context_of(seals) and opens.suite is seals.suite:
-        return _rekeying(old, new)
-    return _moving(old, new, recode)
+    return _rekeying(old, new) if _differ_by_dek_only(move, opens, seals) else _moving(old, new, recode)
+
+
+def _differ_by_dek_only(move: Move, opens: EncryptedType, seals: EncryptedType) -> bool:
+    before, after = opens.scheme, seals.scheme
+    return (
+        context_of(opens) == context_of(seals)
+        and (before.suite, before.owner, before.row_bound) == (after.suite, after.owner, after.row_bound)
+        and not move.existing_row_columns
+    )
 
 
 def _rekeying(old: Ciphers, new: Ciphers) -> Make:
     """The same plaintext under another DEK: what is under the active one already is left alone."""
 
-    def make(tenant: str, stored: Any) -> Convert:
-        sealing = new.sealing(tenant)
-        return _keep if _header(stored) == sealing.header else _through(old.opening(tenant, stored), sealing)
+    def make(tenant: str, stored: Any) -> Converter:
+        cipher = new.sealing(tenant)
+        return KEEP if _header(stored) == cipher.header else through(old.opening(tenant, stored), cipher)
 
     return make
 
 
 def _moving(old: Ciphers, new: Ciphers, recode: Recode | None) -> Make:
-    """Another context, or another suite: what opens in the new way already is left alone."""
+    """Another context, suite, owner or row identity: what opens in the new way already is left alone."""
 
-    def make(tenant: str, stored: Any) -> Convert:
-        sealing = new.sealing(tenant)
+    def make(tenant: str, stored: Any) -> Converter:
+        cipher = new.sealing(tenant)
         try:
-            first = _through(old.opening(tenant, stored), sealing, recode)
+            first = through(old.opening(tenant, stored), cipher, recode)
         except TamperedError:
             first = None
         try:
@@ -156,96 +199,77 @@ def _moving(old: Ciphers, new: Ciphers, recode: Recode | None) -> Make:
             if first is None:
                 raise
             return first
-        again = _keep_if_it_opens(second) if second.header == sealing.header else _through(second, sealing)
-        return again if first is None else _either(first, again)
+        is_new = second.header == cipher.header
+        as_new = keep_if_it_opens(second) if is_new else again(second, cipher)
+        return as_new if first is None else either(first, as_new)
 
     return make
 
 
 def _resealing(old: Ciphers, new: Ciphers, recode: Recode | None) -> Make:
     """From one sealed column to another."""
-    return lambda tenant, stored: _through(old.opening(tenant, stored), new.sealing(tenant), recode)
+    return lambda tenant, stored: through(old.opening(tenant, stored), new.sealing(tenant), recode)
 
 
-def _sealing(new: Ciphers, encode: Callable[[Any], bytes]) -> Make:
+def _sealing(new: Ciphers, encode: Encode, encode_all: EncodeAll) -> Make:
     """From plain to sealed."""
-
-    def make(tenant: str, value: Any) -> Convert:
-        seal = new.sealing(tenant).seal_with
-        return lambda value, nonce: seal(encode(value), nonce)
-
-    return make
+    return lambda tenant, value: sealing(new.sealing(tenant), encode, encode_all)
 
 
 def _opening(old: Ciphers, opens: EncryptedType) -> Make:
     """From sealed to plain."""
     decode = opens.codec.decode
 
-    def make(tenant: str, stored: Any) -> Convert:
+    def make(tenant: str, stored: Any) -> Converter:
         open_ = old.opening(tenant, stored).open
         if isinstance(opens.type_, JSON):
-            return lambda stored, _: _json(_decoded(decode, open_(stored)))
-        return lambda stored, _: _decoded(decode, open_(stored))
+            return one_by_one(
+                lambda stored, _, identity, __: as_json(_decoded(decode, open_(stored, identity)))
+            )
+        return one_by_one(lambda stored, _, identity, __: _decoded(decode, open_(stored, identity)))
 
     return make
 
 
 def _checking(keyring: Keyring, move: Move) -> Make:
-    """Open every value, down to its Python form, and change none."""
+    """Open every value, down to its Python form, or encode a plain one, and change none."""
     type_: Any = move.opens
+    if isinstance(move.seals, EncryptedType) and not move.opens_sealed:
+        return _encoding(move.seals.codec.encode)
     opening = _opening(Ciphers(keyring, type_), type_)
 
-    def make(tenant: str, stored: Any) -> Convert:
-        to_python = opening(tenant, stored)
+    def make(tenant: str, stored: Any) -> Converter:
+        to_python = opening(tenant, stored).one
 
-        def check(stored: Any, nonce: bytes) -> Any:
-            to_python(stored, nonce)
+        def check(stored: Any, *arguments: bytes) -> Any:
+            to_python(stored, *arguments)
             return UNCHANGED
 
-        return check
+        return one_by_one(check)
 
     return make
 
 
-def _json(value: Any) -> Any:
-    # What binds it takes None for NULL.
-    return JSON.NULL if value is None else value
+def _encoding(encode: Callable[[Any], bytes]) -> Make:
+    """Leave a plain value as it is, if it fits the type under which it would be sealed."""
 
-
-def _keep(stored: Any, _: bytes) -> Any:
-    return UNCHANGED
-
-
-def _keep_if_it_opens(cipher: ColumnCipher) -> Convert:
-    def convert(stored: Any, _: bytes) -> Any:
-        cipher.open(stored)
+    def check(value: Any, *_: bytes) -> Any:
+        encode(value)
         return UNCHANGED
 
-    return convert
+    return lambda tenant, value: one_by_one(check)
 
 
-def _through(opening: ColumnCipher, sealing: ColumnCipher, recode: Recode | None = None) -> Convert:
-    open_, seal = opening.open, sealing.seal_with
-    if recode is None:
-        return lambda stored, nonce: seal(open_(stored), nonce)
-    return lambda stored, nonce: seal(recode(open_(stored)), nonce)
-
-
-def _either(first: Convert, second: Convert) -> Convert:
-    def convert(stored: Any, nonce: bytes) -> Any:
-        try:
-            return first(stored, nonce)
-        except NotAuthentic:
-            return second(stored, nonce)
-
-    return convert
+def as_json(value: Any) -> Any:
+    """Return a JSON value for what binds it, which takes ``None`` for NULL."""
+    return JSON.NULL if value is None else value
 
 
 def _recoding(opens: EncryptedType, seals: EncryptedType) -> Recode | None:
     """Return what turns a plaintext of the old type into one of the new; ``None`` where they are the same."""
-    if repr(opens.type_) == repr(seals.type_) and opens.deterministic is seals.deterministic:
+    if repr(opens.type_) == repr(seals.type_) and opens.scheme.deterministic is seals.scheme.deterministic:
         return None
-    decode, encode = opens.codec.decode, seals.codec.encode
+    decode, encode = opens.codec.decode, seals.codec.encode_read
     return lambda plaintext: encode(_decoded(decode, plaintext))
 
 
@@ -254,6 +278,18 @@ def _decoded(decode: Callable[[bytes], Any], plaintext: bytes) -> Any:
         return decode(plaintext)
     except InvalidValue:
         raise
-    except Exception as error:
+    except NO_VALUE as error:
         kind = type(error).__name__
     raise TamperedError(f"the opened bytes are no value of the declared type ({kind})")
+
+
+def _header_or_plain(stored: Any) -> Any:
+    """Return a value's header if it may be sealed; one name for all that cannot be."""
+    begin = bytes(stored[:HEADER_BYTES]) if isinstance(stored, bytes | memoryview) else _PLAIN
+    return begin if is_header(begin) else _PLAIN
+
+
+def _is_plain(keyring: Keyring, stored: Any) -> bool:
+    """Return whether a value names no DEK that exists or did, so that it is what the column held before."""
+    header = _header_or_plain(stored)
+    return header == _PLAIN or keyring.dek(header[1:]) is None

@@ -1,42 +1,39 @@
-"""A worker: takes one range of a run, batch by batch, to its end.
+"""Workers: each works through one range of a run, batch by batch.
 
 While the database writes one batch, a worker on its own reads, opens and seals the next in a thread. Nothing
-is trusted to stay: each batch is committed together with the range's position, and only if the run is still
-this worker's.
+is assumed to last: each batch is committed together with the range's position, and only if the run still
+belongs to this worker.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
-from queue import Empty, Full, Queue
 from random import uniform
-from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from sqlalchemy_cmk.databases.batch_update import Write
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.keys.connections import Connections
 from sqlalchemy_cmk.keys.loading import load_keyring
-from sqlalchemy_cmk.keys.rewrapping import Pace
-from sqlalchemy_cmk.rekey.batches import Batch, Batches
-from sqlalchemy_cmk.rekey.conflicts import explained, is_conflict, is_misfit, limit_statements, limit_waiting
+from sqlalchemy_cmk.rekey.ahead import BatchStream, read_ahead
+from sqlalchemy_cmk.rekey.batch import Batch
+from sqlalchemy_cmk.rekey.batches import Batches
 from sqlalchemy_cmk.rekey.job import Job
-from sqlalchemy_cmk.rekey.layout import Key, Layout
+from sqlalchemy_cmk.rekey.keys import Key
+from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.records import Claim, Range
 from sqlalchemy_cmk.rekey.report import Damaged
 from sqlalchemy_cmk.rekey.runs import RunStore
-from sqlalchemy_cmk.rekey.writing import Write, writer_for
+from sqlalchemy_cmk.rekey.writing import batch_update_of
+from sqlalchemy_cmk.runtime.pace import Pace
 
-Batchwise = Generator[Batch, None, None]
 Bounds = tuple[Key | None, Key | None]
 
-SMALLEST = 25
-PATIENCE = 8
+MIN_ROWS = 25
+MAX_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +54,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One range of a run, for a worker in whatever process.
+    """One range of a run, for a worker of any process.
 
     Attributes:
-        place: ``MODULE:ATTRIBUTE`` of the application's keyring: each worker opens its own keys.
+        keyring_path: ``MODULE:ATTRIBUTE`` of the application's keyring: each process opens its own keys.
     """
 
-    place: str | None
+    keyring_path: str | None
     job: Job
     run_id: str
     generation: int
@@ -73,15 +70,15 @@ class Task:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a task.
+    """The outcome of a task.
 
     Attributes:
         seq: the range.
-        done: whether it is done; if not, the worker was paused or fenced off.
-        refused: by tenant, why its key could not be had.
+        done: whether it is done; if not, the run was paused or taken over.
+        refused: by tenant, why its key could not be opened.
         skipped: rows that others held locked for too long, left for the next pass.
-        failure: why the database failed the worker; no value of a row is in it.
-        lost: whether that was the loss of the connection, so that it may go on with another.
+        failure: the database's error, if it failed the worker, without any value of a row.
+        lost: whether the connection was lost, so that the range may go on with another.
     """
 
     seq: int
@@ -92,8 +89,8 @@ class Outcome:
     lost: bool = False
 
 
-class Workshop:
-    """What the workers of one process share.
+class WorkerContext:
+    """What the workers of one process share: the keyring, the store of runs, the layout and writer of a run.
 
     Args:
         keyring: opens the DEKs.
@@ -106,7 +103,7 @@ class Workshop:
         self._writer: tuple[Layout, Write] | None = None
 
     def begin(self, run_id: str, layout: Layout) -> None:
-        """Take a layout for that of a run which begins now."""
+        """Set the layout of a run that begins now."""
         self.keyring.notice_rotations()
         self._known = run_id, layout
 
@@ -120,52 +117,55 @@ class Workshop:
         return known[1]
 
     def writer(self, layout: Layout, connection: Connection) -> Write:
-        """Return what writes to a table, made once for a layout."""
+        """Return the writer of a table's rows, made once for a layout."""
         made = self._writer
         if made is None or made[0] is not layout:
-            made = self._writer = layout, writer_for(layout, connection)
+            new = layout.database.batch_writer(batch_update_of(layout), connection)
+            made = self._writer = layout, new
         return made[1]
 
     def work(self, task: Task) -> Outcome:
-        """Take a range to its end, or as far as this worker may."""
+        """Work through a range to its end, or until the run is paused or taken over."""
         found = self.store.range(task.run_id, task.seq)
         if found is None:
             return Outcome(task.seq, done=True)
-        # The database's own error may quote a row: it goes nowhere, not even to the crew's process.
+        # The database's own error may quote a row, and must not even reach the process of the scheduler.
         try:
             outcome = self.keyring.connections.use(
                 lambda connection: _Worker(self, task, found, connection).run()
             )
         except DBAPIError as error:
-            return Outcome(task.seq, failure=explained(error), lost=error.connection_invalidated)
+            failure = self.keyring.connections.database.explain(error)
+            return Outcome(task.seq, failure=failure, lost=error.connection_invalidated)
         if outcome.done:
             self.store.close_range(task.run_id, task.seq)
         return outcome
 
 
-_workshops: dict[str, Workshop] = {}
+_contexts: dict[str, WorkerContext] = {}
 
 
-def work_elsewhere(task: Task) -> Outcome:
-    """Do a task in another process, with the keyring that is found there."""
-    place = str(task.place)
-    if place not in _workshops:
-        _workshops[place] = Workshop(load_keyring(place))
-    return _workshops[place].work(task)
+def run_in_worker_process(task: Task) -> Outcome:
+    """Do a task in a process of its own, with the keyring that is found there."""
+    path = str(task.keyring_path)
+    if path not in _contexts:
+        _contexts[path] = WorkerContext(load_keyring(path))
+    return _contexts[path].work(task)
 
 
 class _Worker:
-    def __init__(self, shop: Workshop, task: Task, range_: Range, connection: Connection) -> None:
-        self._shop = shop
+    def __init__(self, context: WorkerContext, task: Task, range_: Range, connection: Connection) -> None:
+        self._context = context
         self._task = task
         self._range = range_
         self._connection = connection
         self._claim = Claim(task.run_id, range_.seq, task.generation, range_.step)
         self._outcome = Outcome(range_.seq)
         self._pace = Pace(task.settings.rate)
-        limit_waiting(connection)
-        self._layout = shop.layout(task.run_id, task.job, connection)
-        self._write = shop.writer(self._layout, connection)
+        self._layout = context.layout(task.run_id, task.job, connection)
+        self._database = self._layout.database
+        self._database.limit_lock_waits(connection)
+        self._write = context.writer(self._layout, connection)
 
     def run(self) -> Outcome:
         batches = self._batches()
@@ -175,111 +175,68 @@ class _Worker:
                 self._pace.wait(batch.rows)
                 if not self._commit(batch):
                     return self._outcome
+                del batch  # the next is read without this one in memory
         self._outcome.done = True
         return self._outcome
 
-    def _batches(self) -> Batchwise:
+    def _batches(self) -> BatchStream:
         bounds = self._layout.unpack(self._range.position), self._layout.unpack(self._range.high)
-        batches = Batches(self._shop.keyring, self._task.job, self._layout)
+        batches = Batches(self._context.keyring, self._task.job, self._layout)
 
-        def read(connection: Connection) -> Batchwise:
+        def read(connection: Connection) -> BatchStream:
             return batches.read(connection, *bounds, self._task.settings.chunk)
 
-        # On SQLite a reader would keep the writer from its commit.
-        if self._task.settings.ahead and self._connection.dialect.name != "sqlite":
-            return _read_ahead(self._shop.keyring.connections, read)
+        # Where the whole database is locked a reader would keep the writer from its commit.
+        if self._task.settings.ahead and not self._database.locks_whole_database:
+            return read_ahead(self._context.keyring.connections, read)
         return read(self._connection)
 
     def _commit(self, batch: Batch) -> bool:
-        """Write a batch; ``False`` where it must not be.
+        """Write a batch; ``False`` where the run is paused or another process's.
 
-        Where others hold its rows, or the database refuses a value, it is written in smaller parts.
+        Where others hold its rows, the database refuses a value, or its statement is too long, it is written
+        in smaller parts.
         """
-        for attempt in range(PATIENCE):
+        limit = self._layout.statement_limit
+        if limit is not None and not self._database.fits(batch.changes, limit):
+            if batch.count == 1:
+                return self._try(self._as_damaged(batch, self._database.too_long(limit)))
+            return self._commit_halves(batch)
+        for attempt in range(MAX_ATTEMPTS):
             try:
                 return self._try(batch)
             except DBAPIError as error:
                 self._connection.rollback()
-                misfit = explained(error) if is_misfit(error) else None
-                if misfit is None and not is_conflict(error):
+                misfit = self._database.explain(error) if self._database.is_misfit(error) else None
+                if misfit is None and not self._database.is_conflict(error):
                     raise
             if misfit and batch.count == 1:
-                return self._try(self._without(batch, misfit))
-            if misfit or batch.count >= 2 * SMALLEST:
-                return all(self._commit(part) for part in batch.halves(len(self._layout.key)))
+                return self._try(self._as_damaged(batch, misfit))
+            if misfit or batch.count >= 2 * MIN_ROWS:
+                return self._commit_halves(batch)
             time.sleep(uniform(0.01, 0.1) * 2**attempt)  # noqa: S311
-        # Whoever holds these rows for so long is writing them: the next pass sees what they wrote.
+        # A transaction that holds these rows for so long writes them: the next pass sees what it wrote.
         self._outcome.skipped += batch.count
-        return self._try(batch.emptied())
+        return self._try(batch.without_changes())
 
-    def _without(self, batch: Batch, reason: str) -> Batch:
-        """Return a batch of one row without it: its value does not fit."""
+    def _commit_halves(self, batch: Batch) -> bool:
+        return all(self._commit(part) for part in batch.halves(len(self._layout.key)))
+
+    def _as_damaged(self, batch: Batch, reason: str) -> Batch:
+        """Return a batch of one row that notes it as damaged: its value does not fit."""
         row = [one[0] for one in batch.changes[: len(self._layout.key)]]
         columns = ", ".join(move.target for move in self._task.job.moves)
-        left = batch.emptied()
-        left.damaged = [*left.damaged, Damaged(self._layout.pack(row), columns, f"refused: {reason}")]
-        return left
+        noted = batch.without_changes()
+        noted.damaged = [*noted.damaged, Damaged(self._layout.pack(row), columns, f"refused: {reason}")]
+        return noted
 
     def _try(self, batch: Batch) -> bool:
         with self._connection.begin() as transaction:
-            limit_statements(self._connection)
+            self._database.limit_statements(self._connection)
             changed = self._write(self._connection, batch.changes) if batch.count else 0
             position = self._layout.pack(batch.last)
-            if not self._shop.store.advance(self._connection, self._claim, batch, position, changed):
+            if not self._context.store.advance(self._connection, self._claim, batch, position, changed):
                 transaction.rollback()
                 return False
         self._claim.step += 1
         return True
-
-
-_END = object()
-
-
-def _read_ahead(connections: Connections, read: Callable[[Connection], Batchwise]) -> Batchwise:
-    """Give out batches that a thread reads and converts, one ahead, on a connection of its own."""
-    queue: Queue[Any] = Queue(1)
-    stopped = threading.Event()
-
-    def put(item: Any) -> bool:
-        while not stopped.is_set():
-            try:
-                queue.put(item, timeout=0.2)
-                return True
-            except Full:
-                continue
-        return False
-
-    def work(connection: Connection) -> None:
-        for batch in read(connection):
-            if not put(batch):
-                return
-
-    def run() -> None:
-        try:
-            connections.use(work)
-            put(_END)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=run, name="cmk-rekey-read", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = _next(queue, thread)
-            if item is _END:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def _next(queue: Queue[Any], thread: threading.Thread) -> Any:
-    while True:
-        try:
-            return queue.get(timeout=1)
-        except Empty:
-            if not thread.is_alive() and queue.empty():
-                raise RuntimeError("the thread that reads rows has ended before its last row")  # noqa: B904

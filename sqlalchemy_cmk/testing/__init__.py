@@ -1,4 +1,4 @@
-"""For tests: Azure Key Vault and Managed HSM on loopback, which the unmodified Azure SDK talks to.
+"""An emulator of Azure Key Vault and Managed HSM for tests, which the unmodified Azure SDK talks to.
 
     from azure.keyvault.keys import KeyClient
     from sqlalchemy_cmk.testing import KeyVaultEmulator
@@ -12,45 +12,48 @@
         vault.faults.throttle(retry_after=1, times=3)
         emulator.requests.count(operation="unwrapKey", status=200)
 
-It is a real HTTPS server: certificates are checked against the emulator's own authority (``client_options``),
-credentials get their tokens from the emulator's own token issuer, each vault answers with Key Vault's
-challenge, bodies and codes, and keys are really wrapped. It needs ``trustme``, and for credentials also
-``azure-identity``. It belongs in tests only: its RSA keys are made in a way that is quick and insecure
+It is a real HTTPS server on loopback: certificates are checked against the emulator's own authority
+(``client_options``), credentials get their tokens from its own token issuer, each vault answers with Key
+Vault's challenge, bodies and codes, and keys are really wrapped. It needs ``trustme``, and for credentials
+also ``azure-identity``. Use it in tests only: its RSA keys are made in a way that is quick and insecure
 (:mod:`sqlalchemy_cmk.testing.primes`), unless the test makes them and gives them to ``vault.import_key``.
 
-With pytest the fixtures ``key_vault_emulator`` and ``key_vault`` are there
-(:mod:`sqlalchemy_cmk.testing.pytest_plugin`). ``python -m sqlalchemy_cmk.testing`` runs an emulator as a
-process of its own.
+pytest has the fixtures ``key_vault_emulator`` and ``key_vault``
+(:mod:`sqlalchemy_cmk.testing.pytest_plugin`). ``python -m sqlalchemy_cmk.testing`` runs an emulator in its
+own process.
 
-Where it does what the service is documented or reported to do, and that may surprise:
+Documented or reported behaviour of the service that it imitates and that may surprise:
 
-- A disabled key refuses ``unwrapKey`` and ``decrypt``, but goes on wrapping and encrypting, and is shown.
+- A disabled key refuses ``unwrapKey`` and ``decrypt``, but still wraps and encrypts, and can be read.
 - Outside its dates a key refuses ``wrapKey`` and ``encrypt``, but still unwraps and decrypts.
 - Versions are listed by their ids, not by age. A key's name alone means its newest version, enabled or not.
 - An operation that ``key_ops`` lacks is 403 ``KeyOperationForbidden``.
 - A Managed HSM shows nothing of an ``oct-HSM`` key, and reads base64 padding as zeros.
-- 429 carries ``Retry-After`` unless the test says otherwise; without it the SDK does not repeat a POST.
+- 429 carries ``Retry-After`` unless the test turns it off; without it the SDK does not repeat a POST.
 
 What it does not do:
 
-- Elliptic curve keys: those that a transfer blob brings are kept and shown, and that is all.
+- Elliptic curve keys: those in a transfer blob are imported and shown, and cannot be used.
 - ``sign`` and ``verify``, secrets, certificates, backup and restore, release, attestation, random numbers,
   AES-CBC, secure wrap. A damaged RSA1_5 ciphertext may open to other bytes instead of an error.
 - Managed HSM's own roles, backups and security domain: permissions are granted by name there too.
 - The management plane: vaults come from ``vault()`` and ``managed_hsm()`` and are not deleted; their
   connections can fail (``faults.down()``).
-- Delays: grants, deletions and changes of keys hold at once.
-- Automatic rotation: a rotation policy is kept, and obeyed when a key is rotated, but does not rotate it.
-- Checks of what a token says: tokens look like JWTs but are known by heart. Only client secrets log in.
-- Names: a vault's address is a number, so that nothing has to be resolved and no error of DNS can be
-  tried. Public addresses such as ``https://acme.vault.azure.net`` are not answered.
-- The messages of the service, word for word: codes and inner codes are meant to be relied upon. Those for
-  a key outside its dates (``KeyExpired``, ``KeyNotYetValid``) are not documented and may differ.
+- Propagation delays: grants, deletions and changes of keys take effect at once.
+- Automatic rotation: a rotation policy is stored, and applied when a key is rotated, but rotates nothing
+itself.
+- Checks of a token's claims: tokens look like JWTs but are looked up. Only client secrets can log in.
+- Host names: a vault's address is an IP address, so that nothing is resolved and DNS errors cannot be tested.
+  Public addresses such as ``https://acme.vault.azure.net`` are not served.
+- The exact messages of the service: rely on codes and inner codes only. Those for a key outside its dates
+  (``KeyExpired``, ``KeyNotYetValid``) are not documented and may differ.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from sqlalchemy_cmk.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.testing.access import Principal
@@ -59,13 +62,5 @@ if TYPE_CHECKING:
 
 __all__ = ["KeyVaultEmulator", "Principal", "Vault"]
 
-_HOMES = {"KeyVaultEmulator": "emulator", "Principal": "access", "Vault": "vaults"}
-
-
-def __getattr__(name: str) -> object:
-    # The pytest plugin is imported in every run, and most runs start no server.
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# The pytest plugin is imported in every run, and most runs start no server.
+__getattr__ = lazy_names(__name__, {"KeyVaultEmulator": "emulator", "Principal": "access", "Vault": "vaults"})

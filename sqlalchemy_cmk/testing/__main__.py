@@ -1,4 +1,4 @@
-"""Run an emulator as a process of its own: ``python -m sqlalchemy_cmk.testing --vault acme``.
+"""Runs an emulator in its own process: ``python -m sqlalchemy_cmk.testing --vault acme``.
 
 Prints one line of JSON that says how to reach it, and runs until it is interrupted or terminated.
 """
@@ -32,13 +32,13 @@ def _log_in(principal: Principal) -> dict[str, str]:
 
 
 def main() -> None:
-    """Serve until a signal."""
+    """Serve until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m sqlalchemy_cmk.testing", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="the port; by default a free one")
     parser.add_argument("--vault", action="append", default=[], help="a vault to make; may be repeated")
     parser.add_argument("--managed-hsm", action="append", default=[], help="a Managed HSM to make")
     chosen = parser.parse_args()
-    # Blocked before any thread starts, so that the main thread alone is told.
+    # Blocked before any thread starts, so that only the main thread receives them.
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with KeyVaultEmulator(port=chosen.port) as emulator:

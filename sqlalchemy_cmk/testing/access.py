@@ -1,4 +1,4 @@
-"""Who may do what in a vault."""
+"""The permissions and network rules of a vault."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ PERMISSIONS = frozenset(
         "unwrapKey",
     ]
 )
-"""What can be granted; the names of Key Vault's access policies."""
+"""The permissions that can be granted, by their names in Key Vault's access policies."""
 
 ENCRYPTION_USER = frozenset({"get", "wrapKey", "unwrapKey"})
-"""What an application that uses a CMK needs: the role "Key Vault Crypto Service Encryption User"."""
+"""The permissions of the role "Key Vault Crypto Service Encryption User", which the use of a CMK needs."""
 
 NETWORK_RULES = {
     "ForbiddenByFirewall": "Client address is not authorized and caller is not a trusted service.",
@@ -47,7 +47,7 @@ class Principal:
     """An application that can log in.
 
     Attributes:
-        name: what the request log calls it.
+        name: its name in the request log.
         client_id: its application id.
         secret: its client secret.
         object_id: its id in the directory.
@@ -65,7 +65,7 @@ class Access:
     Args:
         vault: the vault's name, for messages.
         tenant_id: the directory, for messages.
-        rbac: whether refusals are those of Azure's roles instead of an access policy.
+        rbac: whether refusals are worded as for Azure's roles instead of an access policy.
     """
 
     def __init__(self, vault: str, tenant_id: str, rbac: bool) -> None:
@@ -77,7 +77,7 @@ class Access:
         self._blocked: str | None = None
 
     def grant(self, principal: Principal, permissions: Iterable[str]) -> None:
-        """Add permissions to those that the principal has."""
+        """Grant a principal further permissions."""
         wanted = {_BY_LOWER_CASE.get(name.lower(), name) for name in permissions}
         unknown = wanted - PERMISSIONS
         if unknown:
@@ -99,7 +99,7 @@ class Access:
             self._blocked = rule
 
     def check(self, principal: Principal, permission: str) -> None:
-        """Let the principal pass, or raise the 403 that it gets."""
+        """Raise the 403 that the principal gets, unless it has the permission."""
         with self._lock:
             blocked = self._blocked
             granted = self._granted.get(principal.client_id, frozenset())

@@ -1,4 +1,4 @@
-"""Keys as Key Vault's answers show them."""
+"""Builds key bundles, list items and attributes as in Key Vault's answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def item(store: KeyStore, version: KeyVersion, with_version: bool) -> dict[str, 
 
 
 def deletion(store: KeyStore, key: Key) -> dict[str, Any]:
-    """Return what a deleted key shows beside the rest."""
+    """Return the members that a deleted key's bundle has in addition."""
     return {
         "recoveryId": f"{store.url}/deletedkeys/{key.name}",
         "deletedDate": int(key.deleted),

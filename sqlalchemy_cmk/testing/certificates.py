@@ -1,4 +1,4 @@
-"""The emulator's own certificate authority, in a folder of its own."""
+"""The emulator's certificate authority, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Certificates:
         self._authority.cert_pem.write_to_path(self.ca_file)
 
     def context(self, host: str) -> ssl.SSLContext:
-        """Return what a server at this address needs."""
+        """Return the TLS context of a server at this address."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert(host).configure_cert(context)
         return context

@@ -1,4 +1,4 @@
-"""The emulator's time: it runs on its own, stands still, or jumps, as a test wants it."""
+"""The emulator's clock, which a test can freeze and move forward."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 
 
 class Clock:
-    """The time by which keys expire and deleted keys are purged.
+    """The clock for the dates of keys and the purging of deleted keys.
 
-    Tokens do not follow it: a client judges their age by the real time, and so does the emulator.
+    Tokens expire by real time, because clients judge their age by real time.
     """
 
     def __init__(self) -> None:
@@ -23,12 +23,12 @@ class Clock:
             return self._now()
 
     def freeze(self, at: float | None = None) -> None:
-        """Stand still, at ``at`` if it is given."""
+        """Stop the clock, at ``at`` if it is given."""
         with self._lock:
             self._frozen = self._now() if at is None else at
 
     def advance(self, seconds: float) -> None:
-        """Jump forward, whether the clock runs or stands still."""
+        """Move the clock forward, whether it runs or is frozen."""
         with self._lock:
             if self._frozen is None:
                 self._ahead += seconds
@@ -36,7 +36,7 @@ class Clock:
                 self._frozen += seconds
 
     def resume(self) -> None:
-        """Run again from where it stands."""
+        """Let the clock run again from its current time."""
         with self._lock:
             if self._frozen is not None:
                 self._ahead = self._frozen - time.time()

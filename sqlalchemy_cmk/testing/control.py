@@ -1,4 +1,4 @@
-"""A control channel for an emulator in a process of its own: JSON in, JSON out, for one secret token."""
+"""A control channel for an emulator in another process: JSON over HTTPS, protected by a secret token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from sqlalchemy_cmk.testing.emulator import KeyVaultEmulator
 
 FAULTS = frozenset(
-    f"faults.{name}" for name in ("delay", "throttle", "fail", "drop", "half_answer", "down", "clear")
+    f"faults.{name}"
+    for name in (
+        "delay",
+        "throttle",
+        "fail",
+        "drop",
+        "half_answer",
+        "drip",
+        "foreign_answer",
+        "redirect",
+        "down",
+        "clear",
+    )
 )
 ON_EMULATOR = frozenset(
     {"vault", "managed_hsm", "freeze", "advance", "resume", "now", "requests", "login.expire_tokens"}
@@ -37,8 +49,8 @@ class Control(Site):
 
     A request is ``POST /`` with ``Authorization: Bearer TOKEN`` and
     ``{"on": "acme", "call": "faults.throttle", "with": {"times": 3}}``. ``on`` is a vault's name, or
-    ``"login"``, or missing for the emulator itself; ``requests`` returns what was seen; principals are named
-    ``"app"`` and ``"admin"``. The answer is ``{"result": ...}``, or 400 with ``{"error": "..."}``.
+    ``"login"``, or missing for the emulator itself; ``requests`` returns the request log; principals are
+    named ``"app"`` and ``"admin"``. The answer is ``{"result": ...}``, or 400 with ``{"error": "..."}``.
     """
 
     def __init__(self, emulator: KeyVaultEmulator, faults: Faults) -> None:
@@ -58,7 +70,7 @@ class Control(Site):
         return Answer(200, {"result": _plain(result)})
 
     def refusal(self, fault: Fault) -> Answer:
-        """Return what a fault stands for; the control channel meets none."""
+        """Return the answer of a fault; the control channel never has one."""
         return Answer(fault.status)
 
     def _call(self, on: str | None, name: str, arguments: dict[str, Any]) -> object:

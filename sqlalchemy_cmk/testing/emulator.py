@@ -1,4 +1,4 @@
-"""The emulator as a whole."""
+"""The emulator: its vaults, its token issuer, its clock and its servers. See :class:`KeyVaultEmulator`."""
 
 from __future__ import annotations
 
@@ -31,24 +31,29 @@ if TYPE_CHECKING:
 
 LOCALHOST = "127.0.0.1"
 
+# The SDK remembers for the life of the process who issues the tokens of a host and port: a free port is
+# given to one emulator only.
+_ports_used: set[int] = set()
+
 
 class KeyVaultEmulator:
     """A context manager that serves vaults, Managed HSMs and a token issuer over HTTPS on loopback.
 
-    Each vault has an address of its own, ``https://127.0.1.1:PORT`` and so on, with one port for all: the
-    whole of 127.0.0.0/8 is loopback, and no name has to be resolved. Where a system has only 127.0.0.1
-    (macOS), each vault has a port of its own instead, and so needs a token of its own.
+    Each vault has its own address, ``https://127.0.1.1:PORT`` and so on, and all share one port: all of
+    127.0.0.0/8 is loopback, and no name has to be resolved. On systems that have only 127.0.0.1 (macOS) each
+    vault has its own port instead, and so needs its own token.
 
     Args:
         port: the port; by default a free one.
         token_lifetime: how long tokens are valid, in seconds of real time.
-        one_address: whether to use ports instead of addresses; by default only where it has to be.
+        one_address: whether vaults differ by port and not by address; by default only where that is
+            necessary.
 
     Attributes:
         tenant_id: the directory's id.
-        app: the principal of an application; new vaults grant it what the use of a CMK needs.
-        admin: a principal that may do everything in every vault.
-        requests: what every vault and the token issuer saw.
+        app: the principal of an application; new vaults grant it the permissions to use a CMK.
+        admin: a principal that has every permission in every vault.
+        requests: the requests to every vault and to the token issuer.
         login: the token issuer: its ``faults``, and ``expire_tokens()``.
     """
 
@@ -71,7 +76,7 @@ class KeyVaultEmulator:
         self._running: tuple[Acceptor, Certificates] | None = None
 
     def start(self) -> Self:
-        """Start serving. An emulator is started once."""
+        """Start serving. An emulator can be started once."""
         with self._lock:
             if self._started:
                 raise ConfigurationError("this emulator has been started before: make a new one")
@@ -88,7 +93,7 @@ class KeyVaultEmulator:
         return self
 
     def stop(self) -> None:
-        """Stop serving and remove the certificate. A forked child leaves that to its parent."""
+        """Stop serving and remove the certificate; does nothing in a forked child."""
         if os.getpid() != self._pid:
             return
         with self._lock:
@@ -103,7 +108,7 @@ class KeyVaultEmulator:
 
     @property
     def ca_file(self) -> Path:
-        """The certificate of the emulator's authority, as PEM: the clients' ``connection_verify``."""
+        """The certificate of the emulator's authority as PEM, for the clients' ``connection_verify``."""
         return self._parts()[1].ca_file
 
     @property
@@ -113,21 +118,26 @@ class KeyVaultEmulator:
 
     @property
     def client_options(self) -> dict[str, Any]:
-        """What an SDK client needs to know beside the vault's address and a credential."""
+        """Arguments that an SDK client needs in addition to the vault's address and a credential."""
         return {"connection_verify": str(self.ca_file)}
+
+    @property
+    def trusted_hosts(self) -> list[str]:
+        """The host and port of each vault that has been made so far, for ``AzureKeyVaultProvider``."""
+        return [vault.url.removeprefix("https://") for vault in self]
 
     def vault(
         self, name: str, *, purge_protection: bool = False, premium: bool = True, rbac: bool = False
     ) -> Vault:
-        """Return the vault of this name; at first use it is made, with these options."""
+        """Return the vault of this name; the first call makes it, with these options."""
         return self._vault(name, VaultOptions(False, purge_protection, premium, rbac))
 
     def managed_hsm(self, name: str, *, purge_protection: bool = False, rbac: bool = True) -> Vault:
-        """Return the Managed HSM of this name; at first use it is made, with these options."""
+        """Return the Managed HSM of this name; the first call makes it, with these options."""
         return self._vault(name, VaultOptions(True, purge_protection, rbac=rbac))
 
     def principal(self, name: str) -> Principal:
-        """Make another principal. It has no permission anywhere."""
+        """Make another principal, without any permission."""
         return self.login.tokens.register(Principal(name))
 
     def credential(
@@ -136,8 +146,8 @@ class KeyVaultEmulator:
         """Return a credential that logs in here.
 
         Args:
-            principal: who logs in; by default :attr:`app`.
-            secret: another secret than the principal's own, for a log-in that fails.
+            principal: the principal that logs in; by default :attr:`app`.
+            secret: a secret in place of the principal's own, for a log-in that fails.
             options: further arguments of :class:`azure.identity.ClientSecretCredential`.
         """
         from azure.identity import ClientSecretCredential
@@ -147,7 +157,7 @@ class KeyVaultEmulator:
     def async_credential(
         self, principal: Principal | None = None, *, secret: str | None = None, **options: Any
     ) -> AsyncClientSecretCredential:
-        """Return the same for :mod:`asyncio`."""
+        """Return a credential for :mod:`asyncio`; see :meth:`credential`."""
         from azure.identity.aio import ClientSecretCredential
 
         return ClientSecretCredential(**self._log_in(principal, secret), **options)
@@ -164,7 +174,7 @@ class KeyVaultEmulator:
         self._clock.freeze(at)
 
     def advance(self, seconds: float) -> None:
-        """Put the clock forward. Tokens keep to real time, as their clients do."""
+        """Move the clock forward. Tokens still expire by real time."""
         self._clock.advance(seconds)
 
     def resume(self) -> None:
@@ -230,7 +240,14 @@ class KeyVaultEmulator:
         return vault
 
     def _server(self, host: str, port: int) -> HttpsServer:
-        return HttpsServer((host, port), self._parts()[1].context(host))
+        server = HttpsServer((host, port), self._parts()[1].context(host))
+        if port == 0 and server.server_port in _ports_used:
+            try:
+                return self._server(host, port)
+            finally:
+                server.server_close()
+        _ports_used.add(server.server_port)
+        return server
 
     def _faults(self, server: HttpsServer) -> Faults:
         return Faults(partial(self._parts()[0].listen, server))

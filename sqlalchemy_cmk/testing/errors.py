@@ -1,4 +1,4 @@
-"""The errors that Key Vault answers with, in its own words and codes."""
+"""The errors of Key Vault, with its codes and messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ServiceError(Exception):
         self.headers = headers or {}
 
     def answer(self) -> Answer:
-        """Return the answer that says so."""
+        """Return the error as an answer."""
         error: dict[str, object] = {"code": self.code, "message": self.message}
         if self.inner:
             error["innererror"] = {"code": self.inner}
@@ -45,7 +45,7 @@ def bad_parameter(message: str) -> ServiceError:
 
 
 def unauthorized(message: str, challenge: str) -> ServiceError:
-    """401: no token, or one that is not valid here; ``challenge`` says where to get one."""
+    """401: no token, or one that is not valid here; ``challenge`` names where to get one."""
     return ServiceError(401, "Unauthorized", message, headers={"WWW-Authenticate": challenge})
 
 
@@ -105,6 +105,6 @@ def throttled(retry_after: float | None) -> ServiceError:
 
 
 def server_error(status: int) -> ServiceError:
-    """5xx: the service's own fault."""
+    """5xx: the service itself has failed."""
     code = {500: "InternalServerError", 503: "ServiceUnavailable", 504: "GatewayTimeout"}.get(status, "Error")
     return ServiceError(status, code, "An error occurred on the server; please try again later.")

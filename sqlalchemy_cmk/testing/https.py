@@ -1,4 +1,4 @@
-"""HTTPS on loopback: a thread for each connection, one more that accepts them all."""
+"""HTTPS servers on loopback: one thread accepts connections, and each connection has its own thread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,7 +22,7 @@ from sqlalchemy_cmk.testing.site import Site
 
 IDLE_SECONDS = 600
 LARGEST_BODY = 1 << 20
-# Held while a connection changes its form, so that a fork, or whoever breaks connections, misses none.
+# Held while a connection becomes a TLS connection, so that a fork or break_connections misses none.
 _moving = threading.Lock()
 RESET = struct.pack("ii", 1, 0)
 
@@ -33,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "KeyVaultEmulator"
     sys_version = ""
     disable_nagle_algorithm = True
-    # Head and body leave in one piece.
+    # Head and body are sent in one piece.
     wbufsize = -1
 
     def do_GET(self) -> None:
@@ -61,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Write nothing: the site keeps a log of its own."""
+        """Write nothing: the site has its own log."""
 
     @property
     def _site(self) -> Site:
@@ -71,8 +72,9 @@ class Handler(BaseHTTPRequestHandler):
         content = answer.content()
         self.send_response(answer.status)
         self.send_header("Content-Length", str(len(content)))
-        if content:
-            self.send_header("Content-Type", "application/json; charset=utf-8")
+        if content and "Content-Type" not in answer.headers:
+            kind = "text/html" if isinstance(answer.body, bytes) else "application/json; charset=utf-8"
+            self.send_header("Content-Type", kind)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -80,7 +82,21 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content[: len(content) // 2])
             self.close_connection = True
             return
+        if answer.drip is not None:
+            self._drip(content, answer.drip)
+            return
         self.wfile.write(content)
+
+    def _drip(self, content: bytes, pause: float) -> None:
+        # A client that has seen enough hangs up.
+        with suppress(OSError):
+            for place in range(len(content)):
+                self.wfile.flush()
+                if self._site.stopping.wait(pause):
+                    break
+                self.wfile.write(content[place : place + 1])
+            return
+        self.close_connection = True
 
     def _reset(self) -> None:
         self.close_connection = True
@@ -88,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class HttpsServer(ThreadingHTTPServer):
-    """One site's server. It is made deaf: :meth:`listen` lets it accept connections."""
+    """The server of one site; it accepts connections after :meth:`listen`."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -108,7 +124,7 @@ class HttpsServer(ThreadingHTTPServer):
             raise
 
     def server_bind(self) -> None:
-        """Take the address, without the look-up of its name that the standard library would do."""
+        """Bind the address without the standard library's reverse look-up of its name."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.setblocking(False)
         self.socket.bind(self.server_address)
@@ -120,14 +136,14 @@ class HttpsServer(ThreadingHTTPServer):
         self.server_activate()
 
     def refuse(self) -> None:
-        """Break all connections, and refuse new ones but keep the address."""
+        """Break all connections and refuse new ones, but keep the address."""
         self.socket.close()
         self.socket = socket.socket(self.address_family, self.socket_type)
         self.server_bind()
         self.break_connections()
 
     def break_connections(self) -> None:
-        """Break every connection there is."""
+        """Break every open connection."""
         with _moving:
             connections = tuple(self._connections)
         for connection in connections:
@@ -137,14 +153,14 @@ class HttpsServer(ThreadingHTTPServer):
                 continue
 
     def close(self) -> None:
-        """Give the address up, and wait for the threads to end."""
+        """Release the address and wait for the threads to end."""
         self.server_close()
         self.break_connections()
         for thread in tuple(self._threads_now):
             thread.join(5)
 
     def leave_to_parent(self) -> None:
-        """Close this process's copies after a fork, so that what the parent closes is really closed."""
+        """Close a forked child's copies of the sockets, so that sockets that the parent closes are closed."""
         for held in (self.socket, *tuple(self._connections)):
             handle = held.detach()
             if handle >= 0:
@@ -180,7 +196,7 @@ class HttpsServer(ThreadingHTTPServer):
             self._connections.discard(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up or do not trust the certificate."""
+        """Ignore clients that hang up or do not trust the certificate."""
         if not isinstance(sys.exception(), OSError):
             traceback.print_exc()
 
@@ -214,7 +230,7 @@ class Acceptor(threading.Thread):
                         key.data.handle_request()
 
     def add(self, server: HttpsServer) -> None:
-        """Take a server in charge, and let it listen."""
+        """Add a server and let it accept connections."""
         self._check_process()
         with self._lock:
             self._servers.add(server)
@@ -237,7 +253,7 @@ class Acceptor(threading.Thread):
         self._wake.send(b"x")
 
     def stop(self) -> None:
-        """Close every server and connection, and end."""
+        """Close every server and connection, and stop the thread."""
         with self._lock:
             self._stopped = True
         self._wake.send(b"x")
@@ -250,10 +266,10 @@ class Acceptor(threading.Thread):
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
-            raise ConfigurationError("the emulator runs in the parent process: steer it from there")
+            raise ConfigurationError("the emulator runs in the parent process: call it there")
 
     def leave_to_parent(self) -> None:
-        """Close what a forked child has copies of; it has no thread that would serve them."""
+        """Close a forked child's copies of the sockets; it has no thread that serves them."""
         for server in self._servers:
             server.leave_to_parent()
 

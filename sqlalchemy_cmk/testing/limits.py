@@ -14,7 +14,7 @@ OTHER = 4000
 
 
 class ServiceLimits:
-    """Counts what one vault does, each transaction by the share of its kind's limit that it uses.
+    """Counts a vault's transactions, each by the share of its kind's limit that it uses.
 
     Args:
         now: the emulator's clock.
@@ -29,7 +29,7 @@ class ServiceLimits:
         self._used = 0.0
 
     def spend(self, kty: str, size: int, makes_a_key: bool) -> None:
-        """Count a transaction; ``size`` is 0 where no key is concerned.
+        """Count a transaction; ``size`` is 0 if it concerns no key.
 
         Raises:
             ServiceError: 429, for a transaction beyond the limit. It does not count.

@@ -1,4 +1,4 @@
-"""What the emulator has seen: one entry for each request."""
+"""The request log: one entry for each request to the emulator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Seen:
-    """One request and what became of it.
+    """A request and its result.
 
     Attributes:
         vault: the vault's name; empty for a request to the token issuer.
@@ -43,7 +43,7 @@ class RequestLog:
         self._parent = parent
 
     def add(self, entry: Seen) -> None:
-        """Note a request, here and in the emulator's own log."""
+        """Add a request to this log and to the emulator's."""
         with self._lock:
             self._entries.append(entry)
         if self._parent is not None:
@@ -58,11 +58,11 @@ class RequestLog:
         return len(self.matching(**wanted))
 
     def operations(self) -> list[str]:
-        """Return what callers with a valid token asked for, in order."""
+        """Return the operations of requests with a valid token, in order."""
         return [seen.operation for seen in self if seen.principal is not None]
 
     def clear(self) -> None:
-        """Forget what was seen, here only."""
+        """Remove every entry of this log; the emulator's keeps them."""
         with self._lock:
             self._entries.clear()
 

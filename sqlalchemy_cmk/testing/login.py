@@ -30,10 +30,10 @@ class Login(Site):
         self.tokens = tokens
 
     def expire_tokens(self, ask_for_claims: bool = False) -> None:
-        """Make every token invalid that was given out so far.
+        """Invalidate every token that was issued so far.
 
-        A client that keeps tokens goes on sending the old one and gets 401, until its own clock says that
-        the token is too old. With ``ask_for_claims`` the vaults' challenges ask for claims, as Entra ID's
+        A client that caches tokens still sends the old one and gets 401, until its own clock says that the
+        token is too old. With ``ask_for_claims`` the vaults' challenges ask for claims, as Entra ID's
         continuous access evaluation does, and the client gets a new token at once.
         """
         self.tokens.expire(ask_for_claims)

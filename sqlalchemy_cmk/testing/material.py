@@ -40,7 +40,7 @@ class Material:
         return len(self.secret) * 8 if isinstance(self.secret, bytes) else self.secret.key_size
 
     def public(self) -> dict[str, Any]:
-        """Return what a JWK may show of it; of a symmetric key that is nothing."""
+        """Return the public members of its JWK; a symmetric key has none."""
         if isinstance(self.secret, bytes):
             return {"kty": self.kty}
         if isinstance(self.secret, ec.EllipticCurvePrivateKey):
@@ -50,19 +50,19 @@ class Material:
 
 
 def default_ops(kty: str) -> list[str]:
-    """Return the ``key_ops`` of a key for which none are given."""
+    """Return the default ``key_ops`` of a key type."""
     return list({"oct": OCT_OPS, "EC-": EC_OPS}.get(kty[:3], RSA_OPS))
 
 
 @dataclass(frozen=True)
 class KeyTypes:
-    """The key types of one vault: they depend on what kind of vault it is."""
+    """The key types that a vault supports, which depend on its kind."""
 
     managed_hsm: bool
     premium: bool
 
     def check(self, kty: object, brought: bool = False) -> str:
-        """Return the key type, or refuse it; ``brought`` is whether a transfer blob holds the key."""
+        """Return the key type, or refuse it; ``brought`` says whether a transfer blob holds the key."""
         allowed = ["RSA-HSM", "oct-HSM"] if self.managed_hsm else ["RSA"] + ["RSA-HSM"] * self.premium
         if brought and "RSA-HSM" in allowed:
             allowed.append("EC-HSM")
@@ -81,7 +81,7 @@ def make(kty: str, size: int | None) -> Material:
 
 
 def from_jwk(jwk: Mapping[str, Any], kty: str) -> Material:
-    """Read an imported JWK that holds the key in clear."""
+    """Read an imported JWK that holds the key in the clear."""
     try:
         if kty == "oct-HSM":
             return checked(kty, decode(jwk["k"]))
@@ -129,10 +129,10 @@ def from_transfer_blob(
 
 
 def checked(kty: str, secret: object) -> Material:
-    """Return key material, once it is sure that it is what its type says.
+    """Return key material after checking that it fits its type.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it does not.
     """
     if isinstance(secret, rsa.RSAPrivateKey) and secret.key_size in RSA_SIZES and kty.startswith("RSA"):
         return Material(kty, secret)

@@ -1,4 +1,4 @@
-"""What an HTTP request and its answer are to the rest of the emulator."""
+"""HTTP requests and answers, as the rest of the emulator sees them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 @dataclass(frozen=True)
 class Request:
-    """One request, read whole."""
+    """A request that was read completely."""
 
     method: str
     path: str
@@ -38,20 +38,26 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer; ``body`` becomes JSON unless it is ``None``."""
+    """An answer; ``body`` is sent as JSON unless it is bytes or ``None``.
+
+    ``half`` breaks the connection in the middle of the body; ``drip`` is the pause before each of its bytes.
+    """
 
     status: int
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     half: bool = False
+    drip: float | None = None
 
     def content(self) -> bytes:
         """Return the body as it is sent."""
+        if isinstance(self.body, bytes):
+            return self.body
         return b"" if self.body is None else json.dumps(self.body).encode()
 
 
 class Hangup(Exception):
-    """The connection is to be reset instead of an answer."""
+    """Raised to reset the connection instead of answering."""
 
 
 def encode(value: bytes) -> str:

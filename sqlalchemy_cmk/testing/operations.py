@@ -1,4 +1,4 @@
-"""Wrapping and encryption, computed with the real keys."""
+"""Wrapping and encryption with the emulated keys."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Many RSA keys in little time: every pair of a few primes is a key.
+"""Makes many RSA keys quickly and insecurely, by pairing the primes of a few.
 
-Making an RSA key of 2048 bits takes a large part of a second, which two hundred vaults would wait for. The
+Making an RSA key of 2048 bits takes a large part of a second, too long for two hundred vaults. The
 primes of one generated key are paired with those of all before it, so that 11 generated keys give 231
-different ones, none handed out twice in a process. Whoever has two public keys of this kind can factor
+different ones, none handed out twice in a process. Anyone who has two public keys of this kind can factor
 them: they are good for an emulator and for nothing else.
 """
 

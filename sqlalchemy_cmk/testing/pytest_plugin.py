@@ -1,4 +1,4 @@
-"""Fixtures for pytest: an emulator for the session, a fresh vault for each test."""
+"""Fixtures for pytest: an emulator for the session, and a new vault for each test."""
 
 from __future__ import annotations
 

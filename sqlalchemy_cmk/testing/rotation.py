@@ -1,4 +1,4 @@
-"""Rotation policies: what a key's owner has asked for, and when a new version expires."""
+"""Rotation policies of keys, and when a new version expires."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def seconds(duration: object) -> float:
 
 @dataclass
 class RotationPolicy:
-    """A key's rotation policy. It is kept and obeyed at a rotation, but does not start one."""
+    """A key's rotation policy. It is applied when the key is rotated, and rotates nothing itself."""
 
     actions: list[dict[str, Any]] = field(default_factory=lambda: [_NOTIFY])
     expiry: str | None = None
@@ -35,7 +35,7 @@ class RotationPolicy:
     updated: int | None = None
 
     def replace(self, body: Mapping[str, Any], now: float) -> None:
-        """Take over the policy of a request's body."""
+        """Replace the policy by that of a request's body."""
         actions = body.get("lifetimeActions")
         expiry = (body.get("attributes") or {}).get("expiryTime")
         if expiry is not None and seconds(expiry) < 28 * DAY:

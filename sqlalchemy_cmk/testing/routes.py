@@ -1,4 +1,4 @@
-"""From a method and a path to an operation."""
+"""Maps a request's method and path to an operation of Key Vault."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = {"GET": "get", "PATCH": "update"}
 _DELETED = {"GET": "getDeleted", "DELETE": "purge"}
 
 PERMISSIONS = {"listVersions": "list", "getDeleted": "get", "listDeleted": "list"}
-"""The permission that an operation needs, where that has another name."""
+"""The permission that an operation needs, if it has another name."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Route:
 
     @property
     def permission(self) -> str:
-        """What the caller has to be granted."""
+        """The permission that the caller needs."""
         return PERMISSIONS.get(self.operation, self.operation)
 
 
 def route(method: str, path: str) -> Route:
-    """Find the operation; empty segments, such as a missing version's, count for nothing."""
+    """Return the operation of a request; empty path segments, such as a missing version, are ignored."""
     parts = [part for part in path.split("/") if part]
     kind, rest = (parts[0], parts[1:]) if parts else ("", [])
     if kind == "keys":

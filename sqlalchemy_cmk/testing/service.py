@@ -1,4 +1,4 @@
-"""Key Vault's operations on keys: what each request does, once its caller may ask for it."""
+"""Carries out Key Vault's operations on keys, after the caller's permission was checked."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class KeyService:
         }
 
     def answer(self, route: Route, request: Request) -> Answer:
-        """Do what a request asks for."""
+        """Carry out a request and return its answer."""
         if self.limits is not None:
             self.limits.spend(*self._weight(route, request))
         return self._handlers[route.operation](route, request)
@@ -74,7 +74,7 @@ class KeyService:
         return self.store.add(name, material, key_ops, **state)
 
     def rotate(self, name: str) -> KeyVersion:
-        """Add a version of the newest one's kind; it expires as the rotation policy says."""
+        """Add a version of the newest one's kind; the rotation policy sets its expiry."""
         newest, policy = self.store.get(name), self.store.key(name).policy
         material = make(newest.kty, newest.material.size)
         expires = policy.expires(self.store.now())
@@ -183,7 +183,7 @@ def _check_usable(version: KeyVersion, operation: str, now: float) -> None:
     if operation not in version.key_ops:
         raise errors.operation_not_permitted(operation)
     if operation in operations.OPENING:
-        # Outside its dates a key still opens; a disabled one does not, though it still wraps.
+        # Outside its dates a key still unwraps; a disabled one does not, although it still wraps.
         if not version.enabled:
             raise errors.key_disabled(operation)
         return

@@ -1,4 +1,4 @@
-"""What the vaults and the token issuer have in common: faults, and a note of every request."""
+"""The common base of vaults and the token issuer: injected faults and the request log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy_cmk.testing.messages import Answer, Hangup, Request
 
 
 class Site(ABC):
-    """Something with an address of its own that answers requests.
+    """A server with its own address that answers requests.
 
     Attributes:
         faults: the faults that its requests meet.
@@ -34,7 +34,7 @@ class Site(ABC):
         """Return the answer that a fault with a status stands for."""
 
     def note(self, seen: Seen, work: Callable[[], Answer]) -> Answer:
-        """Do the work, and note the request before anybody can see its answer."""
+        """Run the work, and log the request before its answer is sent."""
         status, inner = None, None
         try:
             answer = work()
@@ -46,7 +46,7 @@ class Site(ABC):
             self.requests.add(replace(seen, status=status, inner=inner))
 
     def meet_faults(self, operation: str, work: Callable[[], Answer]) -> Answer:
-        """Do the work, unless a fault that waits for this operation has other plans."""
+        """Run the work, or the fault that is waiting for this operation."""
         seconds, fault = self.faults.take(operation)
         if seconds:
             self.stopping.wait(seconds)
@@ -54,4 +54,8 @@ class Site(ABC):
             return work()
         if fault.kind == "drop":
             raise Hangup
-        return replace(work(), half=True) if fault.kind == "half" else self.refusal(fault)
+        if fault.kind == "half":
+            return replace(work(), half=True)
+        if fault.kind == "drip":
+            return replace(work(), drip=fault.seconds or 0.0)
+        return fault.answer or self.refusal(fault)

@@ -1,4 +1,4 @@
-"""The keys of one vault: names, versions, soft delete."""
+"""The keys of one vault, with versions and soft delete."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class KeyVersion:
         key_ops: Iterable[str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Set what is given, and leave the rest as it is."""
+        """Change the attributes that are given."""
         self.enabled = self.enabled if enabled is None else enabled
         self.not_before = self.not_before if not_before is None else not_before
         self.expires = self.expires if expires is None else expires
@@ -78,17 +78,17 @@ class Key:
     deleted: float = 0.0
 
     def newest(self) -> KeyVersion:
-        """Return the version that the key's name alone stands for, enabled or not."""
+        """The newest version, enabled or not, which the key's name alone stands for."""
         return next(reversed(self.versions.values()))
 
     @property
     def purged_at(self) -> float:
-        """When a deleted key goes for good."""
+        """When a deleted key is purged."""
         return self.deleted + RETENTION_DAYS * DAY
 
 
 class KeyStore:
-    """The keys of one vault; every method is one step that no other thread sees halfway.
+    """The keys of one vault; every method is atomic.
 
     Args:
         url: the vault's address, with which every key identifier begins.
@@ -105,7 +105,7 @@ class KeyStore:
         self._deleted: dict[str, Key] = {}
 
     def check_name(self, name: str) -> None:
-        """Refuse a name that cannot be given, or that a deleted key holds."""
+        """Refuse an invalid name, and one that a deleted key holds."""
         if not _NAME.fullmatch(name):
             raise errors.bad_parameter(f"The request URI contains an invalid name: {name}")
         with self._lock:
@@ -133,7 +133,7 @@ class KeyStore:
             return self._keys[name]
 
     def get(self, name: str, version: str | None = None) -> KeyVersion:
-        """Return a version, without one the newest."""
+        """Return a version, by default the newest."""
         with self._lock:
             key = self.key(name)
             if not version:
@@ -143,7 +143,7 @@ class KeyStore:
             return key.versions[version]
 
     def change(self, name: str, version: str | None, **changes: Any) -> KeyVersion:
-        """Change a version, without one the newest."""
+        """Change a version, by default the newest."""
         with self._lock:
             found = self.get(name, version)
             found.change(self.now(), **changes)
@@ -155,7 +155,7 @@ class KeyStore:
             return [self._keys[name] for name in sorted(self._keys)]
 
     def versions(self, name: str) -> list[KeyVersion]:
-        """Return a key's versions by their ids, as the service does, which says nothing of their age."""
+        """Return a key's versions ordered by id, as the service does; ids do not grow with time."""
         with self._lock:
             found = self.key(name).versions
             return [found[version] for version in sorted(found)]
@@ -189,7 +189,7 @@ class KeyStore:
             return self._deleted.pop(name)
 
     def purge(self, name: str) -> None:
-        """Remove a deleted key for good."""
+        """Purge a deleted key."""
         with self._lock:
             self.deleted(name)
             if self.purge_protection:

@@ -1,4 +1,4 @@
-"""The directory: who may log in, and the tokens that were given out."""
+"""The directory: principals that may log in, and the tokens that were issued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CAE_CLAIMS = base64.b64encode(
 
 @dataclass(frozen=True)
 class Token:
-    """A token that was given out: whose it is, for what, and until when."""
+    """An issued token: its principal, its audience and its expiry."""
 
     principal: Principal
     audience: str
@@ -28,7 +28,7 @@ class Token:
 
 
 class TokenIssuer:
-    """Gives out tokens and knows them again.
+    """Issues tokens and recognizes them.
 
     Args:
         authority: the issuer's address.
@@ -47,7 +47,7 @@ class TokenIssuer:
         self._ask_for_claims = False
 
     def register(self, principal: Principal) -> Principal:
-        """Let a principal log in."""
+        """Allow a principal to log in."""
         with self._lock:
             self._principals[principal.client_id] = principal
         return principal
@@ -58,7 +58,7 @@ class TokenIssuer:
             return self._principals.get(client_id)
 
     def issue(self, principal: Principal, audience: str) -> str:
-        """Give out a token. It looks like a JWT, but its signature is only a random number."""
+        """Issue a token. It looks like a JWT, but its signature is random bytes."""
         now = time.time()
         claims = {
             "aud": audience,
@@ -78,7 +78,7 @@ class TokenIssuer:
         return text
 
     def expire(self, ask_for_claims: bool) -> None:
-        """Let every token that was given out be invalid from now on."""
+        """Invalidate every token that was issued so far."""
         with self._lock:
             self._expired = set(self._tokens)
             self._ask_for_claims = ask_for_claims

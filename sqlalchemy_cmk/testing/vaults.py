@@ -1,4 +1,4 @@
-"""One emulated vault or Managed HSM: what a test holds, and what answers its requests."""
+"""An emulated vault or Managed HSM: the object that a test uses, which also answers requests."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from sqlalchemy_cmk.testing.tokens import TokenIssuer
 
 @dataclass(frozen=True)
 class VaultOptions:
-    """How a vault is set up.
+    """The options of a vault.
 
     Attributes:
         managed_hsm: whether it is a Managed HSM.
         purge_protection: whether deleted keys can be purged before their retention is over.
         premium: whether a vault has keys in hardware.
-        rbac: whether refusals are those of Azure's roles instead of an access policy.
+        rbac: whether refusals are worded as for Azure's roles instead of an access policy.
     """
 
     managed_hsm: bool = False
@@ -40,14 +40,14 @@ class VaultOptions:
 
 
 class Vault(Site):
-    """An emulated vault. Its methods act at once, as the owner of the vault would elsewhere.
+    """An emulated vault. Its methods take effect at once, with the rights of the vault's owner.
 
-    What the service would refuse they refuse with a :class:`~sqlalchemy_cmk.testing.errors.ServiceError`.
+    What the service would refuse raises a :class:`~sqlalchemy_cmk.testing.errors.ServiceError`.
 
     Attributes:
-        name: what it was made with; the address does not contain it.
+        name: its name; the address does not contain it.
         url: its address, for the SDK.
-        resource: what a token for it is for.
+        resource: the audience of its tokens.
         managed_hsm: whether it is a Managed HSM.
         faults: the faults that its requests meet.
         requests: the requests that it has seen.
@@ -66,7 +66,8 @@ class Vault(Site):
         super().__init__(faults, requests)
         self.name = name
         self.url = url
-        # The SDK wants the vault's host and port to end in ".RESOURCE": here, the last number of the address.
+        # The SDK requires the vault's host and port to end in ".RESOURCE": here, the last number of the
+        # address.
         self.resource = f"https://{url.rpartition('.')[2]}"
         self.managed_hsm = options.managed_hsm
         self._tokens = tokens
@@ -79,7 +80,7 @@ class Vault(Site):
         return f"<Vault {self.name} at {self.url}>"
 
     def key_uri(self, name: str, version: str | None = None) -> str:
-        """Return a key's identifier, without a version the one that follows rotation."""
+        """Return a key's identifier; without a version it follows rotation."""
         return f"{self.url}/keys/{name}" + (f"/{version}" if version else "")
 
     def create_key(
@@ -102,10 +103,10 @@ class Vault(Site):
                 ``oct-HSM`` on a Managed HSM.
             size: its bits; by default 2048 for RSA and 256 for ``oct-HSM``.
             enabled: whether it is enabled.
-            not_before: from when on it may wrap, in seconds since 1970.
-            expires: until when it may wrap.
-            key_ops: what it may be used for; by default everything.
-            tags: notes.
+            not_before: when it becomes valid, in seconds since 1970.
+            expires: when it expires, in seconds since 1970.
+            key_ops: the operations it may be used for; by default all.
+            tags: its tags.
         """
         return self._service.make(
             name,
@@ -119,7 +120,7 @@ class Vault(Site):
         )
 
     def import_key(self, name: str, key: rsa.RSAPrivateKey | bytes, **state: Any) -> KeyVersion:
-        """Take over a key that the test has made; the other arguments are those of :meth:`create_key`."""
+        """Import a key that the test has made; the other arguments are those of :meth:`create_key`."""
         hardware = "-HSM" if self.managed_hsm else ""
         kty = "oct-HSM" if isinstance(key, bytes) else f"RSA{hardware}"
         return self._service.add(name, checked(self._service.types.check(kty), key), **state)
@@ -149,7 +150,7 @@ class Vault(Site):
         self._store.recover(name)
 
     def purge_key(self, name: str) -> None:
-        """Remove a deleted key for good, unless purge protection forbids it."""
+        """Purge a deleted key, unless purge protection forbids it."""
         self._store.purge(name)
 
     def versions(self, name: str) -> list[KeyVersion]:
@@ -157,7 +158,7 @@ class Vault(Site):
         return list(self._store.key(name).versions.values())
 
     def grant(self, principal: Principal, permissions: Iterable[str] = ENCRYPTION_USER) -> None:
-        """Give a principal permissions, by default the three that the use of a CMK needs."""
+        """Grant a principal permissions, by default the three that an application needs to use a CMK."""
         self._access.grant(principal, permissions)
 
     def revoke(self, principal: Principal) -> None:
@@ -165,7 +166,7 @@ class Vault(Site):
         self._access.revoke(principal)
 
     def block(self, rule: str = "ForbiddenByFirewall") -> None:
-        """Refuse every caller by a network rule: that one, or ``ForbiddenByConnection``."""
+        """Refuse every caller by a network rule: ``ForbiddenByFirewall`` or ``ForbiddenByConnection``."""
         self._access.block(rule)
 
     def unblock(self) -> None:
@@ -197,7 +198,7 @@ class Vault(Site):
         return self.note(seen, lambda: self._answer(found, request, principal))
 
     def refusal(self, fault: Fault) -> Answer:
-        """Return the answer that an injected fault stands for."""
+        """Return the answer of an injected fault."""
         if fault.kind == "throttle":
             return errors.throttled(fault.seconds).answer()
         return errors.server_error(fault.status).answer()

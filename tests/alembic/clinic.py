@@ -15,11 +15,13 @@ from sqlalchemy import (
     Numeric,
     String,
     Table,
+    insert,
     inspect,
     text,
 )
 
 from sqlalchemy_cmk import EncryptedType
+from tests.alembic.conftest import Project
 
 SECRET = "078-05-1120"
 __all__ = ["Date", "EncryptedType", "LargeBinary", "Numeric", "String"]
@@ -55,7 +57,7 @@ def models(email: Any, ssn: Any, born: Any, debt: Any) -> MetaData:
         Column("debt", debt, nullable=True),
         info={"cmk_tenant": "clinic_id"},
     )
-    Index("ix_patients_ssn", table.c.clinic_id, table.c.ssn)
+    Index("ix_patients_email", table.c.clinic_id, table.c.email)
     return metadata
 
 
@@ -72,6 +74,16 @@ def rows(count: int) -> list[dict[str, Any]]:
         }
         for number in range(1, count + 1)
     ]
+
+
+def make_plain(project: Project, count: int) -> None:
+    """Have a project's migrations make the table with plain values, and fill it."""
+    project.options["rekey"] = {"rate": None}
+    project.models(plain())
+    project.autogenerate()
+    project.upgrade()
+    with project.engine.begin() as connection:
+        connection.execute(insert(project.metadata.tables["patients"]), rows(count))
 
 
 def stored(engine: Engine) -> list[Any]:

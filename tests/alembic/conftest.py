@@ -13,6 +13,8 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Engine, MetaData, NullPool, create_engine
 
+# Alembic loads the plugin with the first migration's context, and some tests render operations without one.
+import sqlalchemy_cmk.alembic.autogenerate.render_ops  # noqa: F401
 from sqlalchemy_cmk import Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from tests.support.databases import Database

@@ -29,12 +29,7 @@ from tests.support.databases import Database
 @pytest.fixture
 def adopting(project: Project) -> Project:
     """A project whose table of plain values is about to be sealed: the models say so already."""
-    project.options["rekey"] = {"rate": None}
-    project.models(clinic.plain())
-    project.autogenerate()
-    project.upgrade()
-    with project.engine.begin() as connection:
-        connection.execute(insert(project.metadata.tables["patients"]), clinic.rows(100))
+    clinic.make_plain(project, 100)
     return project
 
 
@@ -316,7 +311,7 @@ def test_a_default_is_taken_away_and_put_back(project: Project) -> None:
     project.models(sealed)
     project.autogenerate()
     if project.engine.dialect.name == "sqlite":
-        with pytest.raises(ConfigurationError, match=r"notes.body has a default"):
+        with pytest.raises(ConfigurationError, match=r"notes.body .* has a default"):
             project.upgrade()
         return
     project.upgrade()

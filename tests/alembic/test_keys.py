@@ -1,14 +1,16 @@
 """Migrations on keys, what they write offline, and their inverses."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import render_python_code
 from alembic.operations import ops
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, insert, select
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, insert, select, text, update
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, KeyRevoked, UnsupportedOperation, tenant_scope
-from sqlalchemy_cmk.alembic.key_operations import (
+from sqlalchemy_cmk.alembic.ops.tenant_keys import (
     AssignTenantKeyOp,
     DropRetiredDeksOp,
     RewrapKeysOp,
@@ -16,6 +18,7 @@ from sqlalchemy_cmk.alembic.key_operations import (
     ShredTenantOp,
 )
 from tests.alembic.conftest import Project
+from tests.support.keys import adopt
 
 TENANTS = ("acme", "globex")
 
@@ -98,6 +101,26 @@ def test_a_retired_dek_is_kept_while_rows_or_other_processes_need_it(clinic: Pro
     assert value(clinic, "acme") == "acme"
 
 
+def test_archives_keep_a_dek_until_the_migration_ignores_them(clinic: Project) -> None:
+    with clinic.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE archive AS SELECT * FROM patients"))
+        connection.execute(text("DELETE FROM patients"))
+    clinic.keyring.lifecycle.rotate_dek("acme")
+    with clinic.engine.begin() as connection:
+        deks = clinic.keyring.database.tables.deks
+        long_ago = {"retired_at": datetime(2020, 1, 1, tzinfo=UTC)}
+        connection.execute(update(deks).where(deks.c.retired_at.is_not(None)).values(long_ago))
+    adopt(clinic.keyring)
+    with pytest.raises(ConfigurationError, match=r"archive\.ssn \(of no model: see --ignore\): 1 row"):
+        migrate(clinic, "op.drop_retired_deks('acme')")
+    revision = clinic.revisions()[0]
+    path = Path(revision.path)
+    path.write_text(path.read_text().replace("('acme')", "('acme', ignoring=['archive'])"))
+    clinic.upgrade()
+    (line,) = (line for line in clinic.keyring.status() if line.tenant == "acme")
+    assert line.retired == 0
+
+
 @pytest.mark.parametrize(("rows", "left"), [("null", 1), ("delete", 0), ("keep", 1)])
 def test_a_shredded_tenants_rows_are_emptied_deleted_or_kept(
     sqlite_project: Project, rows: str, left: int
@@ -155,7 +178,7 @@ def test_shredding_asks_for_the_name_again(sqlite_project: Project) -> None:
     sqlite_project.autogenerate()
     sqlite_project.upgrade()
     fill(sqlite_project)
-    with pytest.raises(ConfigurationError, match="confirm= is the tenant's name"):
+    with pytest.raises(ConfigurationError, match="confirm= the tenant's name"):
         migrate(sqlite_project, "op.shred_tenant('acme', confirm='globex')")
     assert value(sqlite_project, "acme") == "acme"
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from alembic.operations import BatchOperations, Operations
 
-from sqlalchemy_cmk.alembic.naming import type_of, type_text
+from sqlalchemy_cmk.alembic.registry.type_text import type_of, type_text
 
 
 @pytest.mark.parametrize(

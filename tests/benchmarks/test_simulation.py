@@ -14,13 +14,14 @@ from benchmarks.capacity.limits import Limit
 from benchmarks.capacity.model import Case
 from benchmarks.capacity.simulation import Simulation, Traffic, deadline
 from sqlalchemy_cmk import Keyring, KeyUnavailable
-from sqlalchemy_cmk.keys import opening
 from sqlalchemy_cmk.keys.model import Purpose
-from sqlalchemy_cmk.keys.opening import Times
+from sqlalchemy_cmk.keys.opening import opener as opening
+from sqlalchemy_cmk.keys.opening.opener import CachePolicy
 from sqlalchemy_cmk.providers import LocalKeyProvider, Wrapped
+from sqlalchemy_cmk.runtime.secret import Secret
 
 TENANTS = 12
-QUICK = Times(revalidate_after=60, outage_grace=100, retry_after=7, jitter=0.5)
+QUICK = CachePolicy(revalidate_after=60, outage_grace=100, retry_after=7, jitter=0.5)
 
 
 class TinyVault(Case):
@@ -42,11 +43,11 @@ class Vault(LocalKeyProvider):
         self.outage = (0.0, 0.0)
         self.most = 10**9
 
-    def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
+    def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
         self.note()
         return super().wrap(kek_uri, dek)
 
-    def unwrap(self, wrapped: Wrapped) -> bytes:
+    def unwrap(self, wrapped: Wrapped) -> Secret:
         self.note()
         return super().unwrap(wrapped)
 
@@ -136,7 +137,7 @@ SCENARIOS: dict[str, tuple[Case, dict[str, Any]]] = {
     "an outage under one KEK": (Case(1, TENANTS, "shared", times=QUICK), {"outage": (150, 210)}),
     "an outage longer than the grace": (Case(1, TENANTS, "own", times=QUICK), {"outage": (90, 260)}),
     "a vault with a limit": (TinyVault(1, TENANTS, "own", times=QUICK), {"throttled": True}),
-    "no jitter": (Case(1, TENANTS, "own", times=Times(60, 100, 7, 0)), {}),
+    "no jitter": (Case(1, TENANTS, "own", times=CachePolicy(60, 100, 7, 0)), {}),
 }
 
 
@@ -160,6 +161,6 @@ def test_a_deadline_is_that_of_an_opened_dek(tmp_path: Path, monkeypatch: pytest
     drive = Drive(tmp_path, case, monkeypatch)
     keyring = drive.keyring()
     for drive.now in (1.0, 17.0, 40.5):
-        dek = keyring.active(str(drive.now), Purpose.SEAL)
+        dek = keyring.active(str(drive.now), Purpose.RANDOMIZED)
         assert dek.deadline == deadline(QUICK, drive.now, chance(drive.now))
     keyring.close()

@@ -73,8 +73,9 @@ class Letter(Document):  # its tenant is in the row of the base table
     body: Mapped[str] = mapped_column(EncryptedType(String(40)))
 
 
-class Setting(Base):  # the platform's
+class Setting(Base):
     __tablename__ = "settings"
+    __cmk_tenant__ = None
     id: Mapped[int] = mapped_column(primary_key=True)
     token: Mapped[str] = mapped_column(EncryptedType(String(40)))
 
@@ -83,7 +84,7 @@ def engine():
     url = os.environ.get("CLINIC_URL", f"sqlite:///{FOLDER}/database.sqlite")
     if "+aiosqlite" in url or "+asyncpg" in url:
         return create_async_engine(url)
-    return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=1)
+    return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=30)
 
 
 def keyring():
@@ -160,7 +161,7 @@ class Application:
     def process(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run the command as a process of its own."""
         running = self.start(*arguments, **{"CMK_KEYRING": PLACE, **environment})
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=120)
         return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
     def status(self, tenant: str) -> dict[str, Any]:

@@ -19,7 +19,15 @@ from tests.cli.conftest import ROOT, SECRET, Application
 COMMANDS = ["status", "doctor", "assign", "rewrap", "rotate-dek", "add-wrapping", "drop-wrapping", "shred"]
 COMMANDS += ["audit", "byok", "rekey", "drop-retired"]
 
-SUBCOMMANDS = [["audit", "show"], ["audit", "verify"], ["byok", "make"], ["byok", "import"], ["rekey", "run"]]
+SUBCOMMANDS = [
+    ["audit", "show"],
+    ["audit", "verify"],
+    ["audit", "heads"],
+    ["audit", "adopt"],
+    ["byok", "make"],
+    ["byok", "import"],
+    ["rekey", "run"],
+]
 
 
 def disable(app: Application) -> None:
@@ -133,7 +141,15 @@ def test_nothing_secret_is_printed(app: Application) -> None:
     secrets = {version["key"] for kek in keys["keks"].values() for version in kek["versions"]}
     secrets |= {SECRET, "a cough", "Dear colleague", "me@acme.example"}
     printed = ""
-    for command in ("status --newest", "doctor", "audit show", "audit verify", "rewrap", "rotate-dek acme"):
+    for command in (
+        "status --newest",
+        "doctor",
+        "audit show",
+        "audit verify",
+        "audit heads",
+        "rewrap",
+        "rotate-dek acme",
+    ):
         for as_json in ([], ["--json"]):
             result = app.run(*command.split(), *as_json)
             printed += result.output
@@ -141,7 +157,7 @@ def test_nothing_secret_is_printed(app: Application) -> None:
     app.execute("UPDATE patients SET ssn = :v", v=SECRET)
     for command in ("doctor", "rewrap", "rewrap acme"):
         printed += app.run(*command.split()).output + app.run(*command.split(), "--json").output
-    assert "damaged" in printed and "plain text" in printed
+    assert "table of wrappings" in printed and "plain text" in printed
     assert [one for one in secrets if one in printed] == []
 
 

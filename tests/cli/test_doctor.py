@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from tests.cli.conftest import SECRET, Application
 from tests.support.databases import Database
+from tests.support.keys import adopt
 
 COLUMNS = ("patients.ssn", "patients.email", "visits.reason", "letters.body", "settings.token")
 
@@ -17,7 +18,7 @@ def examined(app: Application, code: int) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     order = ("ok", "warning", "problem")
     for one in app.json("doctor", code=code)["findings"]:
-        assert bool(one["mend"]) is (one["level"] != "ok"), one
+        assert bool(one["remedy"]) is (one["level"] != "ok"), one
         before = found.get(one["subject"], ("ok", ""))
         if order.index(one["level"]) >= order.index(before[0]):
             found[one["subject"]] = one["level"], one["what"]
@@ -39,7 +40,9 @@ def test_all_is_well(app: Application) -> None:
         session.commit()
     found = examined(app, 0)
     assert {level for level, _ in found.values()} == {"ok"}
-    assert {"key tables", "audit trail", "local:pmk", "local:acme", *COLUMNS} == set(found)
+    keys = {"key tables", "record key", "keys of tenants", "audit trail", "local:pmk", "local:acme"}
+    assert {*keys, "settings", *COLUMNS} == set(found)
+    assert "the values still open after a tenant revokes their key" in found["settings"][1]
     assert all("opens" in found[column][1] for column in COLUMNS)
 
 
@@ -54,7 +57,7 @@ def test_people_read_what_is_wrong_and_how_to_mend_it(app: Application) -> None:
     result = app.run("doctor")
     assert result.exit_code == 1 and result.stdout.rstrip().endswith("0 warnings, 1 problem")
     at = next(i for i, line in enumerate(result.stdout.splitlines()) if line.startswith("problem visits"))
-    assert "make the table" in result.stdout.splitlines()[at + 1]
+    assert "create the table" in result.stdout.splitlines()[at + 1]
 
 
 def test_doctor_works_on_every_database(
@@ -120,8 +123,8 @@ def test_a_kek_that_cannot_be_reached_is_asked_once_for_a_dek(app: Application) 
     (app.folder / "counting.py").write_text(COUNTING)
     (app.folder / "keys.json").unlink()
     assert app.run("doctor", place="counting:keyring").exit_code == 1
-    # Two tenants with two DEKs each, in six stored values that are tried.
-    assert len((app.folder / "unwraps").read_text().splitlines()) == 4
+    # Two KEKs, each with one wrapping; then two tenants with two DEKs each, in six stored values.
+    assert len((app.folder / "unwraps").read_text().splitlines()) == 6
 
 
 def test_missing_key_tables_are_named(app: Application) -> None:
@@ -159,6 +162,7 @@ def test_a_revoked_value_of_a_column_that_loads_it_sealed_is_told_too(app: Appli
 
 def test_a_kek_without_a_provider_is_a_problem(app: Application) -> None:
     app.execute("UPDATE cmk_tenants SET kek_uri = 'pkcs11:token=T;object=K' WHERE tenant = 'acme'")
+    adopt(app.keyring)
     level, what = examined(app, 1)["pkcs11:token=T;object=K"]
     assert level == "problem" and "no provider" in what
 

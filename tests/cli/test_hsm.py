@@ -49,6 +49,10 @@ def app(tmp_path: Path, softhsm: SoftHsm) -> Application:
 def test_a_kek_in_a_token_is_shown_and_examined(app: Application) -> None:
     (line,) = [one for one in app.cmk("status", "--newest") if one["tenant"] == "hillside"]
     assert line["kek_uri"] == KEK and line["state"] == "ok"
+    (version,) = line["versions"]
+    shown = app.python("-m", "sqlalchemy_cmk.cli", "--keyring", "examples.clinic:keyring", "status")
+    # All ids that are made here begin alike.
+    assert version[-8:] in shown and version[:8] not in shown
     found = app.findings()
     assert {level for level, _ in found} == {"ok"}
     for words in ("wraps and unwraps", "logged in", "AES of 256 bits, wraps with AES-KW", "not extractable"):
@@ -60,8 +64,29 @@ def test_a_kek_in_a_token_is_shown_and_examined(app: Application) -> None:
 def test_a_wrong_pin_is_named_and_not_shown(app: Application) -> None:
     pin = app.folder / "softhsm" / "pin"
     pin.write_text("wrong-pin-4711")
-    ((level, what),) = app.findings(code=1)
-    assert level == "problem" and "refused the PIN" in what and "4711" not in what
+    found = app.findings(code=1)
+    assert {level for level, _ in found} == {"problem"}
+    assert all("PIN" in what and "4711" not in what for _, what in found), found
     pin.chmod(0o644)
     ((level, what),) = app.findings(code=1)
-    assert level == "problem" and "chmod 600" in what
+    assert level == "problem" and "chmod 600" in what, what
+
+
+MISTYPE = """
+import os, sys, pkcs11
+os.environ["SOFTHSM2_CONF"] = sys.argv[1]
+from examples.clinic.token import LABEL, MODULE
+try:
+    pkcs11.lib(MODULE).get_token(token_label=LABEL).open(user_pin="mistyped")
+except pkcs11.PinIncorrect:
+    print("counted")
+"""
+
+
+def test_a_wrong_pin_that_somebody_else_tried_is_known_after_doctors_own_login(app: Application) -> None:
+    config = str(app.folder / "softhsm" / "softhsm2.conf")
+    assert app.python("-c", MISTYPE, config).strip() == "counted"
+    warnings = [what for level, what in app.findings() if level == "warning"]
+    assert warnings == ["a wrong PIN was tried since the last good login"]
+    # That login was a good one.
+    assert {level for level, _ in app.findings()} == {"ok"}

@@ -55,8 +55,8 @@ def test_the_current_directory_is_looked_into_also_by_the_installed_command(app:
         ("clinic_app.keys:keyring", "clinic_app.keys"),
         ("clinic_app:keys", "has no attribute 'keys'"),
         ("clinic_app:keyring.made", "has no attribute 'keyring.made'"),
-        ("clinic_app:FOLDER", "neither a Keyring nor a function that returns one"),
-        ("clinic_app:FOLDER.exists", "bool, neither a Keyring"),
+        ("clinic_app:FOLDER", "name a Keyring, or a function that returns it"),
+        ("clinic_app:FOLDER.exists", "bool: name a Keyring"),
         ("clinic_app:EncryptedType", "without arguments: missing a required argument"),
     ],
 )

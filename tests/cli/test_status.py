@@ -1,10 +1,12 @@
 """`cmk status`: what a person sees at a glance, and what a program reads."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.cli.conftest import Application
+from tests.support.keys import adopt
 
 VAULT = "https://acme-production.vault.azure.net/keys/clinic-kek"
 VERSION = "5f0c12ab5f0c12ab5f0c12ab5f0c12ab"
@@ -44,17 +46,38 @@ def test_status_is_filtered_by_tenant_and_by_state(app: Application) -> None:
 
 def test_a_revoked_tenant_is_shown_with_the_reason_and_is_no_error(app: Application) -> None:
     app.provider.disable("local:acme")
-    app.run("doctor")
     result = app.run("status")
     assert result.exit_code == 0 and "1 ok, 1 revoked" in result.stdout
     assert "revoked for" in result.stdout and "disabled" in result.stdout
     assert "is disabled" in app.status("acme")["reason"]
 
 
-def test_no_kek_is_asked_without_newest(app: Application) -> None:
+def test_a_kek_version_that_is_gone_is_named_though_the_kek_serves(app: Application) -> None:
+    old = app.provider.newest_version("local:acme")
+    app.provider.rotate("local:acme")
+    held = json.loads((app.folder / "keys.json").read_text())
+    held["keks"]["acme"]["versions"] = held["keks"]["acme"]["versions"][1:]
+    (app.folder / "keys.json").write_text(json.dumps(held))
+    acme, globex = app.json("status")
+    (failure,) = acme["failures"]
+    assert (failure["kek_uri"], failure["version"], failure["error"]) == ("local:acme", old, "KeyRevoked")
+    assert acme["state"] == "revoked" and old in acme["reason"] and globex["failures"] == []
+    assert f"version {old}" in " ".join(app.run("status").stdout.split())
+
+
+def test_a_kek_that_is_out_of_reach_is_named_and_is_no_error(app: Application) -> None:
     (app.folder / "keys.json").unlink()
-    assert app.run("status").exit_code == 0
-    assert "newest" not in app.status("acme")
+    acme, globex = app.json("status")
+    assert {one["error"] for one in acme["failures"] + globex["failures"]} == {"KeyUnavailable"}
+    assert acme["state"] == "ok" and "does not unwrap" in app.run("status").stdout
+
+
+def test_stored_asks_no_kek(app: Application) -> None:
+    (app.folder / "keys.json").unlink()
+    acme, globex = app.json("status", "--stored")
+    assert acme["state"] == globex["state"] == "ok" and "failures" not in acme and "newest" not in acme
+    assert "does not unwrap" not in app.run("status", "--stored").stdout
+    assert app.run("status", "--stored", "--newest").exit_code == 2
 
 
 def test_newest_marks_who_needs_a_rewrap(app: Application) -> None:
@@ -99,6 +122,7 @@ def test_typical_names_fit_100_columns(app: Application, arguments: tuple[str, .
     app.execute(
         "UPDATE cmk_tenants SET state = 'revoked', reason = 'the key is disabled' WHERE tenant = 'acme'"
     )
+    adopt(app.keyring)
     lines = app.run(*arguments).stdout.splitlines()
     assert max(len(line) for line in lines) <= 100
     header = next(line for line in lines if "tenant" in line)

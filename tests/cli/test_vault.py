@@ -21,7 +21,7 @@ LOGIN = json.loads({login!r})
 
 def keyring():
     vaults = AzureKeyVaultProvider(
-        lambda: ClientSecretCredential(**LOGIN), trusted_hosts=["127.*"], retries=0,
+        lambda: ClientSecretCredential(**LOGIN), trusted_hosts=[{host!r}], retries=0,
         connection_verify=LOGIN["connection_verify"],
     )
     local = LocalKeyProvider(FOLDER / "keys.json")
@@ -46,7 +46,9 @@ class VaultApplication:
                 "connection_verify": str(emulator.ca_file),
             }
         )
-        Path(app.folder, "vault_app.py").write_text(MODULE.format(login=login))
+        Path(app.folder, "vault_app.py").write_text(
+            MODULE.format(login=login, host=vault.url.removeprefix("https://"))
+        )
         vault.create_key("kek", key_ops=["wrapKey", "unwrapKey"])
 
     def json(self, *arguments: str, code: int = 0) -> Any:
@@ -92,7 +94,7 @@ def test_the_doctor_names_a_key_that_is_taken_away(clinic: VaultApplication, how
     getattr(clinic.vault, how)("kek")
     found = clinic.json("doctor", code=1)["findings"]
     problems = [one for one in found if one["level"] == "problem"]
-    assert problems and all(one["mend"] for one in problems)
+    assert problems and all(one["remedy"] for one in problems)
     assert clinic.vault.key_uri("kek") in problems[0]["what"]
 
 

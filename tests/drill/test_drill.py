@@ -12,6 +12,7 @@ from tests.support.databases import Database
 SCALE = Scale()
 
 
+@pytest.mark.timeout(1200)  # it wants both cores for itself, and may have a tenth of them
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_revoked_tenants_are_shut_in_every_worker_and_nobody_else_notices(
     database: Database, tmp_path: Path

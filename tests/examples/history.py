@@ -20,7 +20,7 @@ from examples.clinic.database import INI
 from examples.clinic.keys import Storage
 from examples.clinic.models import SEALED_COLUMNS, Patient
 from sqlalchemy_cmk import tenant_scope
-from sqlalchemy_cmk.sealing import parse_header
+from sqlalchemy_cmk.format import parse_header
 
 RIVERSIDE, HILLSIDE = "riverside", "hillside"
 COLUMNS = {
@@ -92,8 +92,8 @@ class History:
         )
 
     def kill_when(self, line: str, reached: Callable[[], bool]) -> None:
-        """Start ``alembic``, a hundred rows a second, and kill it as soon as so much is reached."""
-        process = self.shell(f"-x rate=100 -x chunk=10 {line}")
+        """Start ``alembic``, at so few rows a second that it is not done before it is killed."""
+        process = self.shell(f"-x rate=25 -x chunk=10 {line}")
         while not reached():
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)

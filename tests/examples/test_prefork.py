@@ -42,11 +42,11 @@ def address(tmp_path: Path) -> Iterator[str]:
         yield _listening(server, log)
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(120)
 
 
 def _listening(server: "subprocess.Popen[bytes]", log: Path) -> str:
-    for _ in range(600):
+    for _ in range(2400):
         found = re.search(r"Listening at: (http://[\d.:]+)", log.read_text())
         if found:
             return found[1]

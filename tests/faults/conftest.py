@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, deferred, mapped_column, relationship
 
 from sqlalchemy_cmk import EncryptedType, TamperedError
 from tests.faults.watching import Everything
-from tests.orm.conftest import Vault, make_vault, vault
+from tests.support.vault import Vault, make_vault, vault
 
 __all__ = ["Clinics", "clinics", "make_vault", "vault"]
 
@@ -34,7 +34,7 @@ class Clinics:
         return f"{column} of {TENANTS[number]}"
 
     def fill(self) -> None:
-        self.vault.keyring.warm(TENANTS.values(), ("seal", "fixed"))
+        self.vault.keyring.warm(TENANTS.values(), ("randomized", "deterministic"))
         with self.vault.session() as session:
             for number, tenant in TENANTS.items():
                 row = {"id": number, "clinic": tenant}
@@ -131,13 +131,16 @@ def by_orm(clinics: Clinics, column: str, number: int) -> Any:
 def by_core(clinics: Clinics, column: str, number: int) -> Any:
     table = clinics.Patient.__table__
     with clinics.vault.engine.connect() as connection:
-        return connection.execute(select(table.c[column]).where(table.c.id == number)).scalar_one()
+        return connection.execute(
+            select(table.c[column], table.c.clinic).where(table.c.id == number)
+        ).scalar()
 
 
 def by_raw_sql(clinics: Clinics, column: str, number: int) -> Any:
-    typed = text(f"SELECT {column} FROM patients WHERE id = {number:d}")
+    table = clinics.Patient.__table__
+    typed = text(f"SELECT {column}, clinic FROM patients WHERE id = {number:d}")
     with clinics.vault.engine.connect() as connection:
-        return connection.execute(typed.columns(clinics.Patient.__table__.c[column])).scalar_one()
+        return connection.execute(typed.columns(table.c[column], table.c.clinic)).scalar()
 
 
 READERS: dict[str, Reader] = {"ORM": by_orm, "Core": by_core, "raw SQL": by_raw_sql}

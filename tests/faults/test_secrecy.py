@@ -25,9 +25,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, deferred, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, Keyring, tenant_scope
-from tests.faults.watching import Everything, NotingProvider, found
-from tests.orm.conftest import Vault
+from sqlalchemy_cmk.format import Context
+from tests.faults.watching import Everything, found, keys_of
 from tests.support.databases import Database
+from tests.support.providers import CountingProvider
+from tests.support.vault import Vault
 
 SSN, EMAIL, NOTE = "PLANTED-SSN-078051120", "planted-email@example.org", "PLANTED-NOTE-é"
 BORN, NUMBER, SCAN = date(1912, 6, 23), 78051120991, b"PLANTED-SCAN\0\xff\xfe"
@@ -183,7 +185,7 @@ class Loud:
     def __init__(self, vault: Vault, folder: Path, log: Everything, options: dict[str, Any]) -> None:
         self.vault = vault
         self.log = log
-        self.provider = NotingProvider(folder / "keys.json")
+        self.provider = CountingProvider(folder / "keys.json")
         vault.provider = self.provider
         vault.engine.dispose()
         vault.engine = create_engine(vault.engine.url, echo="debug", **options)
@@ -192,8 +194,8 @@ class Loud:
         vault.create()
 
     def secrets(self) -> dict[str, str | bytes]:
-        contexts = [f"patients.{name}" for name in VALUES]
-        keys = enumerate(self.provider.keys(contexts))
+        contexts = [Context.of_column(None, "patients", name) for name in VALUES]
+        keys = enumerate(keys_of(self.provider, contexts))
         return {**SECRETS, **{f"key {number}": key for number, key in keys}}
 
     def leaks(self, steps: dict[str, Step]) -> dict[str, list[str]]:
@@ -217,7 +219,7 @@ def loud(request: pytest.FixtureRequest, vault: Vault, tmp_path: Path, log: Ever
 
 
 def test_no_statement_logs_a_value_or_a_key(loud: Loud) -> None:
-    loud.vault.keyring.warm(["acme"], ["seal", "fixed"])
+    loud.vault.keyring.warm(["acme"], ["randomized", "deterministic"])
     returns = loud.vault.engine.dialect.insert_returning and loud.vault.engine.dialect.update_returning
     assert loud.leaks({**WRITES, **READS, **(RETURNING if returns else {})}) == {}
 
@@ -234,7 +236,7 @@ def test_the_log_is_complete_enough_to_show_a_leak(loud: Loud) -> None:
 
 
 def test_no_key_is_logged_when_keys_are_made_rewrapped_and_opened(loud: Loud) -> None:
-    loud.vault.keyring.warm(["acme", "globex", ""], ["seal", "fixed"])
+    loud.vault.keyring.warm(["acme", "globex", ""], ["randomized", "deterministic"])
     loud.vault.keyring.assign("acme", "local:acme")
     loud.vault.restart()
     loud.vault.keyring.warm(["acme", "globex"])
@@ -250,7 +252,7 @@ async def loud_async(
     base: Any = type("Base", (DeclarativeBase,), {})
     assert async_database.async_url is not None
     engine = create_async_engine(async_database.async_url, echo="debug", **ENGINES[request.param])
-    keyring = Keyring(engine, platform_key="local:pmk", providers=[NotingProvider(tmp_path / "keys.json")])
+    keyring = Keyring(engine, platform_key="local:pmk", providers=[CountingProvider(tmp_path / "keys.json")])
     keyring.protect(base)
     patient = declared(base)
     async with engine.begin() as connection:

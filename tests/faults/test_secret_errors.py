@@ -22,7 +22,7 @@ from tests.faults.failing import (
     ssn_and,
 )
 from tests.faults.watching import Everything, found, told
-from tests.orm.conftest import Vault
+from tests.support.vault import Vault
 
 
 @pytest.fixture

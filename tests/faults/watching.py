@@ -6,38 +6,24 @@ import json
 import logging
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
-from sqlalchemy_cmk.providers import LocalKeyProvider, Wrapped
-from sqlalchemy_cmk.sealing import Suite, column_key
+from sqlalchemy_cmk.format import Context, Suite, column_key
+from sqlalchemy_cmk.runtime.secret import Secret
+from tests.support.providers import CountingProvider
 
 
-class NotingProvider(LocalKeyProvider):
-    """The local provider, which notes the DEKs that pass through it so that a test can look for them."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.path = path
-        self.deks: set[bytes] = set()
-
-    def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
-        self.deks.add(dek)
-        return super().wrap(kek_uri, dek)
-
-    def unwrap(self, wrapped: Wrapped) -> bytes:
-        dek = super().unwrap(wrapped)
-        self.deks.add(dek)
-        return dek
-
-    def keys(self, contexts: list[str]) -> set[bytes]:
-        """The KEKs, the DEKs and the columns' keys."""
-        keks = json.loads(self.path.read_text())["keks"].values()
-        found = {base64.b64decode(version["key"]) for kek in keks for version in kek["versions"]}
-        assert found and self.deks
-        derived = {
-            column_key(dek, suite, context) for dek in self.deks for suite in Suite for context in contexts
-        }
-        return found | self.deks | derived
+def keys_of(provider: CountingProvider, contexts: list[Context]) -> set[bytes]:
+    """The KEKs of a provider, the DEKs that passed through it and the columns' keys."""
+    keks = json.loads(provider.path.read_text())["keks"].values()
+    found = {base64.b64decode(version["key"]) for kek in keks for version in kek["versions"]}
+    assert found and provider.deks
+    derived = {
+        column_key(Secret(dek), suite, context).reveal()
+        for dek in provider.deks
+        for suite in Suite
+        for context in contexts
+    }
+    return found | provider.deks | derived
 
 
 class Everything(logging.Handler):

@@ -9,6 +9,8 @@ from sqlalchemy import String, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, KeyRevoked, Keyring, Sealed
+from sqlalchemy_cmk.doctor import check_keys
+from sqlalchemy_cmk.findings import Level
 from sqlalchemy_cmk.providers import KeyProvider, LocalKeyProvider
 from sqlalchemy_cmk.testing import KeyVaultEmulator
 from tests.providers.contract import KekPlace
@@ -62,7 +64,7 @@ class Clinic:
 
     def versions(self) -> set[tuple[str, bool]]:
         """The KEKs under which the DEKs of "acme" are, and whether a newer version of each is there."""
-        return {(one.kek_uri, one.stale) for one in self.keyring.examination.kek_uses(["acme"])}
+        return {(one.kek_uri, one.stale) for one in self.keyring.kek_uses(["acme"])}
 
     def close(self) -> None:
         self.keyring.close()
@@ -161,6 +163,29 @@ class TenantLife:
         kek_place.revoke()
         assert kek_place.kek_uri not in serving(clinic) and "local:pmk" in serving(clinic)
 
+    def test_a_version_that_is_gone_is_named_though_the_kek_serves(
+        self, clinic: Clinic, kek_place: KekPlace
+    ) -> None:
+        ((_, old),) = versions_in_use(clinic)
+        kek_place.rotate()
+        clinic.keyring.lifecycle.rotate_dek("acme")
+        kek_place.lose(old)
+        assert kek_place.kek_uri in serving(clinic)
+        failures = versions_in_use(clinic)
+        failure = failures.pop((kek_place.kek_uri, old))
+        assert isinstance(failure, KeyRevoked) and list(failures.values()) == [None]
+        assert (Level.PROBLEM, kek_place.kek_uri, str(failure)) in {
+            (one.level, one.subject, one.what) for one in check_keys(clinic.keyring)
+        }
+        # The newest version opens the new DEK.
+        assert clinic.state() == "ok"
+
+
+def versions_in_use(clinic: Clinic) -> dict[tuple[str, str], object]:
+    """The KEK versions that wrap the DEKs of "acme", with why one does not unwrap."""
+    uses = clinic.keyring.kek_uses(["acme"], newest=False)
+    return {(one.kek_uri, one.version): one.failure for one in uses}
+
 
 def serving(clinic: Clinic) -> set[str]:
-    return {finding.subject for finding in clinic.keyring.examine() if finding.what == "wraps and unwraps"}
+    return {finding.subject for finding in check_keys(clinic.keyring) if finding.what == "wraps and unwraps"}

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-SECONDS = 120
+SECONDS = 240
 KILLED = -signal.SIGKILL
 
 # Each process is new, and shares neither connections nor keys with the test. The server that makes them
 # has imported the library already: twenty imports at once would not let them begin together.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["sqlalchemy_cmk", "sqlalchemy.orm", "psycopg", "pymysql", "pytest"])
+_context.set_forkserver_preload(
+    ["sqlalchemy_cmk.rekey", "sqlalchemy.orm", "psycopg", "pymysql", "pytest", "tests.support.world"]
+)
 
 _gate: Any = None
 

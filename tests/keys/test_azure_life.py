@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from sqlalchemy_cmk import KeyRevoked, KeyUnavailable, Sealed
-from sqlalchemy_cmk.testing import KeyVaultEmulator
+from sqlalchemy_cmk.testing import KeyVaultEmulator, Vault
 from tests.keys.life import Clinic as AnyClinic
 from tests.providers.places import AzurePlace, vault_place
 from tests.support.databases import Database
@@ -15,8 +16,9 @@ from tests.support.databases import Database
 class Clinic(AnyClinic):
     """The clinic with the KEK of "acme" in a vault."""
 
-    def __init__(self, url: str, folder: Path, place: AzurePlace) -> None:
+    def __init__(self, url: str, folder: Path, place: AzurePlace, hsm: Vault) -> None:
         super().__init__(url, folder, place.provider)
+        self.hsm = hsm
         self.emulator, self.vault = place.emulator, place.vault
         self.write("globex", "ours")
         self.keyring.assign("acme", place.kek_uri)
@@ -25,8 +27,9 @@ class Clinic(AnyClinic):
 
 @pytest.fixture
 def clinic(database: Database, tmp_path: Path, key_vault_emulator: KeyVaultEmulator) -> Iterator[Clinic]:
+    hsm = key_vault_emulator.managed_hsm(uuid4().hex)
     place = vault_place(key_vault_emulator)
-    clinic = Clinic(database.url, tmp_path, place)
+    clinic = Clinic(database.url, tmp_path, place, hsm)
     yield clinic
     clinic.close()
     place.close()
@@ -84,7 +87,7 @@ def test_a_tenant_moves_from_vault_to_platform_and_to_another_vault(clinic: Clin
     clinic.vault.delete_key("clinic-kek")
     clinic.keyring.forget()
     assert clinic.read("acme") == ["theirs"]
-    hsm = clinic.emulator.managed_hsm(f"hsm of {id(clinic)}")
+    hsm = clinic.hsm
     hsm.create_key("clinic-kek")
     clinic.keyring.assign("acme", hsm.key_uri("clinic-kek"), fresh_dek=True)
     clinic.write("acme", "more")

@@ -13,8 +13,8 @@ from sqlalchemy import create_engine
 from sqlalchemy_cmk import ConfigurationError, KeyRevoked, Keyring, KeyUnavailable, TenantRequired
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.providers import LocalKeyProvider
-from tests.keys.conftest import World
 from tests.support.databases import Database
+from tests.support.world import World
 
 DURATIONS = ["revalidate_after", "outage_grace", "retry_after"]
 
@@ -43,7 +43,7 @@ def unavailable(kek_uri: str) -> None:
     "duration", [-1, -0.001, timedelta(seconds=-1), float("nan"), None, "5 minutes", "300", True]
 )
 def test_what_is_no_duration_is_refused_by_name(lite: World, name: str, duration: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"{name} is a duration in seconds"):
+    with pytest.raises(ConfigurationError, match=f"{name} is a duration: give seconds"):
         lite.new_keyring(**{name: duration})
 
 
@@ -74,7 +74,7 @@ def test_the_first_provider_that_handles_a_kek_serves_it(lite: World, tmp_path: 
 
 
 def test_warm_opens_what_it_is_asked_for_ahead_of_use(world: World) -> None:
-    world.keyring.warm(["acme", 7], [Purpose.SEAL, "fixed"])
+    world.keyring.warm(["acme", 7], [Purpose.RANDOMIZED, "deterministic"])
     assert [(line.tenant, line.active, line.open) for line in world.keyring.status()] == [
         ("7", 2, 2),
         ("acme", 2, 2),
@@ -90,8 +90,10 @@ def test_warm_opens_what_it_is_asked_for_ahead_of_use(world: World) -> None:
 def test_warm_refuses_what_names_no_tenant_or_purpose(lite: World) -> None:
     with pytest.raises(TenantRequired):
         lite.keyring.warm([None])
-    with pytest.raises(ValueError, match="search"):
-        lite.keyring.warm(["acme"], ["search"])
+    with pytest.raises(
+        ConfigurationError, match="no purpose 'seal': give randomized, deterministic or search"
+    ):
+        lite.keyring.warm(["acme"], ["seal"])
     assert lite.keyring.status() == []
 
 
@@ -105,7 +107,7 @@ def test_status_has_a_line_for_each_tenant(world: World) -> None:
     assert world.keyring.status() == []
     world.keyring.warm(["globex", ""])
     world.keyring.assign("acme", "local:acme")
-    world.keyring.warm(["acme"], ["seal", "fixed"])
+    world.keyring.warm(["acme"], ["randomized", "deterministic"])
     world.keyring.forget("globex")
     lines = world.keyring.status()
     assert [(line.tenant, line.kek_uri, line.active, line.retired, line.open) for line in lines] == [
@@ -181,3 +183,25 @@ def test_a_keyring_that_nobody_holds_is_freed(database: Database, tmp_path: Path
     gc.collect()
     assert watch() is None
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"engine": "sqlite://"}, r"not str: give it create_engine"),
+        ({"platform_key": None}, "platform_key is the URI of a KEK"),
+        ({"providers": LocalKeyProvider("keys.json")}, r"give providers=\[LocalKeyProvider"),
+        ({"providers": [LocalKeyProvider]}, r"give providers=\[LocalKeyProvider"),
+    ],
+)
+def test_wrong_arguments_are_refused_and_the_error_says_what_to_give(
+    arguments: dict[str, Any], says: str
+) -> None:
+    given: dict[str, Any] = {
+        "engine": create_engine("sqlite://"),
+        "platform_key": "local:pmk",
+        "providers": [LocalKeyProvider("keys.json")],
+        **arguments,
+    }
+    with pytest.raises(ConfigurationError, match=says):
+        Keyring(given.pop("engine"), **given)

@@ -7,7 +7,7 @@ import pytest
 
 from sqlalchemy_cmk import CmkError, ConfigurationError, KeyRevoked, Keyring
 from sqlalchemy_cmk.keys.model import Purpose, TenantState
-from tests.keys.conftest import World
+from tests.support.world import World
 
 
 def keks(world: World) -> set[str]:
@@ -50,11 +50,11 @@ def test_another_process_seals_under_the_new_dek_within_revalidate_after(world: 
 
 def test_rotation_leaves_deterministic_columns_alone(world: World) -> None:
     world.write("acme", "1", table=world.codes)
-    fixed = world.active("acme", Purpose.FIXED)
+    fixed = world.active("acme", Purpose.DETERMINISTIC)
     world.keyring.lifecycle.rotate_dek("acme")
-    assert world.active("acme", Purpose.FIXED) == fixed
-    world.keyring.lifecycle.rotate_dek("acme", "fixed")
-    assert world.active("acme", Purpose.FIXED) != fixed
+    assert world.active("acme", Purpose.DETERMINISTIC) == fixed
+    world.keyring.lifecycle.rotate_dek("acme", "deterministic")
+    assert world.active("acme", Purpose.DETERMINISTIC) != fixed
     world.restart()
     assert world.read(table=world.codes) == ["1"]
 

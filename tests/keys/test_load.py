@@ -17,6 +17,7 @@ from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy_cmk import Keyring
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.providers import KeyProvider, LocalKeyProvider, Wrapped
+from sqlalchemy_cmk.runtime.secret import Secret
 from tests.support.databases import Database
 
 THREADS = 64
@@ -40,10 +41,10 @@ class CountingByKek(KeyProvider):
     def newest_version(self, kek_uri: str) -> str:
         return self.file(kek_uri).newest_version(kek_uri)
 
-    def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
+    def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
         return self.file(kek_uri).wrap(kek_uri, dek)
 
-    def unwrap(self, wrapped: Wrapped) -> bytes:
+    def unwrap(self, wrapped: Wrapped) -> Secret:
         self.unwraps.append(wrapped.kek_uri)
         return self.file(wrapped.kek_uri).unwrap(wrapped)
 
@@ -70,7 +71,7 @@ class Service:
         for tenant in self.tenants:
             write_key_file(folder / f"local:{tenant}.json", tenant)
             keyring.assign(tenant, f"local:{tenant}")
-        self.deks = {tenant: keyring.active(tenant, Purpose.SEAL).id for tenant in self.tenants}
+        self.deks = {tenant: keyring.active(tenant, Purpose.RANDOMIZED).id for tenant in self.tenants}
 
     def process(self, jitter: float = 0) -> tuple[Keyring, CountingByKek]:
         """What a new process has: a keyring with nothing open, and a provider that has counted nothing."""
@@ -101,7 +102,7 @@ class Service:
             list(pool.map(work, range(barrier.parties)))
 
     def use_one(self, keyring: Keyring, tenant: str) -> None:
-        assert keyring.active(tenant, Purpose.SEAL).id == self.deks[tenant]
+        assert keyring.active(tenant, Purpose.RANDOMIZED).id == self.deks[tenant]
         opened = keyring.dek(self.deks[tenant])
         assert opened is not None and opened.tenant == tenant
 

@@ -14,9 +14,10 @@ from sqlalchemy.pool import StaticPool
 
 from sqlalchemy_cmk import KeyUnavailable
 from sqlalchemy_cmk.keys.model import Purpose
-from tests.keys.conftest import World, before_statement, own_begin
+from tests.keys.conftest import before_statement, own_begin
 from tests.keys.processes import KILLED, apart, die, exit_code, together
 from tests.support.databases import Database
+from tests.support.world import World
 
 TENANTS = ["acme", "globex", "initech"]
 
@@ -26,7 +27,7 @@ def make_and_seal(url: str, folder: Path) -> dict[tuple[str, str], bytes]:
     world = World(url, folder)
     found = {}
     for tenant in random.sample(TENANTS, 3):
-        for purpose in random.sample(list(Purpose), 2):
+        for purpose in random.sample([Purpose.RANDOMIZED, Purpose.DETERMINISTIC], 2):
             found[tenant, purpose.value] = world.active(tenant, purpose)
         world.write(tenant, f"of {tenant}")
         world.write(tenant, tenant, table=world.codes)
@@ -49,6 +50,13 @@ def test_twenty_processes_at_once_make_one_dek_for_each_tenant_and_purpose(world
     assert len(set(found[0].values())) == 6
     assert key_rows(world) == (6, 6, 6)
     assert sorted(world.read()) == sorted([f"of {tenant}" for tenant in TENANTS] * 20)
+
+
+def test_a_tenant_that_another_process_adds_meanwhile_is_no_removed_one(world: World) -> None:
+    made = world.active("acme")
+    keys = world.keyring.store.add_tenant("acme", "local:pmk")
+    active = keys.active(Purpose.RANDOMIZED)
+    assert active is not None and active.id == made
 
 
 def test_a_hundred_threads_at_once_make_one_dek(world: World) -> None:
@@ -138,7 +146,7 @@ def check_that_making_is_atomic(world: World) -> None:
 def test_a_pool_of_one_connection_that_the_session_holds_is_enough(
     database: Database, tmp_path: Path
 ) -> None:
-    engine = create_engine(database.url, pool_size=1, max_overflow=0, pool_timeout=5)
+    engine = create_engine(database.url, pool_size=1, max_overflow=0, pool_timeout=30)
     world = World(database.url, tmp_path, engine).create()
     world.write("acme", "one")
     world.restart()

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import create_engine
 
 from sqlalchemy_cmk.keys.model import Purpose
-from tests.keys.conftest import World, own_begin, statements
+from tests.keys.conftest import own_begin, statements
 from tests.keys.processes import in_fork
 from tests.support.databases import Database
+from tests.support.world import World
 
 REVALIDATE = 300
 
@@ -70,7 +71,7 @@ def test_a_hundred_threads_prove_an_expired_key_once(lite: World) -> None:
 
     def ask(number: int) -> str:
         barrier.wait(60)
-        return lite.read()[0] if number % 2 else lite.keyring.active("acme", Purpose.SEAL).tenant
+        return lite.read()[0] if number % 2 else lite.keyring.active("acme", Purpose.RANDOMIZED).tenant
 
     with ThreadPoolExecutor(100) as pool:
         assert set(pool.map(ask, range(100))) == {"one", "acme"}
@@ -81,7 +82,7 @@ def test_with_jitter_a_proof_comes_earlier_and_never_later(make_lite: Callable[.
     world = make_lite(revalidation_jitter=0.1)
     deadlines = set()
     for number in range(50):
-        deadlines.add(world.keyring.active(f"tenant {number}", Purpose.SEAL).deadline - world.now)
+        deadlines.add(world.keyring.active(f"tenant {number}", Purpose.RANDOMIZED).deadline - world.now)
     assert len(deadlines) > 10 and min(deadlines) >= 0.9 * REVALIDATE and max(deadlines) <= REVALIDATE
 
 

@@ -15,8 +15,9 @@ from sqlalchemy.schema import CreateSchema
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring, tenant_scope
 from sqlalchemy_cmk.keys.keyring import INFO_KEY
 from sqlalchemy_cmk.providers import LocalKeyProvider
-from tests.keys.conftest import World
+from sqlalchemy_cmk.runtime.secret import Secret
 from tests.support.databases import Database
+from tests.support.world import World
 
 
 def make_model() -> Any:
@@ -98,22 +99,23 @@ def test_the_key_tables_take_the_prefix(make_lite: Callable[..., World]) -> None
 
 def test_the_key_tables_hold_no_key(world: World) -> None:
     world.write("acme", "one")
-    seen: list[bytes] = []
+    seen: list[Secret] = []
     original = world.provider.unwrap
     world.keyring.forget()
     world.provider.unwrap = lambda wrapped: seen.append(original(wrapped)) or seen[-1]
     assert world.read() == ["one"] and len(seen) == 1
+    dek = seen[0].reveal()
     for table in inspect(world.engine).get_table_names():
         for row in world.raw(f"SELECT * FROM {table}"):
             for value in row:
                 stored = bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
-                assert seen[0] not in stored and seen[0].hex().encode() not in stored
+                assert dek not in stored and dek.hex().encode() not in stored
 
 
 def test_a_second_keyring_is_refused_until_the_first_is_closed(lite: World) -> None:
     lite.write("acme", "one")
     second = lite.new_keyring()
-    with pytest.raises(ConfigurationError, match=r"another keyring: close\(\) that one first"):
+    with pytest.raises(ConfigurationError, match=r"another keyring protects .*: close\(\) that one first"):
         second.protect(lite.metadata)
     assert lite.read() == ["one"]
     first, lite.keyring = lite.keyring, second

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from sqlalchemy_cmk import KeyRevoked, KeyUnavailable
-from tests.keys.conftest import World
+from tests.support.world import World
 
 PROVIDER = "CountingProvider"
 
@@ -106,7 +106,23 @@ def test_revocations_and_outages_are_told_apart(
     assert seen[metric] == [(attributes, 1)]
     assert {"cmk.revocations", "cmk.outages"} & set(seen) == {metric}
     assert ({**attributes, "cmk.outcome": outcome}, 1) in seen["cmk.provider.duration"]
-    assert [span.status.status_code for span in watched.spans.get_finished_spans()] == [StatusCode.ERROR]
+    (span,) = watched.spans.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR and span.attributes is not None
+    assert span.attributes["error.type"] == type(error).__name__
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_spans_name_no_kek_and_no_file_unless_asked_to(watched: Watched, asked_for: bool) -> None:
+    world = watched.world
+    world.restart(record_exceptions=asked_for)
+    for damage in (lambda: world.provider.disable("local:pmk"), world.provider.path.unlink):
+        damage()
+        world.keyring.forget()
+        with pytest.raises((KeyRevoked, KeyUnavailable)) as caught:
+            world.read()
+        told = "".join(span.to_json() for span in watched.spans.get_finished_spans())
+        assert all((name in told) is asked_for for name in (str(caught.value), "exception.message"))
+    assert (str(world.provider.path) in told) is ("local:pmk" in told) is asked_for
 
 
 def test_telemetry_names_no_tenant_and_no_value(watched: Watched) -> None:

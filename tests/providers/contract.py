@@ -13,6 +13,7 @@ import pytest
 
 from sqlalchemy_cmk import CmkError, KeyRevoked, TamperedError
 from sqlalchemy_cmk.providers import KeyProvider, Wrapped
+from sqlalchemy_cmk.runtime.secret import Secret
 from tests.keys.processes import in_fork
 
 URIS = [
@@ -23,6 +24,9 @@ URIS = [
     "file:///etc/passwd",
 ]
 NONSENSE = ["", "acme", "local", "local:", "https://", "https://example.org/", "pkcs11", "pkcs11:"]
+
+
+ODD_WORDS = ["", "x" * 300, "a b", "a\x00", "é", "../../secrets/db-password", "a/decrypt?x=", "*", "%2e%2e"]
 
 
 class KekPlace(Protocol):
@@ -45,6 +49,9 @@ class KekPlace(Protocol):
     def restore(self) -> None:
         """Give access to the KEK back."""
 
+    def lose(self, version: str) -> None:
+        """Take one version of the KEK away, for good."""
+
     def new_provider(self) -> KeyProvider:
         """The provider as another process makes it."""
 
@@ -55,26 +62,28 @@ class ProviderContract:
     errors_of_damage: tuple[type[CmkError], ...] = (TamperedError,)
 
     @pytest.fixture
-    def dek(self) -> bytes:
-        return os.urandom(32)
+    def dek(self) -> Secret:
+        return Secret(os.urandom(32))
 
-    def test_it_unwraps_what_it_wrapped(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_it_unwraps_what_it_wrapped(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         assert kek_place.provider.unwrap(wrapped) == dek
-        assert dek not in wrapped.data
+        assert dek.reveal() not in wrapped.data
 
-    def test_another_process_unwraps_it(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_another_process_unwraps_it(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         assert kek_place.new_provider().unwrap(wrapped) == dek
 
     def test_a_wrapping_records_its_kek_its_version_and_its_algorithm(
-        self, kek_place: KekPlace, dek: bytes
+        self, kek_place: KekPlace, dek: Secret
     ) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         assert wrapped.kek_uri == kek_place.kek_uri
         assert 0 < len(wrapped.kek_version) <= 255 and 0 < len(wrapped.algorithm) <= 50
 
-    def test_a_new_version_wraps_and_the_old_one_still_unwraps(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_a_new_version_wraps_and_the_old_one_still_unwraps(
+        self, kek_place: KekPlace, dek: Secret
+    ) -> None:
         old = kek_place.provider.wrap(kek_place.kek_uri, dek)
         kek_place.rotate()
         for provider in (kek_place.provider, kek_place.new_provider()):
@@ -82,7 +91,7 @@ class ProviderContract:
             assert new.kek_version != old.kek_version
             assert provider.unwrap(old) == dek and provider.unwrap(new) == dek
 
-    def test_a_revoked_kek_refuses_and_is_named(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_a_revoked_kek_refuses_and_is_named(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         assert kek_place.provider.unwrap(wrapped) == dek
         kek_place.revoke()
@@ -94,12 +103,12 @@ class ProviderContract:
                 provider.wrap(kek_place.kek_uri, dek)
             assert kek_place.kek_uri in str(caught.value)
 
-    def test_revocation_leaves_another_kek_alone(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_revocation_leaves_another_kek_alone(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.other_kek_uri, dek)
         kek_place.revoke()
         assert kek_place.provider.unwrap(wrapped) == dek
 
-    def test_a_restored_kek_unwraps_again(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_a_restored_kek_unwraps_again(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         kek_place.revoke()
         with pytest.raises(KeyRevoked):
@@ -107,31 +116,63 @@ class ProviderContract:
         kek_place.restore()
         assert kek_place.provider.unwrap(wrapped) == dek
 
-    def test_a_damaged_wrapping_does_not_unwrap(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_a_damaged_wrapping_does_not_unwrap(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         for data in damaged(wrapped.data):
             with pytest.raises(self.errors_of_damage):
                 kek_place.provider.unwrap(replace(wrapped, data=data))
         assert kek_place.provider.unwrap(wrapped) == dek
 
-    def test_the_wrapping_of_another_kek_does_not_unwrap(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_the_wrapping_of_another_kek_does_not_unwrap(self, kek_place: KekPlace, dek: Secret) -> None:
         ours = kek_place.provider.wrap(kek_place.kek_uri, dek)
         theirs = kek_place.provider.wrap(kek_place.other_kek_uri, dek)
         with pytest.raises(self.errors_of_damage):
             kek_place.provider.unwrap(replace(ours, data=theirs.data))
 
-    def test_the_wrapping_of_another_version_does_not_unwrap(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_the_wrapping_of_another_version_does_not_unwrap(self, kek_place: KekPlace, dek: Secret) -> None:
         old = kek_place.provider.wrap(kek_place.kek_uri, dek)
         kek_place.rotate()
         new = kek_place.provider.wrap(kek_place.kek_uri, dek)
         with pytest.raises(self.errors_of_damage):
             kek_place.provider.unwrap(replace(new, data=old.data))
 
-    def test_a_version_that_is_gone_is_revoked(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_a_version_that_is_gone_is_revoked(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         with pytest.raises(KeyRevoked) as caught:
             kek_place.provider.unwrap(replace(wrapped, kek_version=unknown(wrapped.kek_version)))
         assert kek_place.kek_uri in str(caught.value)
+
+    def test_a_version_or_an_algorithm_that_it_never_records_was_tampered_with(
+        self, kek_place: KekPlace, dek: bytes
+    ) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        kek_place.provider.check_wrapping(wrapped)
+        version = wrapped.kek_version
+        odd_versions = [
+            *ODD_WORDS,
+            f"{version}/",
+            f"../{version}",
+            f"{version}?",
+            f"{version}\n",
+            f" {version}",
+        ]
+        changed = [replace(wrapped, kek_version=odd) for odd in odd_versions]
+        changed += [
+            replace(wrapped, algorithm=odd) for odd in [*ODD_WORDS, "RSA1_5", f"{wrapped.algorithm} "]
+        ]
+        # Where the KEK refuses everything, only a check before the request gives another error.
+        kek_place.revoke()
+        for one in changed:
+            for refuse in (kek_place.provider.check_wrapping, kek_place.provider.unwrap):
+                with pytest.raises(TamperedError) as caught:
+                    refuse(one)
+                assert str(caught.value).isprintable()
+
+    def test_it_forgets_what_it_remembers_and_serves_on(self, kek_place: KekPlace, dek: bytes) -> None:
+        wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
+        kek_place.provider.forget()
+        assert kek_place.provider.unwrap(wrapped) == dek
+        kek_place.provider.wrap(kek_place.kek_uri, dek)
 
     def test_it_handles_its_own_uris_only(self, kek_place: KekPlace) -> None:
         assert kek_place.provider.handles(kek_place.kek_uri)
@@ -140,7 +181,7 @@ class ProviderContract:
         foreign = [uri for uri in URIS if uri.partition(":")[0] != scheme]
         assert [uri for uri in foreign + NONSENSE if kek_place.provider.handles(uri)] == []
 
-    def test_a_kek_that_exists_is_never_made_anew(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_a_kek_that_exists_is_never_made_anew(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         kek_place.provider.ensure(kek_place.kek_uri)
         assert kek_place.provider.wrap(kek_place.kek_uri, dek).kek_version == wrapped.kek_version
@@ -152,7 +193,7 @@ class ProviderContract:
         def use(_: int) -> bool:
             barrier.wait(60)
             for uri in [kek_place.kek_uri, kek_place.other_kek_uri] * 3:
-                dek = os.urandom(32)
+                dek = Secret(os.urandom(32))
                 if kek_place.provider.unwrap(kek_place.provider.wrap(uri, dek)) != dek:
                     return False
             return True
@@ -160,7 +201,7 @@ class ProviderContract:
         with ThreadPoolExecutor(16) as pool:
             assert list(pool.map(use, range(16))) == [True] * 16
 
-    def test_a_forked_child_uses_it_beside_its_parent(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_a_forked_child_uses_it_beside_its_parent(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
 
         def use() -> bool:
@@ -170,7 +211,7 @@ class ProviderContract:
         assert in_fork(use)
         assert use() and in_fork(use)
 
-    def test_no_key_is_shown(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_no_key_is_shown(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         shown = [repr(kek_place.provider), str(kek_place.provider), repr(wrapped)]
         for bad in (
@@ -182,7 +223,7 @@ class ProviderContract:
         shown.append(words_of_failure(lambda: kek_place.provider.wrap(kek_place.kek_uri, dek)))
         shown.append(words_of_failure(lambda: kek_place.provider.unwrap(wrapped)))
         for text in shown:
-            assert not any(secret in text for secret in spellings(dek))
+            assert not any(secret in text for secret in spellings(dek.reveal()))
 
 
 def damaged(data: bytes) -> list[bytes]:

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from sqlalchemy_cmk.providers import LocalKeyProvider
+from sqlalchemy_cmk.runtime.secret import Secret
 
-DEK = bytes(range(32))
+DEK = Secret(bytes(range(32)))
 
 
 class LocalPlace:
@@ -28,6 +29,12 @@ class LocalPlace:
 
     def restore(self) -> None:
         self.provider.enable(self.kek_uri)
+
+    def lose(self, version: str) -> None:
+        held = json.loads(self.path.read_text())
+        kek = held["keks"]["acme"]
+        kek["versions"] = [one for one in kek["versions"] if one["id"] != version]
+        self.path.write_text(json.dumps(held))
 
     def new_provider(self) -> LocalKeyProvider:
         return LocalKeyProvider(self.path)

@@ -7,7 +7,7 @@ from sqlalchemy_cmk.providers import AzureKeyVaultProvider
 from sqlalchemy_cmk.testing import KeyVaultEmulator, Vault
 
 # Failures are seen soon, while a busy machine's slow answers are waited for.
-QUICK = {"retries": 1, "retry_bound": 2, "connection_timeout": 30, "read_timeout": 30}
+QUICK = {"retries": 1, "retry_bound": 30, "connection_timeout": 30, "read_timeout": 30}
 
 
 class AzurePlace:
@@ -34,14 +34,20 @@ class AzurePlace:
     def restore(self) -> None:
         self.vault.enable_key("clinic-kek")
 
+    def lose(self, version: str) -> None:
+        self.vault.disable_key("clinic-kek", version)
+
     def new_provider(self, **options: Any) -> AzureKeyVaultProvider:
         """A provider that looks the newest version up at each wrap; closed after the test."""
-        settings = {"version_check": 0, "trusted_hosts": ["127.*"], **QUICK, **self.emulator.client_options}
+        settings = {"version_check": 0, **self.reach()}
         if "credential_for" not in options:
             settings["credential"] = self.emulator.credential
         provider = AzureKeyVaultProvider(**{**settings, **options})
         self.made.append(provider)
         return provider
+
+    def reach(self) -> dict[str, Any]:
+        return {"trusted_hosts": self.emulator.trusted_hosts, **QUICK, **self.emulator.client_options}
 
     def close(self) -> None:
         self.vault.faults.clear()

@@ -132,7 +132,7 @@ def test_a_fork_in_the_middle_of_a_change_does_not_keep_the_lock(provider: Local
             rotated.append(1)
 
     def wait_for_rotations() -> bool:
-        goal, end = len(rotated) + 3, time.monotonic() + 20
+        goal, end = len(rotated) + 3, time.monotonic() + 120
         while len(rotated) < goal and time.monotonic() < end:
             time.sleep(0.001)
         return len(rotated) >= goal

@@ -13,8 +13,8 @@ from sqlalchemy import Column, Engine, Integer, String, Table, event, select
 from sqlalchemy_cmk import EncryptedType
 from sqlalchemy_cmk.rekey import Move
 from tests.conftest import empty_database
-from tests.keys.conftest import World
 from tests.support.databases import Database
+from tests.support.world import World
 
 TENANTS = ("acme", "globex")
 WRITES = re.compile(r"(SET STATEMENT \S+ = \d+ FOR )?UPDATE (?!cmk_)")
@@ -81,7 +81,7 @@ def fill(world: World, table: Table, rows: list[dict[str, Any]]) -> None:
 def values(world: World, column: Any) -> list[Any]:
     """A column's values in the order of the table's key."""
     table = column.table
-    owner = [table.c.owner] if "owner" in table.c else []
+    owner = [table.c[name] for name in ("owner", "clinic") if name in table.c]
     with world.engine.connect() as connection:
         query = select(column, *owner).order_by(*table.primary_key)
         return [row[0] for row in connection.execute(query)]
@@ -90,13 +90,13 @@ def values(world: World, column: Any) -> list[Any]:
 def sealing(source: str, target: str, type_: Any = None, **options: Any) -> Move:
     """The move that seals a plain column of people into another."""
     type_ = type_ or String(40)
-    return Move(source, target, type_, EncryptedType(type_, context=f"people.{target}", **options))
+    return Move(source, target, type_, EncryptedType(type_, context=("people", target), **options))
 
 
 def opening(source: str, target: str, type_: Any = None, **options: Any) -> Move:
     """The move that opens a sealed column of people into another."""
     type_ = type_ or String(40)
-    return Move(source, target, EncryptedType(type_, context=f"people.{source}", **options), type_)
+    return Move(source, target, EncryptedType(type_, context=("people", source), **options), type_)
 
 
 @contextmanager

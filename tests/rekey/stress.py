@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk import tenant_scope
 from sqlalchemy_cmk.rekey import Job, Rekey
-from tests.keys.conftest import World
+from tests.support.world import World
 
 WRITERS = 4
 TENANTS = ("acme", "globex")

@@ -11,10 +11,11 @@ from sqlalchemy import Engine, Float, String, event, text
 from sqlalchemy.exc import OperationalError
 
 from sqlalchemy_cmk import EncryptedType, RunInterrupted, tenant_scope
-from sqlalchemy_cmk.rekey import Job, Move, Rekey, RunState, conflicts, worker
-from tests.keys.conftest import World
+from sqlalchemy_cmk.databases import Database
+from sqlalchemy_cmk.rekey import Job, Move, Rekey, RunState, worker
 from tests.keys.processes import apart
 from tests.rekey.conftest import add_people, at_write, fill, opening, rotate, sealing, values
+from tests.support.world import World
 
 ANY_CASE = String(40).with_variant(String(40, collation="utf8mb4_general_ci"), "mysql", "mariadb")
 ANY_CASE = ANY_CASE.with_variant(String(40, collation="NOCASE"), "sqlite")
@@ -84,7 +85,7 @@ def test_the_least_change_of_a_plain_value_is_a_change(
 ) -> None:
     table = add_people(bare, kind, secret=EncryptedType(kind))
     fill(bare, table, [{"id": 1, "owner": "acme", "plain": before}])
-    move = Move("plain", "secret", kind, EncryptedType(kind, context="people.secret"))
+    move = Move("plain", "secret", kind, EncryptedType(kind, context=("people", "secret")))
     with at_write(0, lambda: write(bare, table, 1, plain=after)):
         report = Rekey(bare.keyring).run(Job("people", (move,), tenant_column="owner"))
     assert report.ok, report
@@ -128,7 +129,7 @@ def test_a_write_wins_over_a_move_between_sealed_columns(bare: World) -> None:
     table = add_people(bare)
     fill(bare, table, [{"id": n + 1, "owner": "acme", "sealed": f"s{n}"} for n in range(20)])
     move = Move(
-        "sealed", "other", *(EncryptedType(String(40), context=f"people.{c}") for c in ("sealed", "other"))
+        "sealed", "other", *(EncryptedType(String(40), context=("people", c)) for c in ("sealed", "other"))
     )
     with at_write(1, lambda: write(bare, table, 8, sealed="newer")):
         report = Rekey(bare.keyring, chunk=5, rate=None).run(Job("people", (move,), tenant_column="owner"))
@@ -196,7 +197,7 @@ def locker(world: World, release: Callable[[], bool]) -> Callable[[], None]:
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        assert began.wait(30)
+        assert began.wait(120)
 
     return hold
 
@@ -204,7 +205,7 @@ def locker(world: World, release: Callable[[], bool]) -> Callable[[], None]:
 def rows_of(parameters: Any) -> int:
     """How many rows a batch's parameters are for."""
     if isinstance(parameters, dict):
-        keys = parameters["k0"]
+        keys = parameters["cmk_k0"]
         return len(getattr(keys, "elements", keys))
     first = parameters[0]
     return len(parameters) if isinstance(first, tuple | dict | list) else len(parameters) // 3
@@ -214,8 +215,8 @@ def test_a_row_that_others_hold_makes_batches_smaller_and_is_written_when_it_is_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotate(world)
-    monkeypatch.setattr(conflicts, "LOCK_SECONDS", 1)
-    monkeypatch.setattr(worker, "SMALLEST", 5)
+    monkeypatch.setattr(Database, "lock_seconds", 1)
+    monkeypatch.setattr(worker, "MIN_ROWS", 5)
     seen: list[list[Any]] = []
     with at_write(0, locker(world, lambda: len(seen[0]) >= 3)) as batches:
         seen.append(batches)
@@ -229,8 +230,8 @@ def test_a_row_that_is_held_for_too_long_waits_for_the_next_pass(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotate(world)
-    monkeypatch.setattr(conflicts, "LOCK_SECONDS", 1)
-    monkeypatch.setattr(worker, "PATIENCE", 1)
+    monkeypatch.setattr(Database, "lock_seconds", 1)
+    monkeypatch.setattr(worker, "MAX_ATTEMPTS", 1)
     seen: list[list[Any]] = []
     with at_write(0, locker(world, lambda: len(seen[0]) >= 12)) as batches:
         seen.append(batches)
@@ -245,8 +246,8 @@ def test_reading_waits_as_long_as_it_has_to(
     world: World, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotate(world)
-    monkeypatch.setattr(conflicts, "LOCK_SECONDS", 1)
-    monkeypatch.setattr(conflicts, "STATEMENT_SECONDS", 1)
+    monkeypatch.setattr(Database, "lock_seconds", 1)
+    monkeypatch.setattr(Database, "statement_seconds", 1)
     held: list[float] = []
 
     def hold(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
@@ -265,12 +266,28 @@ def test_reading_waits_as_long_as_it_has_to(
     assert report.ok and time.monotonic() - held[0] >= 2.5
 
 
+WAITING = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    "mariadb": "SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist "
+    "ON id = trx_mysql_thread_id WHERE db = database() AND trx_state = 'LOCK WAIT'",
+}
+
+
+def wait_for_a_lock(world: World, over: threading.Event) -> None:
+    """Return when a transaction in the world's database waits for another's lock, or when all is over."""
+    while not world.raw(WAITING[world.engine.dialect.name])[0][0]:
+        if over.wait(0.02):
+            return
+
+
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 def test_the_victim_of_a_deadlock_tries_again(world: World) -> None:
     rotate(world)
     world.execute("CREATE TABLE heavy (n INTEGER)")
     failures: list[Exception] = []
     threads: list[threading.Thread] = []
+    over = threading.Event()
 
     def collide() -> None:
         connection = world.engine.connect()
@@ -281,7 +298,7 @@ def test_the_victim_of_a_deadlock_tries_again(world: World) -> None:
         connection.execute(text("UPDATE notes SET owner = 'acme' WHERE id = 30"))
 
         def work() -> None:
-            time.sleep(0.5)  # the engine holds the first rows, and waits for the thirtieth
+            wait_for_a_lock(world, over)  # the engine holds the first rows, and waits for the thirtieth
             try:
                 connection.execute(text("UPDATE notes SET owner = 'acme' WHERE id = 1"))
                 connection.commit()
@@ -292,8 +309,11 @@ def test_the_victim_of_a_deadlock_tries_again(world: World) -> None:
         threads.append(threading.Thread(target=work))
         threads[0].start()
 
-    with at_write(0, collide) as batches:
-        report = Rekey(world.keyring, chunk=40, rate=None).run(Job.of(world.notes))
+    try:
+        with at_write(0, collide) as batches:
+            report = Rekey(world.keyring, chunk=40, rate=None).run(Job.of(world.notes))
+    finally:
+        over.set()
     threads[0].join()
     assert failures == [], "the application's transaction was not the victim"
     assert report.ok and report.rows_changed == 120 and len(batches) > 3, report
@@ -336,7 +356,7 @@ def test_another_process_pauses_a_run_and_lets_it_go_on(world: World) -> None:
         assert Rekey(world.keyring).report(paused[0]).rows_changed == 30, "the batch at hand was rolled back"
         assert thread.is_alive() and len(batches) == 4
         assert apart(resume_elsewhere, world.url, world.folder, paused[0])
-        thread.join(60)
+        thread.join()
     assert reports[0].ok and reports[0].rows_changed == 120
 
 
@@ -381,7 +401,7 @@ def test_no_thread_and_no_connection_is_left(world: World) -> None:
         "mariadb": "SELECT count(*) FROM information_schema.processlist WHERE db = database()",
     }.get(world.engine.dialect.name)
     if query:
-        for _ in range(50):
+        for _ in range(600):
             if (left := world.raw(query)) == [(1,)]:
                 break
             time.sleep(0.1)

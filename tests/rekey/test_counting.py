@@ -8,9 +8,9 @@ from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, ev
 
 from sqlalchemy_cmk import EncryptedType
 from sqlalchemy_cmk.keys.model import Purpose
-from sqlalchemy_cmk.rekey.counting import count_rows, rows_under, sealed_tables
-from tests.keys.conftest import World
+from sqlalchemy_cmk.rekey.counting import count_rows, count_table, sealed_tables
 from tests.support.databases import Database
+from tests.support.world import World
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def add_plain(world: Any, **values: Any) -> None:
 
 
 def counted(world: Any, *columns: str, **options: Any) -> Any:
-    known = set(world.keyring.examination.dek_states())
+    known = set(world.keyring.dek_states())
     with world.engine.connect() as connection:
         return count_rows(connection, world.mixed, columns, known, **options)
 
@@ -60,7 +60,7 @@ def test_every_row_is_counted_once(world: Any) -> None:
     add_plain(world, text="078-05-1120", scan=b"\x02")
     found = counted(world, "text", "code", "scan")
     acme, globex = world.active("acme"), world.active("globex")
-    fixed = [world.active(one, Purpose.FIXED) for one in ("acme", "globex")]
+    fixed = [world.active(one, Purpose.DETERMINISTIC) for one in ("acme", "globex")]
     assert found["text"].by_dek[before] == 2 and found["text"].by_dek[acme] == 1
     assert found["text"].by_dek[globex] == 1
     assert (found["text"].unsealed, found["text"].null, found["text"].sealed) == (2, 1, 4)
@@ -91,14 +91,13 @@ def test_a_table_is_scanned_once_and_no_key_is_asked_for(world: Any) -> None:
     assert world.provider.calls == []
 
 
-def test_rows_under_a_dek_are_told_by_table_and_column(world: Any) -> None:
+def test_the_rows_of_a_table_are_counted_in_all_and_under_each_dek(world: Any) -> None:
     world.write("acme", "one", "two")
+    world.write("globex", "three")
     dek_id = world.active("acme")
     with world.engine.begin() as connection:
-        connection.execute(insert(world.mixed), {"owner": "acme", "text": "three"})
-        found = rows_under(connection, world.keyring, [dek_id])
-    there = {where: count for where, count in found[dek_id].items() if count}
-    assert there == {"notes.text": 2, "mixed.text": 1}
+        found = count_table(connection, world.notes, ["text"], [dek_id])
+    assert (found.table, found.rows, found.by_dek) == (world.notes, 3, {dek_id: {"text": 2}})
 
 
 def test_every_protected_table_with_a_sealed_column_is_known(world: Any) -> None:

@@ -20,11 +20,19 @@ from sqlalchemy import (
     update,
 )
 
-from sqlalchemy_cmk import ConfigurationError, EncryptedType, KeyRevoked, KeyUnavailable, tenant_scope
+from sqlalchemy_cmk import (
+    ConfigurationError,
+    EncryptedType,
+    KeyRevoked,
+    KeyUnavailable,
+    databases,
+    tenant_scope,
+)
 from sqlalchemy_cmk.keys.model import DekState
-from sqlalchemy_cmk.rekey import barrier, drop_retired
-from tests.keys.conftest import World
+from sqlalchemy_cmk.rekey import drop_retired
 from tests.support.databases import Database
+from tests.support.keys import adopt
+from tests.support.world import World
 
 
 @pytest.fixture
@@ -51,11 +59,12 @@ def rotated(world: World, tenant: str = "acme", *, hours_ago: float = 2) -> byte
     moment = datetime.now(UTC) - timedelta(hours=hours_ago)
     past = update(deks).where(deks.c.id == before).values(retired_at=moment)
     world.keyring.database.run(lambda connection: connection.execute(past))
+    adopt(world.keyring)
     return before
 
 
 def state(world: World, dek_id: bytes) -> DekState:
-    return world.keyring.examination.dek_states()[dek_id]
+    return world.keyring.dek_states()[dek_id]
 
 
 def reseal(world: World, tenant: str) -> None:
@@ -157,10 +166,22 @@ def test_a_process_that_has_not_noticed_the_rotation_seals_until_it_is_over(lite
     other.close()
 
 
+def test_the_longest_settings_of_all_processes_count_and_not_those_of_who_drops(world: World) -> None:
+    other = World(world.url, world.folder, revalidate_after=4 * 3600)
+    world.keyring.warm(["acme"])
+    other.keyring.warm(["acme"])
+    other.close()
+    old = rotated(world, hours_ago=2)
+    assert "other processes may seal under it until" in drop_retired(world.keyring).kept[old]
+    world.execute("DELETE FROM cmk_audit")  # it is the DEK's own record that says so
+    assert "until" in drop_retired(world.keyring).kept[old]
+
+
 def test_a_retirement_of_unknown_date_is_kept(world: World) -> None:
     world.keyring.warm(["acme"])
     old = rotated(world)
     world.execute("UPDATE cmk_deks SET retired_at = NULL")
+    adopt(world.keyring)
     assert "retired_at" in drop_retired(world.keyring).kept[old]
 
 
@@ -173,7 +194,7 @@ def test_an_active_dek_is_never_dropped(world: World) -> None:
 def test_a_row_that_is_written_and_not_committed_is_waited_for(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(barrier, "PATIENCE", 1)
+    monkeypatch.setattr(databases.Database, "writer_seconds", 1)
     url = f"{database.url}?timeout=1" if database.name == "sqlite" else database.url
     world = World(url, tmp_path).create()
     old = rotated(world)
@@ -205,6 +226,26 @@ def test_all_tenants_are_counted_in_one_scan(lite: World) -> None:
         event.remove(Engine, "before_cursor_execute", look)
     assert set(report.dropped) == set(old[1:]) and set(report.kept) == {old[0]}
     assert counts == 1
+
+
+def test_a_dek_that_another_process_destroys_meanwhile_is_passed_over(
+    lite: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is faster between the look at a tenant's keys and the count of rows."""
+    lite.write("acme", "a note")
+    before = rotated(lite)
+    reseal(lite, "acme")
+    states = lite.keyring.dek_states
+
+    def after_another() -> dict[bytes, DekState]:
+        monkeypatch.setattr(lite.keyring, "dek_states", states)
+        assert drop_retired(lite.keyring).dropped == (before,)
+        return states()
+
+    monkeypatch.setattr(lite.keyring, "dek_states", after_another)
+    report = drop_retired(lite.keyring)
+    assert not report.dropped and not report.kept
+    assert state(lite, before) is DekState.DESTROYED
 
 
 def test_a_table_that_is_not_there_ends_it_before_anything_is_destroyed(world: World) -> None:

@@ -16,12 +16,12 @@ from sqlalchemy.pool import Pool
 
 from sqlalchemy_cmk import EncryptedType, RunInterrupted
 from sqlalchemy_cmk.rekey import Job, Move, Rekey
-from tests.keys.conftest import World
 from tests.rekey.conftest import add_people, fill
 from tests.support.skips import unavailable
+from tests.support.world import World
 
 ROWS = 2000
-SEALED = EncryptedType(String(4000), context="people.long_")
+SEALED = EncryptedType(String(4000), context=("people", "long_"))
 JOB = Job("people", (Move("plain", "long_", String(4000), SEALED),), tenant_column="owner")
 FULL = {
     "sqlite": "database or disk is full",

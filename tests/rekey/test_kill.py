@@ -13,9 +13,9 @@ import pytest
 
 from sqlalchemy_cmk.rekey import Job, Rekey
 from tests.conftest import empty_database
-from tests.keys.conftest import World
 from tests.rekey import stress
 from tests.rekey.conftest import TENANTS, rotate
+from tests.support.world import World
 
 KILLS = int(os.environ.get("CMK_STRESS", "4"))
 ROWS = 4000

@@ -17,10 +17,10 @@ from sqlalchemy import (
 
 from sqlalchemy_cmk import EncryptedType
 from sqlalchemy_cmk.rekey import Job, Rekey, count_rows
-from tests.orm.adoption import TYPES, before_adoption, make_binary
-from tests.orm.conftest import Vault
-from tests.orm.conftest import make_vault as make_vault
-from tests.orm.conftest import vault as vault
+from tests.hooks.adoption import TYPES, before_adoption, make_binary
+from tests.support.vault import Vault
+from tests.support.vault import make_vault as make_vault
+from tests.support.vault import vault as vault
 
 KINDS = (
     "string",
@@ -61,7 +61,7 @@ def test_every_plaintext_is_sealed_and_reads_as_before(vault: Vault, name: str, 
     assert rekey.verify(job).ok
     report = rekey.run(job)
     assert report.ok and report.rows_changed == len(given), report
-    known = vault.keyring.examination.dek_states()
+    known = vault.keyring.dek_states()
     with vault.engine.connect() as connection:
         counts = count_rows(connection, table, ["value"], known)["value"]
     assert (counts.sealed, counts.unsealed, counts.null) == (len(given), 0, 1)

@@ -33,8 +33,8 @@ from sqlalchemy.dialects.mysql import DATETIME, DOUBLE, TIME
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType
 from sqlalchemy_cmk.rekey import Job, Move, Rekey
-from tests.keys.conftest import World
 from tests.rekey.conftest import add_people, fill, opening, sealing, values
+from tests.support.world import World
 
 
 class Colour(enum.Enum):
@@ -100,7 +100,7 @@ def of_kinds(suffix: str) -> dict[str, tuple[Any, EncryptedType]]:
             type_,
             EncryptedType(
                 type_,
-                context=f"kinds.{name}{suffix}",
+                context=("kinds", f"{name}{suffix}"),
                 deterministic=suffix == "_2" and name in DETERMINISTIC,
             ),
         )
@@ -155,7 +155,7 @@ def test_aware_moments_keep_their_instant(bare: World) -> None:
     )
     bare.metadata.create_all(bare.engine)
     fill(bare, table, [{"id": 1, "owner": "acme", "sealed": AWARE}])
-    move = Move("sealed", "other", table.c.sealed.type, EncryptedType(kind, context="moments.other"))
+    move = Move("sealed", "other", table.c.sealed.type, EncryptedType(kind, context=("moments", "other")))
     assert Rekey(bare.keyring).run(Job("moments", (move,), tenant_column="owner")).ok
     assert values(bare, table.c.other) == [AWARE]
 
@@ -190,8 +190,8 @@ def test_the_context_of_every_type_changes_in_place(bare: World) -> None:
 @pytest.mark.parametrize("becomes", [True, False])
 def test_text_becomes_deterministic_or_randomized_in_place(becomes: bool, bare: World) -> None:
     names = {"id": Integer(), "owner": String(9)}
-    old = EncryptedType(String(40), context="notes.text", deterministic=not becomes)
-    new = EncryptedType(String(40), context="notes.text", deterministic=becomes)
+    old = EncryptedType(String(40), context=("notes", "text"), deterministic=not becomes)
+    new = EncryptedType(String(40), context=("notes", "text"), deterministic=becomes)
     tables = []
     for type_ in (old, new):
         columns = (Column(name, kind, primary_key=name == "id") for name, kind in names.items())
@@ -216,8 +216,8 @@ def test_another_type_is_not_written_in_place_for_a_resumed_run_could_not_tell(b
     move = Move(
         "text",
         "text",
-        EncryptedType(String(40), context="notes.text"),
-        EncryptedType(Integer, context="notes.text"),
+        EncryptedType(String(40), context=("notes", "text")),
+        EncryptedType(Integer, context=("notes", "text")),
     )
     with pytest.raises(ConfigurationError, match="values of another type are not written in place"):
         Rekey(bare.keyring).run(Job("notes", (move,), tenant_column="owner"))
@@ -227,8 +227,8 @@ def test_a_sealed_value_may_get_another_type_in_another_column(bare: World) -> N
     table = add_people(bare, number=EncryptedType(Integer))
     fill(bare, table, [{"id": 1, "owner": "acme", "sealed": "12"}, {"id": 2, "owner": "acme", "sealed": "x"}])
     move = Move(
-        "sealed", "number", EncryptedType(String(40), context="people.sealed"),
-        EncryptedType(Integer, context="people.number"),
+        "sealed", "number", EncryptedType(String(40), context=("people", "sealed")),
+        EncryptedType(Integer, context=("people", "number")),
     )  # fmt: skip
     report = Rekey(bare.keyring).run(Job("people", (move,), tenant_column="owner"))
     assert not report.ok and report.rows_left == 2 and len(report.damaged) == 2
@@ -240,7 +240,7 @@ def test_a_json_null_is_a_value_and_stays_one(bare: World) -> None:
     fill(bare, table, [{"id": 1, "owner": "acme", "plain": None}])
     bare.execute("INSERT INTO people (id, owner) VALUES (2, 'acme')")
     rekey = Rekey(bare.keyring)
-    sealed = EncryptedType(JSON(), context="people.secret")
+    sealed = EncryptedType(JSON(), context=("people", "secret"))
     assert rekey.run(Job("people", (Move("plain", "secret", JSON(), sealed),), tenant_column="owner")).ok
     assert bare.raw("SELECT id FROM people WHERE secret IS NOT NULL") == [(1,)]
     assert rekey.run(Job("people", (Move("secret", "again", sealed, JSON()),), tenant_column="owner")).ok
@@ -253,7 +253,8 @@ def test_a_json_null_is_a_value_and_stays_one(bare: World) -> None:
 def test_blanks_at_the_end_of_a_fixed_length_text_do_not_stop_it(bare: World) -> None:
     table = add_people(bare, CHAR(10))
     fill(bare, table, [{"id": 1, "owner": "acme", "plain": "abc"}, {"id": 2, "owner": "acme", "plain": ""}])
-    report = Rekey(bare.keyring).run(Job("people", (sealing("plain", "sealed"),), tenant_column="owner"))
+    move = Move("plain", "sealed", CHAR(10), EncryptedType(String(40), context=("people", "sealed")))
+    report = Rekey(bare.keyring).run(Job("people", (move,), tenant_column="owner"))
     assert report.ok and report.rows_changed == 2, report
     assert values(bare, table.c.sealed) == values(bare, table.c.plain)
 

@@ -1,7 +1,10 @@
 """Rows are re-encrypted under their tenants' active DEKs, and read as before."""
 
+from sqlalchemy import text
+
 from sqlalchemy_cmk.rekey import Job, Rekey
-from tests.keys.conftest import World
+from tests.rekey.conftest import TENANTS, add_people, at_write, fill, rotate, values
+from tests.support.world import World
 
 
 def headers(world: World) -> set[bytes]:
@@ -30,3 +33,34 @@ def test_a_process_that_has_an_older_dek_open_seals_under_the_one_that_another_h
     assert report.ok and report.rows_changed == 60
     assert world.active("acme") in headers(world)
     here.close()
+
+
+def test_rows_of_tenants_that_alternate_and_empty_ones_are_done_beside_damaged_ones(bare: World) -> None:
+    owners = [TENANTS[n % 2] for n in range(60)]
+    texts = [None if n % 7 == 0 else f"{owner} {n}" for n, owner in enumerate(owners)]
+    pairs = enumerate(zip(owners, texts, strict=True), 1)
+    rows = [{"id": n, "owner": owner, "text": one} for n, (owner, one) in pairs]
+    fill(bare, bare.notes, rows)
+    stored = dict(bare.raw("SELECT id, text FROM notes"))
+    with bare.engine.begin() as connection:
+        for key in (12, 31):
+            moved = {"v": stored[key + 1], "k": key}
+            connection.execute(text("UPDATE notes SET text = :v WHERE id = :k"), moved)
+    rotate(bare)
+    report = Rekey(bare.keyring, rate=None).run(Job.of(bare.notes))
+    assert [one.key for one in report.damaged] == ["[12]", "[31]"], "values of the other tenant"
+    assert report.rows_changed == sum(one is not None for one in texts) - 2
+    bare.execute("DELETE FROM notes WHERE id IN (12, 31)")
+    assert values(bare, bare.notes.c.text) == [one for n, one in enumerate(texts, 1) if n not in (12, 31)]
+
+
+def test_all_columns_of_a_table_are_written_in_one_pass(bare: World) -> None:
+    people = add_people(bare)
+    rows = [{"id": n + 1, "owner": "acme", "sealed": f"a {n}", "other": f"b {n}"} for n in range(20)]
+    fill(bare, people, rows)
+    bare.keyring.lifecycle.rotate_dek("acme")
+    with at_write(1, lambda: None) as batches:
+        report = Rekey(bare.keyring, chunk=10, rate=None).run(Job.of(people))
+    assert report.ok and report.rows_changed == 20 and len(batches) == 2
+    assert values(bare, people.c.sealed) == [row["sealed"] for row in rows]
+    assert values(bare, people.c.other) == [row["other"] for row in rows]

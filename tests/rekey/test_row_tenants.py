@@ -21,8 +21,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, 
 
 from sqlalchemy_cmk import EncryptedType
 from sqlalchemy_cmk.rekey import Job, Move, Rekey
-from tests.keys.conftest import World
 from tests.rekey.conftest import TENANTS, add_people, at_write, fill, rotate, sealing, values
+from tests.support.world import World
 
 
 class Clinic(enum.Enum):
@@ -84,7 +84,7 @@ def test_a_tenant_is_read_as_text_from_a_type_of_the_databases_own(world: World)
 def test_plain_values_are_sealed_for_the_tenant_that_a_model_names(kind: str, bare: World) -> None:
     type_, _ = TENANT_TYPES[kind]
     table = things(bare, kind, "plain", plain=String(40))
-    move = Move("plain", "secret", String(40), EncryptedType(String(40), context="things.secret"))
+    move = Move("plain", "secret", String(40), EncryptedType(String(40), context=("things", "secret")))
     for tenant_type in (type_, None if isinstance(type_, CHAR) else type_):
         job = Job("things", (move,), tenant_column="clinic", tenant_type=tenant_type)
         assert Rekey(bare.keyring).run(job).ok
@@ -112,6 +112,7 @@ def test_rows_of_the_platform_have_no_tenant_column(bare: World) -> None:
         bare.metadata,
         Column("name", String(20), primary_key=True),
         Column("value", EncryptedType(String(40))),
+        info={"cmk_tenant": None},
     )
     bare.metadata.create_all(bare.engine)
     fill(bare, table, [{"name": f"n{n}", "value": f"v{n}"} for n in range(9)])
@@ -153,8 +154,8 @@ def test_the_tenant_may_stand_in_the_base_table_of_joined_inheritance(bare: Worl
     with Session(bare.engine) as session:
         session.add_all(patient(id=n + 1, owner=TENANTS[n % 2], plain=f"p{n}") for n in range(20))
         session.commit()
-    type_ = EncryptedType(String(40), context="patients.sealed")
-    job = Job("patients", (Move("plain", "sealed", String(40), type_),), tenant_column="beings.owner")
+    type_ = EncryptedType(String(40), context=("patients", "sealed"))
+    job = Job("patients", (Move("plain", "sealed", String(40), type_),), tenant_column=("beings", "owner"))
     rekey = Rekey(bare.keyring, chunk=7, rate=None)
     with at_write(1, lambda: bare.execute("UPDATE beings SET owner = 'globex' WHERE id = 9")):
         report = rekey.run(job)

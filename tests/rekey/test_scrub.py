@@ -27,8 +27,8 @@ from sqlalchemy.pool import NullPool
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider
-from sqlalchemy_cmk.rekey.scrub import scrub
-from tests.orm.adoption import make_binary
+from sqlalchemy_cmk.rekey import scrub
+from tests.hooks.adoption import make_binary
 from tests.support.databases import Database
 from tests.support.skips import unavailable
 

@@ -16,29 +16,29 @@ from sqlalchemy import String
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring
-from sqlalchemy_cmk.keys import rewrapping
 from sqlalchemy_cmk.keys.model import Purpose
-from sqlalchemy_cmk.rekey import Job, Progress, Rekey, crew, worker
-from tests.keys.conftest import World
+from sqlalchemy_cmk.rekey import Job, Progress, Rekey, scheduler, worker
+from sqlalchemy_cmk.runtime import pace
 from tests.keys.processes import apart
-from tests.rekey import place
+from tests.rekey import worker_keyring
 from tests.rekey.conftest import TENANTS, add_people, at_write, fill, rotate, sealing, values
 from tests.support.databases import Database
+from tests.support.world import World
 
 
 @pytest.fixture(autouse=True)
 def ranges_of_two_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "CHUNKS_IN_RANGE", 2)
+    monkeypatch.setattr(scheduler, "MAX_CHUNKS", 2)
 
 
 @pytest.fixture
-def place_of(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The place of a keyring over the world's database, for processes that are started from now on."""
-    monkeypatch.setenv(place.URL, world.url)
-    monkeypatch.setenv(place.FOLDER, str(world.folder))
+def keyring_path(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The path of a keyring over the world's database, for processes that are started from now on."""
+    monkeypatch.setenv(worker_keyring.URL, world.url)
+    monkeypatch.setenv(worker_keyring.FOLDER, str(world.folder))
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
-    monkeypatch.setattr(worker, "_workshops", {})
-    return place.PLACE
+    monkeypatch.setattr(worker, "_contexts", {})
+    return worker_keyring.PATH
 
 
 @contextmanager
@@ -49,12 +49,29 @@ def processes() -> Iterator[Executor]:
 
 @contextmanager
 def cluster() -> Iterator[Executor]:
+    from distributed import Security
+
+    with dask(security=Security.temporary()) as executor:
+        yield executor
+
+
+@contextmanager
+def dask(**options: Any) -> Iterator[Executor]:
     from distributed import Client, LocalCluster
 
     quiet = {"dashboard_address": None, "silence_logs": logging.ERROR}
     with ExitStack() as stack:
-        made = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, **quiet))
+        made = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, **quiet, **options))
         yield stack.enter_context(Client(made)).get_executor()
+
+
+def test_a_cluster_without_tls_is_refused_unless_it_is_meant(world: World, keyring_path: str) -> None:
+    with dask(processes=False, protocol="tcp://") as executor:
+        with pytest.raises(ConfigurationError, match=r"tcp://.* is open.*tls://.*insecure=True"):
+            Rekey(world.keyring, executor=executor, keyring_path=keyring_path)
+        Rekey(world.keyring, executor=executor, keyring_path=keyring_path, insecure=True)
+    with dask(processes=False) as executor:
+        Rekey(world.keyring, executor=executor, keyring_path=keyring_path)
 
 
 @pytest.mark.parametrize("many", [1, 3])
@@ -66,10 +83,12 @@ def test_threads_of_this_process_share_the_work(many: int, world: World) -> None
 
 
 @pytest.mark.parametrize("make", [processes, cluster])
-def test_workers_elsewhere_open_their_own_keys(make: Any, world: World, place_of: str) -> None:
+def test_workers_in_other_processes_open_their_own_keys(make: Any, world: World, keyring_path: str) -> None:
     rotate(world)
     with make() as executor:
-        rekey = Rekey(world.keyring, chunk=10, rate=None, workers=2, executor=executor, place=place_of)
+        rekey = Rekey(
+            world.keyring, chunk=10, rate=None, workers=2, executor=executor, keyring_path=keyring_path
+        )
         report = rekey.run(Job.of(world.notes))
     assert report.ok and report.rows_changed == 120, report
     assert values(world, world.notes.c.text)[59:61] == ["acme 59", "globex 0"]
@@ -88,15 +107,15 @@ class Recording(Executor):
         return self._threads.submit(again, *copies)
 
 
-def test_no_key_and_no_value_travels_to_a_worker(world: World, place_of: str) -> None:
+def test_no_key_and_no_value_travels_to_a_worker(world: World, keyring_path: str) -> None:
     rotate(world)
     executor = Recording()
-    rekey = Rekey(world.keyring, chunk=10, rate=None, workers=2, executor=executor, place=place_of)
+    rekey = Rekey(world.keyring, chunk=10, rate=None, workers=2, executor=executor, keyring_path=keyring_path)
     assert rekey.run(Job.of(world.notes)).ok
     assert len(executor.pickles) >= 6
     together = b"".join(executor.pickles)
     for tenant in TENANTS:
-        dek = world.keyring.active(tenant, Purpose.SEAL)
+        dek = world.keyring.active(tenant, Purpose.RANDOMIZED)
         secrets = [value for name in dir(dek) if isinstance(value := getattr(dek, name, None), bytes)]
         assert not any(secret in together for secret in secrets if len(secret) >= 8)
     assert b"keys.json" not in together and world.url.encode() not in together
@@ -104,23 +123,25 @@ def test_no_key_and_no_value_travels_to_a_worker(world: World, place_of: str) ->
 
 
 def test_a_worker_whose_keyring_is_over_another_database_says_so(
-    world: World, place_of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, keyring_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotate(world)
     elsewhere = f"sqlite:///{tmp_path}/another.sqlite"
     World(elsewhere, tmp_path).create().close()
-    monkeypatch.setenv(place.URL, elsewhere)
-    rekey = Rekey(world.keyring, chunk=10, rate=None, executor=Recording(), place=place_of)
-    with pytest.raises(ConfigurationError, match="its keyring is over another"):
+    monkeypatch.setenv(worker_keyring.URL, elsewhere)
+    rekey = Rekey(world.keyring, chunk=10, rate=None, executor=Recording(), keyring_path=keyring_path)
+    with pytest.raises(ConfigurationError, match="over the database of the run"):
         rekey.run(Job.of(world.notes))
     assert rekey.rows_left(Job.of(world.notes)) == 120
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_an_executor_needs_to_know_where_its_workers_find_their_keyring(world: World) -> None:
     with pytest.raises(ConfigurationError, match="workers in other processes open their own keys"):
         Rekey(world.keyring, executor=Recording())
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("options", [{"chunk": 0}, {"workers": 0}, {"rate": 0}, {"rate": -1}])
 def test_options_out_of_bounds_are_refused(options: dict[str, Any], world: World) -> None:
     with pytest.raises(ConfigurationError, match="chunk and workers are at least 1"):
@@ -156,9 +177,9 @@ class Clock:
 def test_the_rate_is_kept_by_all_workers_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     rotate(world)
     clock = Clock()
-    monkeypatch.setattr(rewrapping, "time", clock)
-    monkeypatch.setattr(crew, "CHUNKS_IN_RANGE", 50)
-    monkeypatch.setattr(crew, "FEWEST_CHUNKS", 50)
+    monkeypatch.setattr(pace, "time", clock)
+    monkeypatch.setattr(scheduler, "MAX_CHUNKS", 50)
+    monkeypatch.setattr(scheduler, "MIN_CHUNKS", 50)
     assert Rekey(world.keyring, chunk=10, rate=20, workers=2).run(Job.of(world.notes)).ok
     # One range, so one worker of the two: it may take half the rate. The last batch is not waited for.
     assert clock.now == pytest.approx(110 / 10)
@@ -166,14 +187,14 @@ def test_the_rate_is_kept_by_all_workers_together(world: World, monkeypatch: pyt
 
 def test_ranges_become_shorter_towards_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     rotate(world)
-    monkeypatch.setattr(crew, "CHUNKS_IN_RANGE", 25)
+    monkeypatch.setattr(scheduler, "MAX_CHUNKS", 25)
     assert Rekey(world.keyring, chunk=1, rate=None, workers=2).run(Job.of(world.notes)).ok
     ranges = [row[0] for row in world.raw("SELECT rows_read FROM cmk_rekey_ranges ORDER BY seq")]
     assert ranges[:3] == [25, 23, 18] and ranges[-2:] == [5, 3]
 
 
 def test_progress_adds_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.0)
     rotate(world)
     seen: list[Progress] = []
     report = Rekey(world.keyring, chunk=10, rate=None, workers=2).run(Job.of(world.notes), seen.append)
@@ -210,8 +231,7 @@ def test_memory_does_not_grow_with_the_table(server_world: World) -> None:
 
 
 def test_batches_of_large_values_are_cut_short(bare: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sqlalchemy_cmk.rekey.batches.MOST_BYTES", 40_000)
-    monkeypatch.setattr("sqlalchemy_cmk.rekey.batches.FIRST_ROWS", 10)
+    monkeypatch.setattr("sqlalchemy_cmk.rekey.reading.MAX_BYTES", 40_000)
     kind = String(4000)
     table = add_people(bare, kind, secret=EncryptedType(kind))
     fill(bare, table, [{"id": n + 1, "owner": "acme", "plain": "x" * 4000} for n in range(60)])

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-READY_SECONDS = 60
-STOP_SECONDS = 30
+READY_SECONDS = 180
+STOP_SECONDS = 60
 # Below the range from which systems take the ports of outgoing connections, so that none of those
 # takes the port between the look and the server's start.
 PORTS = range(20000, 32000)
@@ -75,6 +75,15 @@ def await_ready(server: ServerProcess, what: str, connect: Callable[[], object])
     except BaseException:
         server.stop()
         raise
+
+
+def await_true(happened: Callable[[], bool]) -> None:
+    """Return as soon as something has happened; raise when it never does."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not happened():
+        if time.monotonic() > deadline:
+            raise RuntimeError("what was waited for has not happened")
+        time.sleep(0.05)
 
 
 def tied_to_guardian(stop_signal: signal.Signals) -> list[str]:

@@ -11,6 +11,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
+from azure.core.rest import HttpRequest
 
 from sqlalchemy_cmk.testing import Vault
 from tests.testing.conftest import DEK, Client, World, opened, problem
@@ -153,3 +154,41 @@ def test_a_fault_that_makes_no_sense_is_refused(vault: Vault) -> None:
         vault.faults.fail(404)
     with pytest.raises(ValueError, match="times"):
         vault.faults.drop(times=0)
+
+
+def test_a_body_may_come_byte_by_byte(app: Client, vault: Vault) -> None:
+    wrapped = app.wrap("kek")
+    vault.faults.drip(0.002, times=1)
+    began = time.monotonic()
+    answer = app.unwrap("kek", wrapped)
+    assert time.monotonic() - began >= 0.002 * len(answer.content) and opened(answer) == DEK
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        (None, b""),
+        ("<html>", b"<html>"),
+        (b"\xff", b"\xff"),
+        ({"error": "no"}, b'{"error": "no"}'),
+        ([], b"[]"),
+    ],
+)
+def test_something_else_may_answer_in_the_vaults_place(
+    app: Client, vault: Vault, body: object, sent: bytes
+) -> None:
+    vault.faults.foreign_answer(418, body, {"Via": "gateway"}, times=1)
+    answer = app.use("wrapkey", "kek", "RSA-OAEP-256", DEK)
+    assert (answer.status_code, answer.content, answer.headers["Via"]) == (418, sent, "gateway")
+    app.wrap("kek")
+    assert statuses(vault) == [418, 200]
+
+
+def test_a_redirect_names_another_address(app: Client, vault: Vault) -> None:
+    vault.faults.redirect("https://elsewhere.example/keys/kek", 307, times=1)
+    answer = app.send_request(HttpRequest("GET", "keys/kek"), permit_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (307, "https://elsewhere.example/keys/kek")
+
+
+def test_the_emulator_names_the_hosts_of_its_vaults(world: World, vault: Vault) -> None:
+    assert vault.url.removeprefix("https://") in world.emulator.trusted_hosts

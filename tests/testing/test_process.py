@@ -54,7 +54,7 @@ def process() -> Iterator[Process]:
         running = Process(child)
         yield running
         child.terminate()
-        assert child.wait(30) == 0
+        assert child.wait(120) == 0
         assert not Path(running.says["ca_file"]).exists()
 
 
@@ -106,4 +106,4 @@ def test_a_signal_from_the_keyboard_ends_it_too() -> None:
     with subprocess.Popen(COMMAND[:3], stdout=subprocess.PIPE, text=True) as child:
         assert Process(child).says["vaults"] == {}
         child.send_signal(2)
-        assert child.wait(30) == 0
+        assert child.wait(120) == 0

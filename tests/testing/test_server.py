@@ -49,6 +49,15 @@ def test_a_certificate_is_for_its_vaults_address_alone(emulator: KeyVaultEmulato
         context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
+def test_a_free_port_is_given_out_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Half of all ports, odd and even ones: sixteen servers that look at nothing would take one of them.
+    used = {port for port in range(1 << 16) if port % 4 < 2}
+    monkeypatch.setattr("sqlalchemy_cmk.testing.emulator._ports_used", used)
+    with KeyVaultEmulator(one_address=True) as emulator:
+        ports = [int(emulator.vault(f"vault {number}").url.rpartition(":")[2]) for number in range(16)]
+    assert len(set(ports)) == 16 and all(port % 4 >= 2 for port in ports)
+
+
 def test_the_server_listens_on_loopback_only(own: KeyVaultEmulator) -> None:
     hosts = [own.vault(f"vault {number}").url.removeprefix("https://").split(":")[0] for number in range(300)]
     assert len(set(hosts)) == 300 and all(host.startswith("127.") for host in hosts)

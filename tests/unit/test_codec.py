@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, InvalidValue, Keyring, TamperedError
 from sqlalchemy_cmk.codec import codec_for
+from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from tests.vectors import Address, Colour, Pair, Point, Visit
@@ -282,6 +283,8 @@ class Flat(Address):
     ("declared", "value", "canonical"),
     [
         (sa.Numeric(), Decimal("1E-1000000"), True),
+        (sa.Numeric(), Decimal("1E-1999999999999999997"), True),
+        (sa.Numeric(), Decimal("1234567E-1000000000000000000"), True),
         (sa.JSON(), {Key.A: 1}, False),
         (Address, Flat("Rue 1", floor=2), False),
         (list, [dt.date(2020, 1, 1)], False),
@@ -315,9 +318,12 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
     keyring = Keyring(engine, platform_key="local:pmk", providers=[LocalKeyProvider(folder / "keys.json")])
     keyring.protect(table.metadata)
     table.metadata.create_all(engine)
-    dek = keyring.active("", Purpose.SEAL)
+    dek = keyring.active("", Purpose.RANDOMIZED)
     columns = {
-        name: (dek.cipher(f"t.{name}").seal, table.c[name].type.result_processor(engine.dialect, None))
+        name: (
+            dek.cipher(Context.of_column(None, "t", name)).seal,
+            table.c[name].type.result_processor(engine.dialect, None),
+        )
         for name in TYPES
     }
     yield lambda name, plaintext: columns[name][1](columns[name][0](plaintext))

@@ -1,7 +1,10 @@
 """The errors form one tree, none is wrapped by SQLAlchemy, and each one survives pickling."""
 
+import copy
+import importlib
 import inspect
 import pickle
+import pkgutil
 import traceback
 from typing import Any
 
@@ -55,6 +58,28 @@ def test_an_error_comes_out_of_a_pickle_as_it_went_in(error: type[CmkError]) -> 
         back = pickle.loads(pickle.dumps(error("the reason"), protocol))
         assert type(back) is error
         assert str(back) == "the reason" and back.args == ("the reason",)
+
+
+def errors_of_the_package() -> set[type[CmkError]]:
+    """Every error that the library defines anywhere."""
+    for module in pkgutil.walk_packages(sqlalchemy_cmk.__path__, "sqlalchemy_cmk."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found, waiting = set(), [CmkError]
+    while waiting:
+        one = waiting.pop()
+        found.add(one)
+        waiting += [each for each in one.__subclasses__() if each.__module__.startswith("sqlalchemy_cmk.")]
+    return found
+
+
+def test_every_error_that_the_library_defines_can_be_copied() -> None:
+    """A read that was refused raises a copy of the error for each further value of the same DEK."""
+    found = errors_of_the_package()
+    assert found > set(ERRORS)
+    for error in found:
+        back = copy.copy(error("the reason"))
+        assert type(back) is error and str(back) == "the reason"
 
 
 def test_a_revoked_key_names_its_tenant_in_this_process_and_in_another() -> None:

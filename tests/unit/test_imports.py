@@ -30,7 +30,7 @@ def test_the_core_works_without_any_optional_package(tmp_path: object) -> None:
 
 
 PUBLIC = """
-    EncryptedType Keyring Sealed tenant_scope
+    EncryptedType Keyring Sealed carry_scope check_scope tenant_scope
     CmkError TenantRequired KeyRevoked KeyUnavailable TamperedError ConfigurationError
 """
 

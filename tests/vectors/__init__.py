@@ -39,6 +39,8 @@ class Visit(pydantic.BaseModel):
     tags: set[str]
 
 
+Row = tuple[tuple[Any, Any], ...]
+
 INDIA = dt.timezone(dt.timedelta(hours=5, minutes=30))
 AWARE = dt.datetime(2026, 1, 2, 3, 4, 5, 6, INDIA)
 # By the name of a case in make.py: the declared type and the value.
@@ -46,9 +48,28 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "text": (sa.String(11), "078-05-1120"),
     "text, empty": (sa.Text(), ""),
     "text, beyond ASCII": (sa.Unicode(5), "Zoë 🩺"),
-    "text, table in a schema": (sa.String(), "x"),
-    "text, pinned context": (sa.String(), "x"),
-    "text, context beyond ASCII": (sa.String(), "x"),
+    **dict.fromkeys(
+        (
+            "text, table in a schema",
+            "text, schema and table",
+            "text, the same with the dot elsewhere",
+            "text, the same without a schema",
+            "text, names beyond ASCII",
+            "text, pinned name",
+            "text, the column's name pinned",
+            "text, pinned name beyond ASCII",
+            "text, row of an integer",
+            "text, row of another integer",
+            "text, row of a text",
+            "text, row of an empty text",
+            "text, row of a UUID",
+            "text, row of two texts",
+            "text, row of two texts, cut elsewhere",
+            "text, row of several types",
+        ),
+        (sa.String(), "x"),
+    ),
+    "json, row of several types, pinned": (sa.JSON(), [7]),
     "bytes": (sa.LargeBinary(), b"\x00\xff\x80"),
     "bytes, empty": (sa.LargeBinary(5), b""),
     "integer, zero": (sa.Integer(), 0),
@@ -103,4 +124,28 @@ VALUES: dict[str, tuple[Any, Any]] = {
             dt.datetime(1960, 1, 1, 0, 0, 0, 5, dt.UTC),
         ],
     ),
+}
+
+SEVERAL: Row = (
+    (sa.Integer(), 65536),
+    (sa.String(40), "acme"),
+    (sa.Uuid(), uuid.UUID("c9bf9e57-1685-4c89-bafb-ff5af830be8a")),
+    (sa.Date(), dt.date(2026, 2, 28)),
+    (sa.DateTime(timezone=True), AWARE),
+    (sa.Numeric(20, 3), Decimal("1.10")),
+    (sa.Boolean(), True),
+    (sa.Enum(Colour), Colour.RED),
+    (sa.LargeBinary(), b"\x00\xff"),
+)
+# By the name of a case whose value is row-bound: the types of the identity columns and their values.
+ROWS: dict[str, Row] = {
+    "text, row of an integer": ((sa.BigInteger(), 7),),
+    "text, row of another integer": ((sa.Integer(), -129),),
+    "text, row of a text": ((sa.String(20), "Zoë"),),
+    "text, row of an empty text": ((sa.Text(), ""),),
+    "text, row of a UUID": ((sa.Uuid(as_uuid=False), "C9BF9E5716854C89BAFBFF5AF830BE8A"),),
+    "text, row of two texts": ((sa.String(), "ab"), (sa.String(), "c")),
+    "text, row of two texts, cut elsewhere": ((sa.String(), "a"), (sa.String(), "bc")),
+    "text, row of several types": SEVERAL,
+    "json, row of several types, pinned": SEVERAL,
 }

@@ -1,1 +1,1 @@
-"""How a column is sealed or opened beside the application: expand, copy, swap."""
+"""Conversions: a column is sealed or opened while the application runs, by expand, copy and swap."""

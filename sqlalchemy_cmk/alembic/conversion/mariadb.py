@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from alembic.operations import Operations
-from sqlalchemy import String, Table, text
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import String, text
 from sqlalchemy.schema import CreateColumn
 
-from sqlalchemy_cmk.alembic.conversion.plan import Plan, quoted
-from sqlalchemy_cmk.alembic.conversion.structure import Index, Structure
+from sqlalchemy_cmk.alembic.conversion.catalogue import Structure
+from sqlalchemy_cmk.alembic.conversion.statements import ConversionStatements
+from sqlalchemy_cmk.databases.mariadb import MariaDB
+
+STRICTLY = "SET STATEMENT sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES') FOR"
 
 
-class MariaDb:
-    """The statements of a conversion; see :class:`.postgresql.Postgresql`."""
+class Statements(ConversionStatements):
+    """The statements of a conversion on MariaDB and MySQL."""
 
-    # While a table is locked no other may be written.
-    notes_first = True
-    guards = True
-
-    def __init__(self, operations: Operations, plan: Plan, table: Table) -> None:
-        self._operations = operations
-        self._execute = operations.execute
-        self._plan = plan
-        self._dialect = operations.migration_context.dialect
-        self._quote = self._dialect.identifier_preparer.quote
-        self._named = table
-        self._table = quoted(self._dialect, table)
-        self._column, self._shadow = self._quote(plan.column), self._quote(plan.shadow)
+    is_transactional = False
 
     def watch(self) -> None:
-        """Have the shadow emptied when somebody changes the column, or whose row it is, not the shadow."""
+        """Create the trigger that empties the shadow."""
         self.unwatch()
-        # BINARY: a collation holds 'a' and 'A' for the same.
+        # BINARY: a collation takes 'a' and 'A' for the same.
         changed = " OR ".join(
             f"NOT (BINARY NEW.{one} <=> BINARY OLD.{one})" for one in map(self._quote, self._plan.watched)
         )
@@ -40,46 +33,57 @@ class MariaDb:
             f"SET NEW.{self._shadow} = IF(({changed}) AND {kept}, NULL, NEW.{self._shadow})"
         )
 
-    def guard(self) -> None:
-        """Let nobody leave a shadow empty from now on."""
-        self.unguard()
-        check = f"{self._column} IS NULL OR {self._shadow} IS NOT NULL"
-        self._execute(f"ALTER TABLE {self._table} ADD CONSTRAINT {self._plan.tag} CHECK ({check})")
-
-    def unguard(self) -> None:
-        """Take the guard away."""
-        self._execute(f"ALTER TABLE {self._table} DROP CONSTRAINT IF EXISTS {self._plan.tag}")
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Wait for locks a short while only, and give them back afterwards; there is no transaction."""
+        bind = self._operations.get_bind()
+        before = int(bind.exec_driver_sql("SELECT @@SESSION.lock_wait_timeout").scalar_one())
+        bind.exec_driver_sql(f"SET SESSION lock_wait_timeout = {MariaDB.lock_seconds}")
+        try:
+            yield
+        finally:
+            bind.exec_driver_sql("UNLOCK TABLES")
+            bind.exec_driver_sql(f"SET SESSION lock_wait_timeout = {before}")
 
     def lock(self) -> None:
-        """Keep everybody else from the table."""
-        self._execute(f"LOCK TABLES {self._table} WRITE")
+        """Take the table's write lock, and the base table's read lock."""
+        base = "" if self._base is None else f", {self._base} READ"
+        self._execute(f"LOCK TABLES {self._table} WRITE{base}")
 
-    def unlock(self, *, done: bool) -> None:
-        """Let others at the table again."""
-        self._execute("UNLOCK TABLES")
+    def swap_offline(self) -> None:
+        """Write the constraint, and the swap that cannot do without it.
 
-    def assert_complete(self) -> None:
-        """Write a statement that fails where a shadow is still empty."""
-        self.guard()
+        A CHECK cannot name a column that the same statement drops. So the swap drops the constraint by its
+        name: where a shadow was empty there is none, and the statement fails.
+        """
+        self._drop_check()
+        check = f"{self._column} IS NULL OR {self._shadow} IS NOT NULL"
+        # A session may have switched constraints off, and would add it unchecked.
+        self._execute(
+            f"SET STATEMENT check_constraint_checks = 1 FOR ALTER TABLE {self._table} "
+            f"ADD CONSTRAINT {self._plan.tag} CHECK ({check})"
+        )
+        self._change_places(Structure(), f"DROP CONSTRAINT {self._plan.tag}")
+        # Not before: until then it keeps the shadow up to date.
+        self.unwatch()
 
     def swap(self, structure: Structure) -> None:
         """Put the shadow in the column's place, in one statement."""
         self.unwatch()
+        self._change_places(structure, f"DROP CONSTRAINT IF EXISTS {self._plan.tag}")
+
+    def _change_places(self, structure: Structure, first: str) -> None:
         column = self._plan.new_column(self._plan.column, final=True)
-        column.comment = structure.comment
-        self._named.append_column(column, replace_existing=True)
-        # The compiler doubles percent signs for the driver, and text() below does so again.
-        made = str(CreateColumn(column).compile(dialect=self._dialect)).replace("%%", "%")
-        place = f" AFTER {self._quote(structure.after)}" if structure.after else " FIRST"
-        parts = [f"DROP CONSTRAINT IF EXISTS {self._plan.tag}"]
-        parts += [f"DROP INDEX {self._quote(index.name)}" for index in structure.indexes]
-        parts += [f"DROP COLUMN {self._column}", f"CHANGE COLUMN {self._shadow} {made}{place}"]
-        parts += [self._added(index) for index in structure.indexes]
-        # As text with its colons kept: a default or a comment may hold some.
-        self._execute(text(f"ALTER TABLE {self._table} {', '.join(parts)}".replace(":", r"\:")))
+        column.nullable = self._plan.nullable and structure.nullable
+        self._reflected.append_column(column, replace_existing=True)
+        made = self._quoting.compiled(CreateColumn(column))
+        change = f"CHANGE COLUMN {self._shadow} {made}{structure.options} {structure.place}".rstrip()
+        parts = [first, *structure.removed, f"DROP COLUMN {self._column}", change, *structure.restored]
+        # Strictly: what does not fit is refused, and not cut off.
+        self._execute(f"{STRICTLY} ALTER TABLE {self._table} {', '.join(parts)}")
 
     def watches(self) -> bool:
-        """Whether the trigger is there."""
+        """Return whether the trigger is there."""
         query = text(
             "SELECT 1 FROM information_schema.triggers WHERE trigger_name = :name "
             "AND trigger_schema = coalesce(:schema, database())"
@@ -87,24 +91,29 @@ class MariaDb:
         values = {"name": self._plan.tag, "schema": self._plan.schema}
         return self._operations.get_bind().execute(query, values).first() is not None
 
-    def make_binary(self, made: str) -> None:
-        """Turn plain values into their bytes, in place."""
-        nullable = "NULL" if self._plan.nullable else "NOT NULL"
+    def make_binary(self, made: str, structure: Structure) -> None:
+        """Change the column's type, by way of utf8mb4."""
+        nullable = "NULL" if self._plan.nullable and structure.nullable else "NOT NULL"
+        change, needs = f"{STRICTLY} ALTER TABLE {self._table} ", ""
         if isinstance(self._plan.opens, String):
+            self._drop_check()
             length = f"VARCHAR({self._plan.opens.length})" if self._plan.opens.length else "LONGTEXT"
-            change = f"MODIFY COLUMN {self._column} {length} CHARACTER SET utf8mb4 {nullable}"
-            self._execute(f"ALTER TABLE {self._table} {change}")
-        self._execute(f"ALTER TABLE {self._table} MODIFY COLUMN {self._column} {made} {nullable}")
+            # The second statement drops what the first adds, and fails without it: a client that goes on
+            # after errors would leave bytes of another character set.
+            self._execute(
+                f"{change}MODIFY COLUMN {self._column} {length} CHARACTER SET utf8mb4 {nullable}, "
+                f"ADD CONSTRAINT {self._plan.tag} CHECK (TRUE)"
+            )
+            needs = f"DROP CONSTRAINT {self._plan.tag}, "
+        self._execute(f"{change}{needs}MODIFY COLUMN {self._column} {made} {nullable}{structure.options}")
 
     def unwatch(self) -> None:
-        """Take the trigger away."""
+        """Drop the trigger."""
         self._execute(f"DROP TRIGGER IF EXISTS {self._trigger}")
+
+    def _drop_check(self) -> None:
+        self._execute(f"ALTER TABLE {self._table} DROP CONSTRAINT IF EXISTS {self._plan.tag}")
 
     @property
     def _trigger(self) -> str:
-        schema = f"{self._quote(self._plan.schema)}." if self._plan.schema else ""
-        return schema + self._plan.tag
-
-    def _added(self, index: Index) -> str:
-        columns = ", ".join(self._quote(name) for name in index.columns)
-        return f"ADD {'UNIQUE ' if index.unique else ''}INDEX {self._quote(index.name)} ({columns})"
+        return self._schema + self._plan.tag

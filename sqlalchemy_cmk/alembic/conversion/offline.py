@@ -1,28 +1,35 @@
-"""What ``--sql`` writes: the DDL, and comments where a live database and keys are needed."""
+"""Conversions in ``--sql``: the DDL, and comments where a live database and keys are needed."""
 
 from __future__ import annotations
 
 from alembic.operations import Operations
+from sqlalchemy import column, null, table, update
 
-from sqlalchemy_cmk.alembic.conversion.databases import Database, database_of
+from sqlalchemy_cmk.alembic import alembic_private
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
-from sqlalchemy_cmk.alembic.conversion.sqlite import Sqlite
-from sqlalchemy_cmk.alembic.conversion.structure import Structure
-from sqlalchemy_cmk.alembic.registering import register, unregister
+from sqlalchemy_cmk.alembic.conversion.records import Records
+from sqlalchemy_cmk.alembic.conversion.statements import ConversionStatements, statements_of
+from sqlalchemy_cmk.alembic.registry.write import note
+from sqlalchemy_cmk.databases import database_of
 
 
 def say(operations: Operations, text: str) -> None:
     """Write a comment."""
-    operations.migration_context.impl.static_output(f"-- {text}")
+    alembic_private.write_comment(operations, text)
 
 
 def write_conversion(operations: Operations, plan: Plan, phase: str) -> None:
-    """Write a conversion's statements. They stop where rows were not copied."""
-    database = database_of(operations, plan)
+    """Write a conversion's statements. None destroys a value, even if a client goes on after errors."""
+    statements = statements_of(operations, plan)
     if phase in ("expand", "all"):
         with operations.migration_context.autocommit_block():
+            Records(operations, plan.name).begin(plan)
             operations.add_column(plan.table, plan.new_column(plan.shadow, final=False), schema=plan.schema)
-            database.watch()
+            statements.watch()
+            # The script may be run again: what was copied while nothing watched may be out of date.
+            rows = table(plan.table, column(plan.shadow), schema=plan.schema)
+            filled = rows.c[plan.shadow].is_not(None)
+            operations.execute(update(rows).where(filled).values({plan.shadow: null()}))
     if phase in ("copy", "all"):
         say(
             operations,
@@ -33,22 +40,19 @@ def write_conversion(operations: Operations, plan: Plan, phase: str) -> None:
             "this operation online before what follows, which fails as long as a row is not copied.",
         )
     if phase in ("swap", "all"):
-        _write_swap(operations, plan, database)
+        _write_swap(operations, plan, statements)
 
 
-def _write_swap(operations: Operations, plan: Plan, database: Database) -> None:
-    if isinstance(database, Sqlite):
-        say(operations, f"{plan.where}: on SQLite the columns change places online only.")
+def _write_swap(operations: Operations, plan: Plan, statements: ConversionStatements) -> None:
+    if not statements.swaps_offline:
+        name = database_of(operations.migration_context.dialect).name
+        say(operations, f"{plan.where}: on {name} the columns change places online only.")
         return
-    database.assert_complete()
-    database.swap(Structure((), None, None))
+    statements.swap_offline()
     say(
         operations,
         f"{plan.where}: indexes and unique constraints on the column go with it. They are not known",
     )
     say(operations, "offline: write down those that are to come back.")
-    entry = plan.entry
-    if entry is not None:
-        register(operations, entry)
-    else:
-        unregister(operations, plan.fullname, plan.column)
+    note(operations, plan.name, plan.scheme)
+    Records(operations, plan.name).end()

@@ -2,126 +2,120 @@
 
 from __future__ import annotations
 
-from alembic.operations import Operations
-from sqlalchemy import Table, text
-from sqlalchemy.schema import SetColumnComment
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from sqlalchemy_cmk.alembic.conversion.plan import Plan, quoted
-from sqlalchemy_cmk.alembic.conversion.structure import Structure
-from sqlalchemy_cmk.orm.columns import is_binary
+from sqlalchemy import text
+
+from sqlalchemy_cmk.alembic.conversion.catalogue import Structure
+from sqlalchemy_cmk.alembic.conversion.statements import ConversionStatements
+from sqlalchemy_cmk.databases.comparing import is_binary
+from sqlalchemy_cmk.databases.quoting import dollar_quoted
+
+# Shorter than deadlock_timeout, which is a second by default: in a deadlock with this migration it is never
+# the application that has to give way.
+LOCK_MILLISECONDS = 800
 
 
-class Postgresql:
-    """The statements of a conversion.
-
-    Args:
-        operations: Alembic's.
-        plan: the conversion.
-        table: the table, as far as it could be looked up.
-    """
-
-    guards = True
-    notes_first = False
-
-    def __init__(self, operations: Operations, plan: Plan, table: Table) -> None:
-        self._execute = operations.execute
-        self._operations = operations
-        self._plan = plan
-        dialect = operations.migration_context.dialect
-        self._quote = quote = dialect.identifier_preparer.quote
-        self._named = table
-        self._table = quoted(dialect, table)
-        self._column, self._shadow = quote(plan.column), quote(plan.shadow)
-        schema = f"{quote(plan.schema)}." if plan.schema else ""
-        self._function = schema + plan.tag
+class Statements(ConversionStatements):
+    """The statements of a conversion on PostgreSQL."""
 
     def watch(self) -> None:
-        """Have the shadow emptied when somebody changes the column, or whose row it is, not the shadow."""
+        """Create the trigger that empties the shadow."""
         changed = " OR ".join(
             f'(NEW.{one}::text) COLLATE "C" IS DISTINCT FROM (OLD.{one}::text) COLLATE "C"'
             for one in map(self._quote, self._plan.watched)
         )
         kept = f"NEW.{self._shadow}::text IS NOT DISTINCT FROM OLD.{self._shadow}::text"
+        body = f"BEGIN IF ({changed}) AND {kept} THEN NEW.{self._shadow} := NULL; END IF; RETURN NEW; END"
         self._execute(
-            f"CREATE OR REPLACE FUNCTION {self._function}() RETURNS trigger LANGUAGE plpgsql AS $cmk$ BEGIN "
-            f"IF ({changed}) AND {kept} THEN NEW.{self._shadow} := NULL; END IF; "
-            "RETURN NEW; END $cmk$"
+            f"CREATE OR REPLACE FUNCTION {self._function}() RETURNS trigger LANGUAGE plpgsql "
+            f"AS {dollar_quoted(body)}"
         )
         self._execute(
             f"CREATE OR REPLACE TRIGGER {self._plan.tag} BEFORE UPDATE ON {self._table} "
             f"FOR EACH ROW EXECUTE FUNCTION {self._function}()"
         )
+        # Also for what replication and restores write, which fire no other trigger.
+        self._execute(f"ALTER TABLE {self._table} ENABLE ALWAYS TRIGGER {self._plan.tag}")
 
-    def guard(self) -> None:
-        """Let nobody leave a shadow empty from now on."""
-        # Not a CHECK that is NOT VALID: SQLAlchemy warns when it reflects one.
-        self._execute(
-            f"CREATE OR REPLACE FUNCTION {self._function}_g() RETURNS trigger LANGUAGE plpgsql AS $cmk$ "
-            f"BEGIN IF NEW.{self._column} IS NOT NULL AND NEW.{self._shadow} IS NULL THEN RAISE EXCEPTION "
-            "'the column is changing its form: this version of the application does not write the new one'; "
-            "END IF; RETURN NEW; END $cmk$"
-        )
-        self._execute(
-            f"CREATE OR REPLACE TRIGGER {self._plan.tag}_g BEFORE INSERT OR UPDATE ON {self._table} "
-            f"FOR EACH ROW EXECUTE FUNCTION {self._function}_g()"
-        )
-
-    def unguard(self) -> None:
-        """Take the guard away."""
-        self._drop(f"{self._plan.tag}_g", f"{self._function}_g")
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Begin a transaction with a short ``lock_timeout``."""
+        # Each statement sees what was committed before it, whatever the server's default.
+        self._execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        done = False
+        try:
+            self._execute(f"SET LOCAL lock_timeout = '{LOCK_MILLISECONDS}ms'")
+            yield
+            done = True
+        finally:
+            self._execute("COMMIT" if done else "ROLLBACK")
 
     def lock(self) -> None:
-        """Keep everybody else from the table, in a transaction."""
-        self._execute("BEGIN")
+        """Lock the table in the mode that changing it takes."""
         self._execute(f"LOCK TABLE {self._table} IN ACCESS EXCLUSIVE MODE")
+        if self._base is not None:
+            self._execute(f"LOCK TABLE {self._base} IN SHARE ROW EXCLUSIVE MODE")
 
-    def unlock(self, *, done: bool) -> None:
-        """End it."""
-        self._execute("COMMIT" if done else "ROLLBACK")
-
-    def assert_complete(self) -> None:
-        """Write a statement that fails where a shadow is still empty."""
-        self._execute(
-            f"DO $cmk$ BEGIN IF EXISTS (SELECT 1 FROM {self._table} "  # noqa: S608
+    def swap_offline(self) -> None:
+        """Write one block, which does all of the swap or nothing, in a transaction or not."""
+        swapping = self._swapping()
+        if not self._plan.nullable:
+            swapping.append(f"ALTER TABLE {self._table} ALTER COLUMN {self._column} SET NOT NULL")
+        swapped = "; ".join(swapping)
+        body = (
+            f"BEGIN LOCK TABLE {self._table} IN ACCESS EXCLUSIVE MODE; "  # noqa: S608
+            f"IF EXISTS (SELECT 1 FROM {self._table} "
             f"WHERE {self._column} IS NOT NULL AND {self._shadow} IS NULL) THEN RAISE EXCEPTION "
-            "'the copy is not complete: run its phase with a live database and keys'; END IF; END $cmk$"
+            "'the copy is not complete: run its phase with a live database and keys'; END IF; "
+            f"{swapped}; END"
         )
+        self._execute(f"DO {dollar_quoted(body)}")
 
     def swap(self, structure: Structure) -> None:
         """Put the shadow in the column's place."""
-        self.unwatch()
-        self.unguard()
-        change = f"ALTER TABLE {self._table}"
-        self._execute(f"{change} DROP COLUMN {self._column}")
-        self._execute(f"{change} RENAME COLUMN {self._shadow} TO {self._column}")
-        if not self._plan.nullable:
-            self._execute(f"{change} ALTER COLUMN {self._column} SET NOT NULL")
-        if self._plan.default is not None:
-            self._execute(f"{change} ALTER COLUMN {self._column} SET DEFAULT {self._plan.default}")
-        if structure.comment is not None:
-            column = self._plan.new_column(self._plan.column, final=True)
-            column.comment = structure.comment
-            self._named.append_column(column, replace_existing=True)
-            self._execute(SetColumnComment(column))
-        structure.restore(self._operations, self._plan)
+        for statement in [*self._swapping(), *structure.restored, *structure.attributes]:
+            self._execute(statement)
 
     def watches(self) -> bool:
-        """Whether the trigger is there."""
-        query = text("SELECT 1 FROM pg_trigger WHERE tgname = :name AND tgrelid = to_regclass(:table)")
+        """Return whether the trigger is there."""
+        query = text(
+            "SELECT 1 FROM pg_trigger WHERE tgname = :name AND tgrelid = to_regclass(:table) "
+            "AND tgenabled = 'A'"
+        )
         values = {"name": self._plan.tag, "table": self._table}
         return self._operations.get_bind().execute(query, values).first() is not None
 
-    def make_binary(self, made: str) -> None:
-        """Turn plain values into their bytes, in place."""
+    def make_binary(self, made: str, structure: Structure) -> None:
+        """Change the column's type, with which some of its attributes go."""
         change = f"ALTER TABLE {self._table} ALTER COLUMN {self._column}"
         self._execute(f"{change} DROP DEFAULT")
         if not is_binary(self._plan.opens):
             self._execute(f"{change} TYPE {made} USING convert_to({self._column}::text, 'UTF8')")
+        for statement in structure.attributes:
+            self._execute(statement)
 
     def unwatch(self) -> None:
-        """Take the trigger away."""
-        self._drop(self._plan.tag, self._function)
+        """Drop the trigger."""
+        for statement in self._unwatching():
+            self._execute(statement)
 
-    def _drop(self, trigger: str, function: str) -> None:
-        self._execute(f"DROP TRIGGER IF EXISTS {trigger} ON {self._table}")
-        self._execute(f"DROP FUNCTION IF EXISTS {function}()")
+    @property
+    def _function(self) -> str:
+        return self._schema + self._plan.tag
+
+    def _swapping(self) -> list[str]:
+        change = f"ALTER TABLE {self._table}"
+        statements = self._unwatching()
+        statements.append(f"{change} DROP COLUMN {self._column}")
+        statements.append(f"{change} RENAME COLUMN {self._shadow} TO {self._column}")
+        if self._plan.default is not None:
+            statements.append(f"{change} ALTER COLUMN {self._column} SET DEFAULT {self._plan.default}")
+        return statements
+
+    def _unwatching(self) -> list[str]:
+        return [
+            f"DROP TRIGGER IF EXISTS {self._plan.tag} ON {self._table}",
+            f"DROP FUNCTION IF EXISTS {self._function}()",
+        ]

@@ -5,41 +5,31 @@ Making the table anew would lose what Alembic does not reflect: collations, inde
 
 from __future__ import annotations
 
-from alembic.operations import Operations
-from sqlalchemy import Connection, Table
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from sqlalchemy_cmk.alembic.conversion.plan import Plan, quoted
-from sqlalchemy_cmk.alembic.conversion.structure import Structure
+from sqlalchemy import Connection
+
+from sqlalchemy_cmk.alembic.conversion.catalogue import Structure
+from sqlalchemy_cmk.alembic.conversion.statements import ConversionStatements
 
 
-class Sqlite:
-    """The statements of a conversion; see :class:`.postgresql.Postgresql`."""
+class Statements(ConversionStatements):
+    """The statements of a conversion on SQLite."""
 
-    guards = False
-    notes_first = False
-
-    def __init__(self, operations: Operations, plan: Plan, table: Table) -> None:
-        self._operations = operations
-        self._execute = operations.execute
-        self._plan = plan
-        self._named = table
-        dialect = operations.migration_context.dialect
-        self._quote = quote = dialect.identifier_preparer.quote
-        self._table = quoted(dialect, table)
-        self._schema = f"{quote(plan.schema)}." if plan.schema else ""
-        self._column, self._shadow = quote(plan.column), quote(plan.shadow)
+    swaps_offline = False
 
     def watch(self) -> None:
-        """Have the shadow emptied when somebody changes the column, or whose row it is, not the shadow."""
+        """Create the trigger that empties the shadow."""
         self.unwatch()
-        # Cast to BLOB: the column's collation may hold different texts for the same.
+        # Cast to BLOB: the column's collation may take different texts for the same.
         changed = " OR ".join(
             f"CAST(NEW.{one} AS BLOB) IS NOT CAST(OLD.{one} AS BLOB)"
             for one in map(self._quote, self._plan.watched)
         )
         kept = f"NEW.{self._shadow} IS OLD.{self._shadow}"
         # Offline the key is not known; every table has a row id unless it was declared without.
-        names = [self._quote(column.name) for column in self._named.primary_key] or ["rowid"]
+        names = [self._quote(column.name) for column in self._reflected.primary_key] or ["rowid"]
         key = " AND ".join(f"{name} IS NEW.{name}" for name in names)
         bare = self._quote(self._plan.table)
         self._execute(
@@ -47,24 +37,24 @@ class Sqlite:
             f"WHEN ({changed}) AND {kept} BEGIN UPDATE {bare} SET {self._shadow} = NULL WHERE {key}; END"
         )
 
-    def guard(self) -> None:
-        """Nothing: while the swap holds the lock nobody writes."""
-
-    def unguard(self) -> None:
-        """Nothing."""
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Begin the transaction that alone may write."""
+        self._bind.exec_driver_sql("BEGIN IMMEDIATE")
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            self._bind.exec_driver_sql("COMMIT" if done else "ROLLBACK")
 
     def lock(self) -> None:
-        """Begin the transaction beside which nobody writes."""
-        self._bind.exec_driver_sql("BEGIN IMMEDIATE")
-
-    def unlock(self, *, done: bool) -> None:
-        """End it."""
-        self._bind.exec_driver_sql("COMMIT" if done else "ROLLBACK")
+        """Do nothing: while :meth:`transaction` runs no other connection writes."""
 
     def swap(self, structure: Structure) -> None:
-        """Put the shadow's values into the column, which has its place, its name and its indexes."""
+        """Copy the shadow's values into the column, which keeps its place, its name and its indexes."""
         self.unwatch()
-        # The application's triggers are not meant for this.
+        # The application's triggers are for its own writes.
         triggers = self._triggers()
         for name, _ in triggers:
             self._bind.exec_driver_sql(f"DROP TRIGGER {self._schema}{self._quote(name)}")
@@ -74,17 +64,14 @@ class Sqlite:
             self._bind.exec_driver_sql(statement)
 
     def watches(self) -> bool:
-        """Whether the trigger is there."""
+        """Return whether the trigger is there."""
         return any(name == self._plan.tag for name, _ in self._triggers())
 
-    def make_binary(self, made: str) -> None:
-        """Nothing: the column takes bytes as it is."""
-
-    def assert_complete(self) -> None:
-        """Nothing: offline there is no swap."""
+    def make_binary(self, made: str, structure: Structure) -> None:
+        """Do nothing: the column takes bytes as it is."""
 
     def unwatch(self) -> None:
-        """Take the trigger away."""
+        """Drop the trigger."""
         self._execute(f"DROP TRIGGER IF EXISTS {self._schema}{self._plan.tag}")
 
     @property

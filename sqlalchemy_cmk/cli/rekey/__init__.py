@@ -1,4 +1,4 @@
-"""``cmk rekey``: the engine of :mod:`sqlalchemy_cmk.rekey` without Alembic."""
+"""``cmk rekey``: runs the engine of :mod:`sqlalchemy_cmk.rekey` without Alembic."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sqlalchemy_cmk.cli.rekey.runs import pause, report, resume
 
 @click.group()
 def rekey() -> None:
-    """Bring rows under their tenants' active DEKs.
+    """Seal rows under their tenants' active DEKs.
 
-    Rows of columns that accept plaintext are sealed. The application goes on meanwhile.
+    Plain values in columns that accept plaintext are sealed as well. The application may run meanwhile.
     """
 
 

@@ -1,4 +1,4 @@
-"""Which jobs the options of ``cmk rekey`` mean: one for each table with sealed columns."""
+"""Options of ``cmk rekey`` that choose tables, columns and a tenant, and the jobs that they stand for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy import Table
 
+from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.orm.tenants import tenant_source
-from sqlalchemy_cmk.rekey import Job
+from sqlalchemy_cmk.rekey import Job, Rekey
 from sqlalchemy_cmk.rekey.counting import sealed_tables
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
 
@@ -29,7 +29,7 @@ def job_options(command: Command) -> Command:
             metavar="NAME",
             help="This column, TABLE.COLUMN or COLUMN; may be repeated.",
         ),
-        click.option("--tenant", metavar="NAME", help="Rows of this tenant only; '' is the platform."),
+        click.option("--tenant", metavar="NAME", help="Values of this tenant only; '' is the platform."),
     )
     for option in reversed(options):
         command = option(command)
@@ -39,10 +39,10 @@ def job_options(command: Command) -> Command:
 def chosen_jobs(
     keyring: Keyring, tables: Sequence[str], columns: Sequence[str], tenant: str | None
 ) -> list[Job]:
-    """Return the jobs that re-encrypt the chosen columns of the chosen tables; all, where none is chosen.
+    """Return the jobs that re-encrypt the chosen columns of the chosen tables; by default all.
 
     Raises:
-        ConfigurationError: a name is not that of a table or column that is sealed and protected.
+        ConfigurationError: there is no such table or column that is sealed and protected, or no such tenant.
     """
     owner = None if tenant is None else key_owner(tenant)
     found = list(_chosen(keyring, tables, columns))
@@ -50,8 +50,10 @@ def chosen_jobs(
     names = {name for _, chosen in found for name in chosen}
     names |= {f"{table.fullname}.{name}" for table, chosen in found for name in chosen}
     _refuse_unknown(columns, names, "sealed column in those tables")
-    jobs = [_job(table, chosen, owner) for table, chosen in found if chosen]
-    return [job for job in jobs if job is not None]
+    jobs = [job for table, chosen in found if chosen and (job := _job(table, chosen, owner)) is not None]
+    if owner:
+        _refuse_unknown_tenant(keyring, owner, jobs)
+    return jobs
 
 
 def _chosen(
@@ -67,14 +69,24 @@ def _refuse_unknown(wanted: Sequence[str], known: set[str], what: str) -> None:
     unknown = sorted(set(wanted) - known)
     if unknown:
         raise ConfigurationError(
-            f"there is no {what} {', '.join(map(repr, unknown))} in the models that the keyring was given"
+            f"there is no {what} {', '.join(map(repr, unknown))} in the models that the keyring protects: "
+            "check the name, and call keyring.protect(Base) with these models"
         )
 
 
+def _refuse_unknown_tenant(keyring: Keyring, tenant: str, jobs: Sequence[Job]) -> None:
+    """Refuse a mistyped name; one that has no keys yet may have rows that are not sealed yet."""
+    rekey = Rekey(keyring)
+    has_keys = any(line.tenant == tenant for line in keyring.status())
+    if not has_keys and not any(map(rekey.rows_left, jobs)):
+        raise ConfigurationError(f"no tenant {tenant!r} has keys here, nor rows to seal: check the name")
+
+
 def _job(table: Table, columns: tuple[str, ...], owner: str | None) -> Job | None:
-    """Return a table's job; ``None`` where no row of it can be the tenant's."""
-    if owner is None:
-        return Job.of(table, columns)
-    if (tenant_source(table) is None) is not (owner == PLATFORM_TENANT):
-        return None
-    return Job.of(table, columns, tenant=owner or None)
+    """Return a table's job; ``None`` where it has no value of the tenant's, or of the platform's."""
+    theirs = tuple(
+        one.column.name
+        for one in sealed_columns(table).values()
+        if one.column.name in columns and (owner is None or one.is_tenants is (owner != PLATFORM_TENANT))
+    )
+    return Job.of(table, theirs, tenant=owner) if theirs else None

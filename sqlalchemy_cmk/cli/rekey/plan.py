@@ -1,4 +1,4 @@
-"""``cmk rekey plan``: what there is to do, before it is done."""
+"""``cmk rekey plan``: counts the rows that a run would change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a run is: a bar for people on stderr, or a line of JSON at a time for programs on stdout."""
+"""Progress of a run: a bar on stderr for people, or lines of JSON on stdout for programs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from sqlalchemy_cmk.cli.output import safe
-from sqlalchemy_cmk.rekey import Job, Progress
-from sqlalchemy_cmk.rekey.crew import Watch
+from sqlalchemy_cmk.rekey import Job, Progress, ProgressCallback
 
 
 class PaceColumn(ProgressColumn):
-    """Rows a second."""
+    """A column of the progress bar: rows per second."""
 
     def render(self, task: Task) -> Text:
-        """Return the pace as the run tells it."""
+        """Return the pace that the run has reported."""
         return Text(f"{task.fields.get('pace', 0):,.0f} rows/s", style="dim")
 
 
 @contextmanager
-def watching(job: Job, as_json: bool) -> Iterator[Watch]:
-    """Show how far a job is."""
+def showing_progress(job: Job, as_json: bool) -> Iterator[ProgressCallback]:
+    """Give a callback that shows a job's progress."""
     if as_json:
         yield lambda progress: _print_progress(job, progress)
         return
@@ -62,7 +61,7 @@ def watching(job: Job, as_json: bool) -> Iterator[Watch]:
 
 
 def print_event(event: str, **values: Any) -> None:
-    """Print one line for a program."""
+    """Print an event as one line of JSON."""
     click.echo(json.dumps({"event": event, **values}))
 
 

@@ -1,4 +1,4 @@
-"""``cmk rekey run`` and ``verify``: rows brought under the active DEKs, and every value opened."""
+"""``cmk rekey run`` and ``verify``: seal rows under the active DEKs, and check that every value opens."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from sqlalchemy_cmk.cli.exits import ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
 from sqlalchemy_cmk.cli.output import note, plural, print_line, safe, tenant_label
 from sqlalchemy_cmk.cli.rekey.jobs import chosen_jobs, job_options
-from sqlalchemy_cmk.cli.rekey.progress import print_event, watching
-from sqlalchemy_cmk.cli.rekey.workers import crew
+from sqlalchemy_cmk.cli.rekey.progress import print_event, showing_progress
+from sqlalchemy_cmk.cli.rekey.workers import worker_pool
+from sqlalchemy_cmk.databases.errors import first_line
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.rekey import Job, Rekey, Report
-from sqlalchemy_cmk.rekey.conflicts import first_line
-from sqlalchemy_cmk.rekey.crew import Watch
+from sqlalchemy_cmk.rekey import Job, ProgressCallback, Rekey, Report
 from sqlalchemy_cmk.rekey.engine import CHUNK, RATE
 
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 
 
 @click.command()
@@ -33,7 +32,7 @@ MOST_SHOWN = 20
     metavar="N",
     default=RATE,
     show_default=True,
-    help="At most N rows a second; 0 for as many as go.",
+    help="At most N rows per second; 0 for no limit.",
 )
 @click.option(
     "--chunk",
@@ -41,15 +40,20 @@ MOST_SHOWN = 20
     metavar="N",
     default=CHUNK,
     show_default=True,
-    help="Rows in a transaction.",
+    help="Rows in one transaction.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
-    help="How many processes work at once: 1, or with --dask as many as the cluster has threads.",
+    help="Worker processes. Default: 1, or with --dask the number of the cluster's threads.",
 )
-@click.option("--dask", metavar="ADDRESS", help="Work on the cluster of this scheduler, tcp://HOST:8786.")
+@click.option("--dask", metavar="ADDRESS", help="Work on the cluster of this scheduler, tls://HOST:8786.")
+@click.option(
+    "--dask-insecure",
+    is_flag=True,
+    help="Accept a cluster without TLS: whoever reaches it runs code where keys are open.",
+)
 @click.option("--dry-run", is_flag=True, help="Open every value that would be read, and write nothing.")
 @as_json
 @with_keyring
@@ -62,32 +66,35 @@ def run(
     chunk: int,
     workers: int | None,
     dask: str | None,
+    dask_insecure: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Re-encrypt rows under their tenants' active DEKs.
 
-    A run that was stopped, by Ctrl-C or a crash, goes on where it stopped when the same command is run again.
-    Ends with exit code 1 where rows are left: damaged, of a tenant whose KEK refuses, or written meanwhile.
+    A run that was stopped, by Ctrl-C or a crash, continues where it stopped when the same command is run
+    again. Ends with exit code 1 if rows are left: damaged, of a tenant whose KEK refuses, or written
+    meanwhile.
     """
     jobs = chosen_jobs(keyring, tables, columns, tenant)
     if dry_run:
         _work(
             jobs,
             as_json,
-            lambda job, watch: _tried(Rekey(keyring, chunk=chunk), job, watch),
+            lambda job, progress: _tried(Rekey(keyring, chunk=chunk), job, progress),
             "would be changed",
         )
         return
-    place = click.get_current_context().find_root().obj
-    with crew(workers, dask) as made:
+    keyring_path = click.get_current_context().find_root().obj
+    with worker_pool(workers, dask, dask_insecure) as made:
         rekey = Rekey(
             keyring,
             chunk=chunk,
             rate=rate or None,
             workers=made.workers,
             executor=made.executor,
-            place=place if made.executor else None,
+            keyring_path=keyring_path if made.executor else None,
+            insecure=dask_insecure,
         )
         _work(jobs, as_json, rekey.run, "changed")
 
@@ -99,47 +106,49 @@ def run(
 def verify(
     keyring: Keyring, tables: tuple[str, ...], columns: tuple[str, ...], tenant: str | None, as_json: bool
 ) -> None:
-    """Open every value, and list what does not open. Nothing is written."""
+    """Open every value, and list those that do not open. Nothing is written."""
     rekey = Rekey(keyring)
     _work(chosen_jobs(keyring, tables, columns, tenant), as_json, rekey.verify, "changed")
 
 
-def _tried(rekey: Rekey, job: Job, watch: Watch) -> Report:
-    found = rekey.verify(job, watch)
+def _tried(rekey: Rekey, job: Job, progress: ProgressCallback) -> Report:
+    found = rekey.verify(job, progress)
     return Report("", job.description, found.rows_read, rekey.rows_left(job), 0, found.damaged, found.refused)
 
 
-def _work(jobs: list[Job], as_json: bool, act: Callable[[Job, Watch], Report], verb: str) -> None:
-    """Do each job and tell what came of it; one that cannot be done does not keep the others from it."""
+def _work(jobs: list[Job], as_json: bool, act: Callable[[Job, ProgressCallback], Report], verb: str) -> None:
+    """Run each job and print its report; a job that cannot be run does not keep the others from it."""
     code = ExitCode.DONE
     if not jobs and not as_json:
         note("There is no sealed column to work on.")
     for job in jobs:
         try:
-            with watching(job, as_json) as watch:
-                report = act(job, watch)
+            with showing_progress(job, as_json) as progress:
+                report = act(job, progress)
         except ConfigurationError as error:
             if len(jobs) == 1 and not as_json:
                 raise
-            code = max(code, _tell_error(job, error, as_json))
+            code = max(code, _print_error(job, error, as_json))
             continue
         except (CmkError, SQLAlchemyError) as error:
-            told = error if isinstance(error, CmkError) else _refusal(error)
+            known = error if isinstance(error, CmkError) else _database_error(error)
             if not as_json:
-                raise told from None
-            click.get_current_context().exit(_tell_error(job, told, as_json))
-        _tell(report, job, as_json, verb)
+                raise known from None
+            click.get_current_context().exit(_print_error(job, known, as_json))
+        _print_report(report, job, as_json, verb)
         code = code if report.ok else max(code, ExitCode.FOUND)
     if code is not ExitCode.DONE:
         click.get_current_context().exit(code)
 
 
-def _refusal(error: SQLAlchemyError) -> KeyUnavailable:
-    """Return what the database said: not the statement, nor the lines on which drivers show values."""
-    return KeyUnavailable(f"the database ended the run, which can be taken up again: {first_line(error)}")
+def _database_error(error: SQLAlchemyError) -> KeyUnavailable:
+    """Return the database's error without the statement and the lines on which drivers show values."""
+    return KeyUnavailable(
+        f"the database ended the run; run the command again to continue it: {first_line(error)}"
+    )
 
 
-def _tell_error(job: Job, error: CmkError, as_json: bool) -> ExitCode:
+def _print_error(job: Job, error: CmkError, as_json: bool) -> ExitCode:
     if as_json:
         print_event("error", table=job.fullname, error=type(error).__name__, message=str(error))
     else:
@@ -148,11 +157,11 @@ def _tell_error(job: Job, error: CmkError, as_json: bool) -> ExitCode:
 
 
 def described(report: Report) -> dict[str, Any]:
-    """Return a report for a program."""
+    """Return a report as JSON holds it."""
     return {**asdict(report), "ok": report.ok}
 
 
-def _tell(report: Report, job: Job, as_json: bool, verb: str) -> None:
+def _print_report(report: Report, job: Job, as_json: bool, verb: str) -> None:
     if as_json:
         print_event("report", table=job.fullname, **described(report))
         return
@@ -160,14 +169,14 @@ def _tell(report: Report, job: Job, as_json: bool, verb: str) -> None:
     parts += [f"{report.rows_left} left"] if report.rows_left else []
     run = f" (run {report.run_id})" if report.run_id else ""
     print_line(f"{safe(report.description)}: {', '.join(parts)}{run}")
-    tell_damage(report)
+    print_damage(report)
 
 
-def tell_damage(report: Report) -> None:
-    """Name the values that did not open, and the tenants whose keys could not be had."""
-    for one in report.damaged[:MOST_SHOWN]:
+def print_damage(report: Report) -> None:
+    """Print the values that did not open, and the tenants whose keys could not be opened."""
+    for one in report.damaged[:MAX_SHOWN]:
         note(f"  damaged: row {one.key}, {one.column}: {one.reason}")
-    if len(report.damaged) > MOST_SHOWN:
-        note(f"  and {len(report.damaged) - MOST_SHOWN} more: cmk rekey report {report.run_id} --json")
+    if len(report.damaged) > MAX_SHOWN:
+        note(f"  and {len(report.damaged) - MAX_SHOWN} more: cmk rekey report {report.run_id} --json")
     for tenant, why in report.refused.items():
-        note(f"  left alone, {tenant_label(tenant)}: {why}")
+        note(f"  skipped, {tenant_label(tenant)}: {why}")

@@ -1,4 +1,4 @@
-"""``cmk rekey pause``, ``resume`` and ``report``: runs that are recorded, from any terminal."""
+"""``cmk rekey pause``, ``resume`` and ``report``: control and show recorded runs, from any terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sqlalchemy_cmk.cli.exits import ExitCode
-from sqlalchemy_cmk.cli.options import as_json, tell, with_keyring
+from sqlalchemy_cmk.cli.options import as_json, print_result, with_keyring
 from sqlalchemy_cmk.cli.output import age, console, iso, note, plural, print_json, print_line, safe
-from sqlalchemy_cmk.cli.rekey.run import described, tell_damage
+from sqlalchemy_cmk.cli.rekey.run import described, print_damage
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey import Rekey, Report, Run
 
@@ -24,10 +24,10 @@ run_argument = click.argument("run_id", metavar="RUN")
 @as_json
 @with_keyring
 def pause(keyring: Keyring, run_id: str, as_json: bool) -> None:
-    """Have every worker of a run stop after its batch, in whatever process."""
+    """Stop every worker of a run after its batch, in every process."""
     done = Rekey(keyring).pause(run_id)
     sentence = f"run {run_id} is paused" if done else f"run {run_id} was not running"
-    tell(as_json, {"run": run_id, "changed": done}, sentence)
+    print_result(as_json, {"run": run_id, "changed": done}, sentence)
 
 
 @click.command()
@@ -35,10 +35,10 @@ def pause(keyring: Keyring, run_id: str, as_json: bool) -> None:
 @as_json
 @with_keyring
 def resume(keyring: Keyring, run_id: str, as_json: bool) -> None:
-    """Let a paused run go on. Where its process is gone, run the same command again instead."""
+    """Let a paused run continue. If its process has ended, run the same command again instead."""
     done = Rekey(keyring).resume(run_id)
-    sentence = f"run {run_id} goes on" if done else f"run {run_id} was not paused"
-    tell(as_json, {"run": run_id, "changed": done}, sentence)
+    sentence = f"run {run_id} continues" if done else f"run {run_id} was not paused"
+    print_result(as_json, {"run": run_id, "changed": done}, sentence)
 
 
 @click.command()
@@ -46,9 +46,9 @@ def resume(keyring: Keyring, run_id: str, as_json: bool) -> None:
 @as_json
 @with_keyring
 def report(keyring: Keyring, run_id: str | None, as_json: bool) -> None:
-    """Show what a run came to, or list every run that is recorded.
+    """Show the report of a run, or list every recorded run.
 
-    Ends with exit code 1 where a value of the run did not open.
+    Ends with exit code 1 if a value of the run did not open.
     """
     rekey = Rekey(keyring)
     runs = rekey.runs()
@@ -61,8 +61,8 @@ def report(keyring: Keyring, run_id: str | None, as_json: bool) -> None:
         print_json(_described(run, found))
     else:
         changed = f"{plural(found.rows_read, 'row')} read, {found.rows_changed} changed"
-        print_line(f"{safe(run.description)}: {run.state}, begun {age(run.started_at)} ago, {changed}")
-        tell_damage(found)
+        print_line(f"{safe(run.description)}: {run.state}, started {age(run.started_at)} ago, {changed}")
+        print_damage(found)
     if found.damaged:
         click.get_current_context().exit(ExitCode.FOUND)
 
@@ -80,11 +80,11 @@ def _list(rekey: Rekey, runs: list[Run], as_json: bool) -> None:
         table.add_column(name, overflow="fold")
     for name in ("read", "changed", "damaged"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("begun", no_wrap=True)
+    table.add_column("started", no_wrap=True)
     for run, found in reports:
         counts = (found.rows_read, found.rows_changed, len(found.damaged))
-        cells = (run.id, safe(run.description), str(run.state), *map(str, counts))
-        table.add_row(*map(Text, cells), f"{age(run.started_at)} ago")
+        cells = (run.id, run.description, str(run.state), *map(str, counts))
+        table.add_row(*(Text(safe(one)) for one in cells), f"{age(run.started_at)} ago")
     console().print(table)
 
 

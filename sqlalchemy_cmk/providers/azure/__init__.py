@@ -2,16 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy_cmk.runtime.lazy import lazy_names
+
 if TYPE_CHECKING:
     from sqlalchemy_cmk.providers.azure.provider import AzureKeyVaultProvider
 
 __all__ = ["AzureKeyVaultProvider"]
 
-
-def __getattr__(name: str) -> object:
-    # Key identifiers are read also where the SDK is not installed.
-    if name == "AzureKeyVaultProvider":
-        from sqlalchemy_cmk.providers.azure.provider import AzureKeyVaultProvider
-
-        return AzureKeyVaultProvider
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Key identifiers are parsed also where the SDK is not installed.
+__getattr__ = lazy_names(__name__, {"AzureKeyVaultProvider": "provider"})

@@ -1,30 +1,33 @@
-"""What a vault says of a key, and whether the key can serve as a KEK."""
+"""A key as its vault describes it, and whether it can serve as a KEK."""
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk.providers import _base64url
+from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier, is_version
 
 ALGORITHMS = {"RSA": "RSA-OAEP-256", "RSA-HSM": "RSA-OAEP-256", "oct-HSM": "A256KW"}
 NEEDED = frozenset({"wrapKey", "unwrapKey"})
-LEAST_RSA_BITS = 2048
+MIN_RSA_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class VaultKey:
-    """One version of a key, without its secret.
+    """A version of a key, without its secret.
 
     Attributes:
-        version: its version.
-        kty: ``RSA``, ``RSA-HSM`` or ``oct-HSM``; others cannot serve.
-        bits: the size of an RSA key; 0 for others, whose size is not shown.
-        operations: what it may be used for.
-        enabled: whether it is.
-        not_before: from when on it is valid, in seconds since 1970.
-        expires: until when.
+        version: the version's id.
+        kty: its type: ``RSA``, ``RSA-HSM`` or ``oct-HSM``; others cannot serve as a KEK.
+        bits: the size of an RSA key; 0 for other keys, whose size the vault does not show.
+        operations: the operations it may be used for.
+        enabled: whether it is enabled.
+        not_before: when it becomes valid, in seconds since 1970.
+        expires: when it expires, in seconds since 1970.
         recovery: Key Vault's ``recoveryLevel``.
     """
 
@@ -38,48 +41,89 @@ class VaultKey:
     recovery: str
 
     @classmethod
-    def read(cls, bundle: dict[str, Any], kek_uri: str) -> VaultKey:
-        """Read Key Vault's key bundle."""
+    def read(cls, bundle: dict[str, Any], key: KeyIdentifier) -> VaultKey:
+        """Parse a key bundle of Key Vault.
+
+        Args:
+            bundle: the vault's answer.
+            key: the key that was asked for.
+
+        Raises:
+            KeyUnavailable: the answer does not describe this key.
+        """
         try:
-            key, attributes = bundle["key"], bundle.get("attributes", {})
-            modulus = key.get("n", "")
-            return cls(
-                version=str(key["kid"]).rstrip("/").rpartition("/")[2],
-                kty=str(key["kty"]),
-                bits=int.from_bytes(urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4))).bit_length(),
-                operations=frozenset(key.get("key_ops") or ()),
-                enabled=bool(attributes.get("enabled", True)),
-                not_before=attributes.get("nbf"),
-                expires=attributes.get("exp"),
-                recovery=str(attributes.get("recoveryLevel", "")),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise KeyUnavailable(f"{kek_uri}: the vault's answer describes no key") from None
+            found = msgspec.convert(bundle, _Bundle)
+            version = found.key.kid.rpartition("/")[2]
+            if is_version(version) and key.version in (None, version):
+                return cls(
+                    version=version,
+                    kty=found.key.kty,
+                    bits=int.from_bytes(_base64url.decode(found.key.n or "")).bit_length(),
+                    operations=frozenset(found.key.key_ops or ()),
+                    enabled=found.attributes.enabled,
+                    not_before=found.attributes.nbf,
+                    expires=found.attributes.exp,
+                    recovery=found.attributes.recoveryLevel or "",
+                )
+        except (msgspec.ValidationError, ValueError):
+            pass
+        raise KeyUnavailable(f"{key.vault_url}: the vault's answer does not describe the key {key.name}")
+
+
+_Word = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z+_-]{0,64}\Z")]
+
+
+class _Key(msgspec.Struct):
+    kid: str
+    kty: _Word
+    n: str | None = None
+    key_ops: list[_Word] | None = None
+
+
+class _Attributes(msgspec.Struct):
+    enabled: bool = True
+    nbf: float | None = None
+    exp: float | None = None
+    recoveryLevel: _Word | None = None
+
+
+class _Bundle(msgspec.Struct):
+    key: _Key
+    attributes: _Attributes = msgspec.field(default_factory=_Attributes)
+
+
+def fits(key: VaultKey, now: float) -> bool:
+    """Return whether a key can serve as a KEK now."""
+    try:
+        refuse_unfit(key, "", now)
+    except (ConfigurationError, KeyRevoked):
+        return False
+    return True
 
 
 def algorithm_for(key: VaultKey, kek_uri: str) -> str:
     """Return the wrapping algorithm of a key.
 
     Raises:
-        ConfigurationError: it has none.
+        ConfigurationError: keys of its type cannot wrap.
     """
     if key.kty not in ALGORITHMS:
         raise ConfigurationError(
-            f"{kek_uri} is of type {key.kty}: a KEK is RSA, RSA-HSM, or oct-HSM on a Managed HSM"
+            f"{kek_uri} is of type {key.kty}: make a KEK of type RSA, RSA-HSM, or oct-HSM on a Managed HSM"
         )
     return ALGORITHMS[key.kty]
 
 
 def refuse_unfit(key: VaultKey, kek_uri: str, now: float) -> None:
-    """Refuse a key that cannot serve as a KEK now, and say how to mend it.
+    """Refuse a key that cannot serve as a KEK now; the error says what to do.
 
     Raises:
         ConfigurationError: its type, size or operations are not those of a KEK.
         KeyRevoked: it is disabled, or outside its dates.
     """
     algorithm_for(key, kek_uri)
-    if key.kty != "oct-HSM" and key.bits < LEAST_RSA_BITS:
-        raise ConfigurationError(f"{kek_uri} has {key.bits} bits: make one of {LEAST_RSA_BITS} or more")
+    if key.kty != "oct-HSM" and key.bits < MIN_RSA_BITS:
+        raise ConfigurationError(f"{kek_uri} has {key.bits} bits: make one of {MIN_RSA_BITS} or more")
     if key.operations and not key.operations >= NEEDED:
         missing = " and ".join(sorted(NEEDED - key.operations))
         raise ConfigurationError(

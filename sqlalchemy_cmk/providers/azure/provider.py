@@ -3,51 +3,70 @@
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
-from sqlalchemy_cmk.forks import watch_forks
-from sqlalchemy_cmk.providers.azure.answers import Answer, refuse
+from sqlalchemy_cmk.errors import (
+    CmkError,
+    ConfigurationError,
+    KeyRevoked,
+    KeyUnavailable,
+    TamperedError,
+)
+from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.format import DEK_BYTES
+from sqlalchemy_cmk.providers.azure.answers import Answer, refuse, summary
+from sqlalchemy_cmk.providers.azure.checks import check_key
 from sqlalchemy_cmk.providers.azure.clients import AsyncClient, BlockingClient, Loop, is_async
-from sqlalchemy_cmk.providers.azure.examination import examine_key
-from sqlalchemy_cmk.providers.azure.identifiers import AZURE_HOSTS, KeyIdentifier, parse_identifier
-from sqlalchemy_cmk.providers.azure.keys import VaultKey, algorithm_for, refuse_unfit
+from sqlalchemy_cmk.providers.azure.descriptions import Descriptions
+from sqlalchemy_cmk.providers.azure.hosts import TrustedHosts
+from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier, is_version, parse_identifier
+from sqlalchemy_cmk.providers.azure.keys import ALGORITHMS, VaultKey, algorithm_for, refuse_unfit
 from sqlalchemy_cmk.providers.azure.vault import Vault
-from sqlalchemy_cmk.providers.base import Finding, KeyProvider, Level, Wrapped
-from sqlalchemy_cmk.sealing import DEK_BYTES
+from sqlalchemy_cmk.providers.azure.vault_request import VaultRequest
+from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped, foreign_algorithm, foreign_version
+from sqlalchemy_cmk.providers.uris import shown
+from sqlalchemy_cmk.runtime.forks import watch_forks
+from sqlalchemy_cmk.runtime.secret import Secret
 
 DEFAULTS = {"retry_total": 0, "connection_timeout": 3, "read_timeout": 5}
+# An RSA key of 4096 bits, the longest that vaults have, wraps into 512.
+LONGEST_WRAPPING = 1024
 
 
 class AzureKeyVaultProvider(KeyProvider):
-    """Wraps and unwraps in the vault, always over the wire; it needs get, wrapKey and unwrapKey, no more.
+    """Wraps and unwraps in the vault, always over the wire; needs get, wrapKey and unwrapKey, and no more.
 
     RSA and RSA-HSM keys wrap with RSA-OAEP-256, oct-HSM keys of a Managed HSM with A256KW.
 
     Args:
-        credential: one of ``azure.identity`` or ``azure.identity.aio``, or a callable without arguments
-            that makes one, called once in each process: a pre-forking server should give that, so that each
-            worker makes its own. What it made is closed with the provider. A credential has time-outs of
-            its own, by default minutes: give it ``connection_timeout``, ``read_timeout`` and ``retry_total``.
-        credential_for: returns the credential for a vault's address, for customers in directories of
-            their own; called once for each vault and process. It stays its giver's: ``close`` leaves it open.
-        trusted_hosts: further host names, or patterns such as ``"*.vault.example"``, that may be sent
-            tokens. Azure's clouds are known.
+        credential: a credential of ``azure.identity`` or ``azure.identity.aio``, or a function without
+            arguments that makes one. The function is called once in each process, and what it made is closed
+            with the provider: a pre-forking server should give one, so that each worker has its own
+                credential. A
+            credential has time-outs of its own, by default minutes: give it ``connection_timeout``,
+            ``read_timeout`` and ``retry_total``.
+        credential_for: a function that returns the credential for a vault's address, for customers in
+            directories of their own; called once for each vault and process. ``close`` leaves it open.
+        trusted_hosts: further hosts to which tokens may be sent: ``"vault.example"``, ``"*.vault.example"``
+            for exactly one label before a suffix, or ``"vault.example:8443"`` for an emulator; without a port
+            it is 443. The hosts of Azure's clouds are known.
         version_check: seconds after which the newest version of a key without a version is looked up again.
-        retries: how many times a request that did not reach the vault, or was throttled, is repeated.
-        retry_bound: seconds for which one request is repeated at most; ``Retry-After`` is kept to within it.
+            Default 3600.
+        retries: how many times a request is repeated that did not reach the vault or was throttled. Default
+            3.
+        retry_bound: seconds that one request takes at most, with its repetitions, its sign-in and the last
+            byte of its answer; a ``Retry-After`` beyond it is not waited for. Default 10.
         options: further arguments of the SDK's clients: ``connection_verify``, ``transport``, ``proxies``,
-            ``retry_policy`` and others. Their own retries are off unless asked for; connections time out
-            after 3 seconds and answers after 5.
+            ``retry_policy`` and others. The SDK's own retries are off by default; connections time out after
+            3 seconds and answers that do not begin, or pause, after 5. Redirects are never followed.
 
     Raises:
-        ConfigurationError: neither ``credential`` nor ``credential_for`` is given, or both.
+        ConfigurationError: not exactly one of ``credential`` and ``credential_for`` is given, or an argument
+            is of the wrong kind.
     """
 
     def __init__(
@@ -62,77 +81,129 @@ class AzureKeyVaultProvider(KeyProvider):
         **options: Any,
     ) -> None:
         if (credential is None) == (credential_for is None):
-            raise ConfigurationError("give AzureKeyVaultProvider a credential, or credential_for=")
+            raise ConfigurationError("give AzureKeyVaultProvider either a credential or credential_for=")
+        if isinstance(credential, str):
+            raise ConfigurationError(
+                "AzureKeyVaultProvider takes a credential, such as DefaultAzureCredential(), and no text: "
+                "vaults are named by the URIs of KEKs"
+            )
+        self._hosts = TrustedHosts(trusted_hosts)
+        for name, value in (
+            ("version_check", version_check),
+            ("retries", retries),
+            ("retry_bound", retry_bound),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise ConfigurationError(f"{name} is a number, 0 or more, not {value!r}")
+        if not 0 < retry_bound < math.inf:
+            raise ConfigurationError("retry_bound is how long a request may take: give seconds, more than 0")
         self._credential = credential
         self._credential_for = credential_for
-        self._hosts = (*AZURE_HOSTS, *trusted_hosts)
-        self._version_check = version_check
         self._retries = retries
         self._retry_bound = retry_bound
         self._options = {**DEFAULTS, **options}
         self._lock = threading.Lock()
         self._vaults: dict[str, Vault] = {}
-        self._newest: dict[str, tuple[float, VaultKey]] = {}
+        self._descriptions = Descriptions(version_check)
         self._loop: Loop | None = None
         self._made: Any = None
         watch_forks(self)
 
     def handles(self, kek_uri: str) -> bool:
-        """Tell whether the URI is a key identifier in a vault that may be sent tokens."""
+        """Return whether the URI is a key identifier in a vault to which tokens may be sent."""
         key = parse_identifier(kek_uri)
-        return key is not None and any(fnmatchcase(key.host, pattern) for pattern in self._hosts)
+        return key is not None and self._hosts.trusts(key)
 
-    def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
+    def place_of(self, kek_uri: str) -> str:
+        """Return the vault's address: its keys are out of reach together."""
+        return self._identify(kek_uri).vault_url
+
+    def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
         """Wrap a DEK with the newest version of the key, or the one that the URI names.
 
         Raises:
-            KeyRevoked: the vault refuses, or the key is gone, expired or not yet valid.
+            KeyRevoked: the vault refuses, or the key is gone, expired or not valid yet.
             KeyUnavailable: the vault cannot be reached now.
             CredentialError: the application's own credential failed.
-            ConfigurationError: the key is of a kind that cannot wrap.
+            ConfigurationError: keys of its kind cannot wrap.
         """
-        key, vault_key = self._identify(kek_uri), self._current(kek_uri)
-        # The vault goes on wrapping with a disabled key.
+        key = self._identify(kek_uri)
+        vault_key = self._descriptions.get(kek_uri) or self._look_up(kek_uri)
+        # The vault itself still wraps with a disabled key.
         refuse_unfit(vault_key, kek_uri, time.time())
         algorithm = algorithm_for(vault_key, kek_uri)
         value = self._use(key, vault_key.version, "wrapKey", algorithm, dek, kek_uri)
-        return Wrapped(kek_uri, vault_key.version, algorithm, value)
+        wrapped = Wrapped(kek_uri, vault_key.version, algorithm, value.reveal())
+        self.check_wrapping(wrapped)
+        return wrapped
 
-    def unwrap(self, wrapped: Wrapped) -> bytes:
+    def unwrap(self, wrapped: Wrapped) -> Secret:
         """Return the DEK, unwrapped in the vault by the version that wrapped it.
 
         Raises:
-            TamperedError: the wrapped bytes are not what this key made.
+            TamperedError: this key has not made the wrapped bytes, or see :meth:`check_wrapping`.
             KeyRevoked, KeyUnavailable, CredentialError: as for :meth:`wrap`.
         """
-        key = self._identify(wrapped.kek_uri)
-        use = (wrapped.algorithm, wrapped.data, wrapped.kek_uri)
-        try:
-            return self._use(key, wrapped.kek_version, "unwrapKey", *use)
-        except KeyRevoked:
-            # Perhaps only this version was switched off: a newer one is looked for before the next wrap.
-            self._newest.pop(wrapped.kek_uri, None)
-            raise
+        self.check_wrapping(wrapped)
+        key, kek_uri = self._identify(wrapped.kek_uri), wrapped.kek_uri
+        data = Secret(wrapped.data)
+        dek = self._use(key, wrapped.kek_version, "unwrapKey", wrapped.algorithm, data, kek_uri)
+        if len(dek) != DEK_BYTES:
+            raise TamperedError(f"{kek_uri}: unwrapKey gave {len(dek)} bytes instead of {DEK_BYTES}")
+        return dek
+
+    def check_wrapping(self, wrapped: Wrapped) -> None:
+        """Refuse a version that is none of Key Vault's, and an algorithm that this provider never uses.
+
+        Raises:
+            TamperedError: it is one of these, not the version that the URI names, or longer than any wrapped
+                DEK.
+        """
+        pinned = self._identify(wrapped.kek_uri).version
+        if not is_version(wrapped.kek_version) or pinned not in (None, wrapped.kek_version):
+            raise foreign_version(wrapped)
+        if wrapped.algorithm not in ALGORITHMS.values():
+            raise foreign_algorithm(wrapped)
+        if len(wrapped.data) > LONGEST_WRAPPING:
+            raise TamperedError(f"{wrapped.kek_uri}: {len(wrapped.data)} bytes are not a wrapped DEK")
 
     def newest_version(self, kek_uri: str) -> str:
-        """Look up the version that wraps now."""
+        """Return the version that wraps now; the vault is asked."""
         return self._look_up(kek_uri).version
 
     def check(self, kek_uri: str) -> None:
-        """Refuse a key that is of a wrong kind, lacks operations, or is outside its dates; then try it."""
-        refuse_unfit(self._look_up(kek_uri), kek_uri, time.time())
+        """Refuse a key of the wrong kind, without the operations, or outside its dates; then try it.
+
+        Raises:
+            ConfigurationError: it is of the wrong kind, or the vault has no key of this name.
+            KeyRevoked, KeyUnavailable, CredentialError: as for :meth:`wrap`.
+        """
+        refuse_unfit(self._look_up(kek_uri, never_used=True), kek_uri, time.time())
         super().check(kek_uri)
 
-    def examine(self, kek_uri: str) -> list[Finding]:
-        """Look at what Microsoft requires or recommends for a CMK."""
-        findings = super().examine(kek_uri)
+    def ensure(self, kek_uri: str, *, first: bool = True) -> None:
+        """Refuse a key that does not exist, before anything is wrapped by it. This provider makes none.
+
+        Raises:
+            ConfigurationError: the vault has no key of this name.
+            KeyRevoked, KeyUnavailable, CredentialError: as for :meth:`wrap`.
+        """
+        self._look_up(kek_uri, never_used=True)
+
+    def forget(self) -> None:
+        """Drop what vaults have said of their keys; they are asked again."""
+        self._descriptions.clear()
+
+    def health_checks(self, kek_uri: str) -> list[Finding]:
+        """Check what Microsoft requires or recommends for a customer-managed key."""
+        findings = super().health_checks(kek_uri)
         if any(one.level is Level.PROBLEM for one in findings):
             return findings
         key = self._identify(kek_uri)
-        return findings + examine_key(self._look_up(kek_uri), kek_uri, key, self._vault(key))
+        return findings + check_key(self._look_up(kek_uri), kek_uri, key, self._vault(key))
 
     def close(self) -> None:
-        """Close the connections to every vault, and the credential if it was made here."""
+        """Close the connections to every vault, and the credential if this provider has made it."""
         with self._lock:
             vaults, self._vaults = self._vaults, {}
             loop, self._loop = self._loop, None
@@ -146,7 +217,7 @@ class AzureKeyVaultProvider(KeyProvider):
             loop.close()
 
     def after_fork(self) -> None:
-        """Leave the parent's connections to the parent: the child opens its own."""
+        """Leave the parent's connections to the parent; the child opens its own."""
         self._lock = threading.Lock()
         self._vaults = {}
         self._loop = None
@@ -154,8 +225,11 @@ class AzureKeyVaultProvider(KeyProvider):
 
     def _identify(self, kek_uri: str) -> KeyIdentifier:
         key = parse_identifier(kek_uri)
-        if key is None or not self.handles(kek_uri):
-            raise ConfigurationError(f"{kek_uri!r} is not a key identifier in a vault that is trusted here")
+        if key is None or not self._hosts.trusts(key):
+            raise ConfigurationError(
+                f"'{shown(kek_uri)}' is not a key identifier in a trusted vault: write "
+                "https://VAULT/keys/NAME, and see trusted_hosts="
+            )
         return key
 
     def _vault(self, key: KeyIdentifier) -> Vault:
@@ -181,42 +255,37 @@ class AzureKeyVaultProvider(KeyProvider):
             self._made = self._credential()
         return self._made
 
-    def _current(self, kek_uri: str) -> VaultKey:
-        known = self._newest.get(kek_uri)
-        if known is not None and time.monotonic() < known[0] + self._version_check:
-            return known[1]
-        return self._look_up(kek_uri)
-
-    def _look_up(self, kek_uri: str) -> VaultKey:
+    def _look_up(self, kek_uri: str, *, never_used: bool = False) -> VaultKey:
         key = self._identify(kek_uri)
-        answer = self._vault(key).get(key.at(key.version or ""))
+        self._descriptions.drop(kek_uri)
+        answer = self._vault(key).get(key.at(key.version))
+        if answer.status == 404 and never_used:
+            raise self._missing(key, kek_uri, answer)
         if answer.status != 200:
             refuse(answer, kek_uri, "get")
-        found = VaultKey.read(answer.body, kek_uri)
-        if found.enabled:
-            self._newest[kek_uri] = time.monotonic(), found
+        found = VaultKey.read(answer.body, key)
+        self._descriptions.put(kek_uri, found)
         return found
 
+    def _missing(self, key: KeyIdentifier, kek_uri: str, answer: Answer) -> CmkError:
+        """Return the error for a key that is not there and that nothing needs: deleted, or never made."""
+        what = summary(answer, kek_uri, "get")
+        if self._vault(key).get(f"deletedkeys/{key.name}").status == 200:
+            return KeyRevoked(f"{what}: the key is deleted: its owner can recover it")
+        return ConfigurationError(
+            f"{what}: there is no such key in this vault, or it was deleted: check its name and version"
+        )
+
     def _use(
-        self, key: KeyIdentifier, version: str, operation: str, algorithm: str, value: bytes, kek_uri: str
-    ) -> bytes:
-        # Base64url without padding: a Managed HSM reads padding as a byte more.
-        text = urlsafe_b64encode(value).rstrip(b"=").decode()
-        path = f"{key.at(version)}/{operation.lower()}"
-        answer = self._vault(key).post(path, {"alg": algorithm, "value": text})
+        self, key: KeyIdentifier, version: str, operation: str, algorithm: str, value: Secret, kek_uri: str
+    ) -> Secret:
+        request = VaultRequest("POST", f"{key.at(version)}/{operation.lower()}", {"alg": algorithm}, value)
+        answer = self._vault(key).send(request)
         if answer.status != 200:
+            # Perhaps only this version was disabled: look for a newer one before the next wrap.
+            self._descriptions.drop(kek_uri)
             refuse(answer, kek_uri, operation)
-        result = _value(answer, kek_uri)
-        if operation == "unwrapKey" and len(result) != DEK_BYTES:
-            raise TamperedError(f"{kek_uri}: unwrapKey gave {len(result)} bytes instead of {DEK_BYTES}")
+        result = answer.value()
+        if result is None:
+            raise KeyUnavailable(f"{kek_uri}: the vault's answer to {operation} holds no value")
         return result
-
-
-def _value(answer: Answer, kek_uri: str) -> bytes:
-    text = answer.body.get("value")
-    if isinstance(text, str) and text:
-        try:
-            return urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        except Base64Error:
-            pass
-    raise KeyUnavailable(f"{kek_uri}: the vault's answer holds no value")

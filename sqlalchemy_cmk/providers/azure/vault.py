@@ -1,73 +1,53 @@
-"""One vault: requests with bounded retries behind a circuit breaker."""
+"""One vault: requests over the wire, repeated within bounds, behind a circuit breaker."""
 
 from __future__ import annotations
 
-import time
-from random import SystemRandom
-from typing import Any
-
-from azure.core.rest import HttpRequest
-
 from sqlalchemy_cmk.errors import KeyUnavailable
-from sqlalchemy_cmk.providers.azure.answers import TRANSIENT, Answer
-from sqlalchemy_cmk.providers.azure.breaker import CircuitBreaker
+from sqlalchemy_cmk.providers._retries import Retries, Throttled
+from sqlalchemy_cmk.providers.azure.answers import Answer
 from sqlalchemy_cmk.providers.azure.clients import VaultClient
-
-FIRST_BACKOFF = 0.2
-
-_random = SystemRandom()
+from sqlalchemy_cmk.providers.azure.vault_request import VaultRequest
 
 
 class Vault:
-    """Sends requests to one vault, again where that helps, and not at all while it is known to be dead.
+    """Sends requests to one vault.
 
     Args:
         host: its host name, for messages.
         client: sends one request.
         retries: how many times a request is repeated.
-        retry_bound: seconds for which one request is repeated at most.
+        retry_bound: seconds that one request takes at most, with its repetitions.
     """
 
     def __init__(self, host: str, client: VaultClient, retries: int, retry_bound: float) -> None:
         self._host = host
         self._client = client
-        self._retries = retries
-        self._retry_bound = retry_bound
-        self._breaker = CircuitBreaker(time.monotonic)
+        self._attempts = Retries(host, retries, retry_bound)
 
     def get(self, path: str) -> Answer:
-        """Ask for something."""
-        return self._send("GET", path, None)
+        """Return the vault's answer to a GET request."""
+        return self.send(VaultRequest("GET", path))
 
-    def post(self, path: str, body: dict[str, Any]) -> Answer:
-        """Have a key used. Wrapping and unwrapping again does no harm, so that both are repeated."""
-        return self._send("POST", path, body)
+    def send(self, request: VaultRequest) -> Answer:
+        """Return the vault's answer to a request; wrapping and unwrapping can be repeated without harm.
+
+        Raises:
+            KeyUnavailable: there was no answer in time, or none that a vault gives: a gateway's page, a
+                redirect, a server error, a 429.
+        """
+        return self._attempts.run(lambda seconds: self._send(request, seconds))
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Answer:
-        if not self._breaker.lets_through():
-            raise KeyUnavailable(f"{self._host} has not answered lately; it is asked again in a moment")
-        # A vault that is known to be dead is tried once, so that the one who tries is soon back.
-        retries = 0 if self._breaker.tripped else self._retries
-        give_up = time.monotonic() + self._retry_bound
-        failure = KeyUnavailable(self._host)
-        for attempt in range(retries + 1):
-            wanted = 0.0
-            try:
-                answer = self._client.send(HttpRequest(method, path, json=body))
-                if answer.status not in TRANSIENT:
-                    self._breaker.succeeded()
-                    return answer
-                failure = KeyUnavailable(f"{self._host} answered {answer.status} {answer.code}".rstrip())
-                wanted = answer.retry_after or 0.0
-            except KeyUnavailable as error:
-                failure = KeyUnavailable(f"{self._host}: {error}")
-            pause = max(wanted, FIRST_BACKOFF * 2**attempt) * _random.uniform(1.0, 1.5)
-            if attempt == retries or time.monotonic() + pause > give_up:
-                break
-            time.sleep(pause)
-        self._breaker.failed(wanted)
-        raise failure
+    def _send(self, request: VaultRequest, seconds: float) -> Answer:
+        try:
+            answer = self._client.send(request, seconds)
+        except KeyUnavailable as error:
+            raise KeyUnavailable(f"{self._host}: {error}") from None
+        if not answer.is_verdict:
+            raise Throttled(
+                f"{self._host} answered {answer.status} {answer.code}".rstrip(), answer.retry_after or 0.0
+            )
+        return answer

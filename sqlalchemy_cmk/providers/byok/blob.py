@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
@@ -11,8 +9,9 @@ from typing import Literal
 import msgspec
 
 from sqlalchemy_cmk.errors import TamperedError
+from sqlalchemy_cmk.providers import _base64url
 
-LEAST_WRAPPED = 24
+MIN_WRAPPED = 24
 """Bytes of the shortest key under AES key wrap with padding: 16, and 8 more (RFC 5649)."""
 
 
@@ -31,12 +30,12 @@ class _Blob(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class TransferBlob:
-    """A transfer blob. Nothing in it is secret, and nobody has signed it: anyone can make one.
+    """A transfer blob. Nothing in it is secret, and it is not signed: anyone can make one.
 
     Attributes:
         kid: the identifier of the exchange key.
-        ciphertext: the AES key under the exchange key, and the target key under the AES key.
-        generator: what made the blob, for people.
+        ciphertext: the AES key wrapped by the exchange key, and the target key wrapped by the AES key.
+        generator: the program that made the blob.
     """
 
     kid: str
@@ -44,46 +43,45 @@ class TransferBlob:
     generator: str
 
     def dump(self) -> bytes:
-        """Return the blob as its file holds it."""
-        text = urlsafe_b64encode(self.ciphertext).rstrip(b"=").decode()
+        """Return the content of the blob's file."""
+        text = _base64url.encode(self.ciphertext)
         return msgspec.json.encode(_Blob(_Header(self.kid), text, generator=self.generator))
 
     @classmethod
     def load(cls, raw: bytes) -> TransferBlob:
-        """Read a blob's file.
+        """Parse the content of a blob's file.
 
         Raises:
-            TamperedError: it is damaged, or no transfer blob.
+            TamperedError: it is damaged, or not a transfer blob.
         """
         try:
             blob = msgspec.json.decode(raw, type=_Blob, strict=True)
-            text = blob.ciphertext
-            ciphertext = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            ciphertext = _base64url.decode(blob.ciphertext)
         except msgspec.MsgspecError as error:
-            raise TamperedError(f"this is no transfer blob: {error}") from None
-        except (Base64Error, ValueError):
+            raise TamperedError(f"this is not a transfer blob: {error}") from None
+        except ValueError:
             raise TamperedError("the transfer blob is damaged: its ciphertext is not base64url") from None
         return cls(blob.header.kid, ciphertext, blob.generator)
 
     def check(self, exchange_bytes: int) -> None:
-        """Refuse a ciphertext that cannot be whole.
+        """Refuse a ciphertext that cannot be complete.
 
         Args:
-            exchange_bytes: how many bytes of it the exchange key has encrypted.
+            exchange_bytes: how many of its bytes the exchange key has encrypted.
 
         Raises:
-            TamperedError: it has another length than any wrapped key.
+            TamperedError: no wrapped key has this length.
         """
         rest = len(self.ciphertext) - exchange_bytes
-        if rest < LEAST_WRAPPED or rest % 8:
+        if rest < MIN_WRAPPED or rest % 8:
             raise TamperedError(
-                f"the transfer blob is damaged: {len(self.ciphertext)} bytes of ciphertext are no key "
+                f"the transfer blob is damaged: {len(self.ciphertext)} bytes of ciphertext are not a key "
                 f"wrapped for an exchange key of {exchange_bytes * 8} bits"
             )
 
 
 def generator(source: str) -> str:
-    """Return what a blob says of its making.
+    """Return the text that names the program that made a blob.
 
     Args:
         source: where the target key comes from.

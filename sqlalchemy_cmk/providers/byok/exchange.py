@@ -19,19 +19,21 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier, parse_identifier
 from sqlalchemy_cmk.providers.byok.target import thumbprint
+from sqlalchemy_cmk.providers.uris import shown
+from sqlalchemy_cmk.runtime.secret import Secret
 
 KTY = "RSA-HSM"
 BITS = (2048, 3072, 4096)
 OPERATIONS = ["import"]
 MAKE_ONE = "make one with: az keyvault key create --kty RSA-HSM --ops import"
-# The specification's OAEP is that of PKCS#11's CKM_RSA_AES_KEY_WRAP with SHA-1, where no collision matters.
+# The specification prescribes CKM_RSA_AES_KEY_WRAP's OAEP with SHA-1, whose collisions do not weaken OAEP.
 OAEP_SHA1 = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303
 INNER_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeKey:
-    """An exchange key that is known to fit.
+    """An exchange key that was checked.
 
     Attributes:
         kid: its identifier with its version, ``https://VAULT/keys/NAME/VERSION``.
@@ -45,16 +47,16 @@ class ExchangeKey:
     def of(
         cls, kid: str, public: object, kty: str | None = None, operations: Iterable[str] | None = None
     ) -> ExchangeKey:
-        """Check what is known of a key, and return it.
+        """Check a key and return it as an exchange key.
 
         Args:
             kid: its identifier.
             public: its public key.
-            kty: its key type, ``None`` where that is not known.
-            operations: what it may be used for, ``None`` where that is not known.
+            kty: its key type; ``None`` if it is not known.
+            operations: the operations it may be used for; ``None`` if they are not known.
 
         Raises:
-            ConfigurationError: no blob for it could be imported; the message says why.
+            ConfigurationError: a blob for this key could not be imported; the message says why.
         """
         identifier(kid)
         if kty is not None and kty != KTY:
@@ -78,12 +80,14 @@ class ExchangeKey:
 
         Args:
             path: a JWK, a key bundle as ``az keyvault key show`` prints it, or a PEM file as
-                ``az keyvault key download`` writes it. A PEM file tells neither key type nor operations.
-            kid: the key's identifier, where the file does not tell it.
+                ``az keyvault key download`` writes it. A PEM file holds neither the key type nor the
+                operations.
+            kid: the key's identifier, if the file does not hold it.
 
         Raises:
-            ConfigurationError: the file holds no public key, another one, or one that does not fit.
-            KeyUnavailable: it cannot be read.
+            ConfigurationError: the file holds no public key, the key of another identifier, or a key that
+                cannot be an exchange key.
+            KeyUnavailable: the file cannot be read.
         """
         try:
             raw = path.read_bytes()
@@ -104,7 +108,7 @@ class ExchangeKey:
 
     @property
     def thumbprint(self) -> str:
-        """Its thumbprint, which tells whether this is the vault's key and not another's."""
+        """Its thumbprint, to check that this is the vault's key and not another one."""
         return thumbprint(self.public)
 
     @property
@@ -112,50 +116,55 @@ class ExchangeKey:
         """How many bytes of a blob's ciphertext this key has encrypted."""
         return self.public.key_size // 8
 
-    def wrap(self, plaintext: bytes) -> bytes:
+    def wrap(self, plaintext: Secret) -> bytes:
         """Return a target key's plaintext wrapped for this key, as ``CKM_RSA_AES_KEY_WRAP`` does.
 
-        A fresh AES-256 key under RSA-OAEP with SHA-1, and the plaintext under it with AES key wrap with
-        padding (RFC 5649), one after the other.
+        The result is a new AES-256 key wrapped with RSA-OAEP and SHA-1, followed by the plaintext wrapped by
+        that AES key with AES key wrap with padding (RFC 5649).
         """
-        inner = token_bytes(INNER_BYTES)
-        return self.public.encrypt(inner, OAEP_SHA1) + aes_key_wrap_with_padding(inner, plaintext)
+        inner = Secret(token_bytes(INNER_BYTES))
+        head = self.public.encrypt(inner.reveal(), OAEP_SHA1)
+        return head + aes_key_wrap_with_padding(inner.reveal(), plaintext.reveal())
 
 
 def identifier(kid: str) -> KeyIdentifier:
-    """Return what an exchange key's identifier names.
+    """Return the parts of an exchange key's identifier.
 
     Raises:
-        ConfigurationError: it is none, or has no version.
+        ConfigurationError: it is not a key identifier, or has no version.
     """
     found = parse_identifier(kid)
     if found is None:
-        raise ConfigurationError(f"{kid!r} is not a key identifier: https://VAULT/keys/NAME/VERSION")
+        raise ConfigurationError(
+            f"'{shown(kid)}' is not a key identifier: write https://VAULT/keys/NAME/VERSION"
+        )
     if found.version is None:
         raise ConfigurationError(
-            f"{kid} names no version: only the version for which a key was wrapped unwraps it"
+            f"{kid} names no version: add the version for which the key is wrapped; no other unwraps it"
         )
     return found
 
 
 def new_key(kek_uri: str) -> KeyIdentifier:
-    """Return what the URI of a key that is to be imported names.
+    """Return the parts of the URI of a key that is to be imported.
 
     Raises:
         ConfigurationError: it is not a key identifier, or has a version.
     """
     found = parse_identifier(kek_uri)
     if found is None or found.version is not None:
-        raise ConfigurationError(f"{kek_uri!r} does not name a key to import: https://VAULT/keys/NAME")
+        raise ConfigurationError(
+            f"'{shown(kek_uri)}' does not name a key to import: write https://VAULT/keys/NAME"
+        )
     return found
 
 
-def _one_kid(told: str | None, given: str | None, path: Path) -> str:
-    if told and given and told != given:
-        raise ConfigurationError(f"{path} is the key {told}, not {given}")
-    if not (told or given):
-        raise ConfigurationError(f"{path} does not tell the key's identifier: give it with its version")
-    return cast(str, told or given)
+def _one_kid(found: str | None, given: str | None, path: Path) -> str:
+    if found and given and found != given:
+        raise ConfigurationError(f"{path} is the key {found}, not {given}")
+    if not (found or given):
+        raise ConfigurationError(f"{path} does not hold the key's identifier: give it with its version")
+    return cast(str, found or given)
 
 
 def _from_pem(raw: bytes, path: Path) -> object:
@@ -170,6 +179,6 @@ def _from_jwk(jwk: Mapping[str, Any]) -> rsa.RSAPublicKey:
 
 
 def _number(text: str) -> int:
-    # The command line of Azure prints base64, a JWK is base64url.
+    # Azure's command line prints base64; a JWK holds base64url.
     padded = text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4)
     return int.from_bytes(b64decode(padded.replace("-", "+").replace("_", "/"), validate=True), "big")

@@ -1,12 +1,11 @@
-"""The target key: what becomes the customer's key in the vault. Here it comes from a file."""
+"""The target key, which becomes the customer's key in the vault; here it is read from a file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,7 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.providers import _base64url
 from sqlalchemy_cmk.providers._files import read_private
+from sqlalchemy_cmk.runtime.secret import Secret
 
 RSA_BITS = (2048, 3072, 4096)
 OCT_BYTES = (16, 24, 32)
@@ -34,12 +35,12 @@ class TargetKey:
 
     Attributes:
         kty: its type in the vault: ``RSA-HSM``, ``EC-HSM`` or ``oct-HSM``.
-        plaintext: what is wrapped: PKCS#8 in DER, or the bytes of a symmetric key.
+        plaintext: the bytes that are wrapped: PKCS#8 in DER, or the bytes of a symmetric key.
         thumbprint: its public key's thumbprint; ``None`` for a symmetric key.
     """
 
     kty: str
-    plaintext: bytes = field(repr=False)
+    plaintext: Secret
     thumbprint: str | None
 
     @classmethod
@@ -47,14 +48,14 @@ class TargetKey:
         """Read a key from a private file.
 
         Args:
-            path: a private key of RSA or of an elliptic curve in PEM or DER, or the raw bytes of a key.
-            symmetric: whether the file holds raw bytes.
-            passphrase: asks for the passphrase of an encrypted file; called only for one.
+            path: a private RSA or elliptic curve key in PEM or DER, or the raw bytes of a symmetric key.
+            symmetric: whether the file holds the raw bytes of a symmetric key.
+            passphrase: returns the passphrase; called only if the file is encrypted.
 
         Raises:
-            ConfigurationError: others can read the file, it does not exist, it holds no key of a kind that a
-                vault imports, or the passphrase is wrong.
-            KeyUnavailable: it cannot be read.
+            ConfigurationError: the file does not exist, others have access to it, it holds no key of a kind
+                that vaults import, or the passphrase is wrong.
+            KeyUnavailable: the file cannot be read.
         """
         raw = read_private(path)
         if raw is None:
@@ -70,9 +71,9 @@ class TargetKey:
             origin: where it comes from, for messages.
 
         Raises:
-            ConfigurationError: no vault imports a key of this kind.
+            ConfigurationError: vaults do not import keys of this kind.
         """
-        if isinstance(key, bytes) and len(key) in OCT_BYTES:
+        if isinstance(key, Secret) and len(key) in OCT_BYTES:
             return cls("oct-HSM", key, None)
         if isinstance(key, rsa.RSAPrivateKey) and key.key_size in RSA_BITS:
             return cls("RSA-HSM", _pkcs8(key), thumbprint(key.public_key()))
@@ -98,27 +99,26 @@ def thumbprint(public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> str:
             "y": _encoded(numbers.y, size),
         }
     text = json.dumps(members, sort_keys=True, separators=(",", ":"))
-    return urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+    return _base64url.encode(hashlib.sha256(text.encode()).digest())
 
 
 def _encoded(number: int, size: int | None = None) -> str:
-    raw = number.to_bytes(size or (number.bit_length() + 7) // 8, "big")
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return _base64url.encode(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
 
 
-def _pkcs8(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+def _pkcs8(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> Secret:
+    return Secret(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
 
-def _private_key(raw: bytes, path: Path, passphrase: Callable[[], str]) -> object:
-    load = load_pem_private_key if b"-----BEGIN" in raw else load_der_private_key
+def _private_key(raw: Secret, path: Path, passphrase: Callable[[], str]) -> object:
+    load = load_pem_private_key if b"-----BEGIN" in raw.reveal() else load_der_private_key
     try:
-        return load(raw, None)
+        return load(raw.reveal(), None)
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigurationError(f"{path} holds no private key in PEM or DER") from None
     except TypeError:
         pass  # cryptography's answer to an encrypted key without a passphrase
     try:
-        return load(raw, passphrase().encode())
+        return load(raw.reveal(), passphrase().encode())
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigurationError(f"{path} does not open: the passphrase is wrong, or it is damaged") from None

@@ -1,12 +1,13 @@
-"""A target key in a PKCS#11 token: it is wrapped there, and does not leave it in clear; needs ``[pkcs11]``.
+"""A target key in a PKCS#11 token, which wraps it: the key never leaves the token in the clear.
 
-The token makes an AES-256 key for the session, wraps the target key by it with AES key wrap with padding
-(RFC 5649), and wraps the AES key for the exchange key with RSA-OAEP and SHA-1. Microsoft's specification
-names this combination as equal to ``CKM_RSA_AES_KEY_WRAP``, which python-pkcs11 0.10 has no way to call.
+Needs the extra ``[pkcs11]``. The token makes an AES-256 session key, wraps the target key by it with AES key
+wrap with padding (RFC 5649), and wraps the AES key for the exchange key with RSA-OAEP and SHA-1. Microsoft's
+specification names this combination as equal to ``CKM_RSA_AES_KEY_WRAP``, which python-pkcs11 0.10 cannot
+call.
 
-Tokens do not agree on what the mechanisms for RFC 5649 do: SoftHSM 2.6 fills keys with zeros to a multiple of
-8 bytes before (github.com/softhsm/SoftHSMv2/pull/307), NSS 3.87 pads in another way under one number. So a
-mechanism is used only once it has given RFC 5649's own answer in this very token.
+Tokens differ in what their mechanisms for RFC 5649 do: SoftHSM 2.6 first fills keys with zeros to a multiple
+of 8 bytes (github.com/softhsm/SoftHSMv2/pull/307), and NSS 3.87 pads in another way under one of the numbers.
+So a mechanism is used only after it has given RFC 5649's own test result in this token.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ CLASSES = {"private": ObjectClass.PRIVATE_KEY, "secret-key": ObjectClass.SECRET_
 
 
 class TokenKey:
-    """A target key in a token, while its session is open.
+    """A target key in a token whose session is open.
 
     Args:
         session: a session that is logged in.
         key: the private or secret key.
-        profile: the make of the token.
+        profile: the profile of the token's make.
 
     Attributes:
         kty: its type in the vault: ``RSA-HSM``, ``EC-HSM`` or ``oct-HSM``.
@@ -66,12 +67,12 @@ class TokenKey:
         own = profile.mechanisms.get("AES-KWP")
         self._padded: tuple[Mechanism, ...] = (*((mechanism_of(own),) if own else ()), *PADDED)
         if key.key_type not in KTYS:
-            raise ConfigurationError(f"the key {key.label!r} is of a type that no vault imports")
+            raise ConfigurationError(f"the key {key.label!r} is of a type that vaults do not import")
         self.kty = KTYS[key.key_type]
 
     @property
     def thumbprint(self) -> str | None:
-        """The public key's thumbprint, where the token shows an RSA key's with the private key."""
+        """The public key's thumbprint, if the key is RSA and the token shows its public numbers."""
         try:
             n, e = (self._key[one] for one in (Attribute.MODULUS, Attribute.PUBLIC_EXPONENT))
         except (AttributeTypeInvalid, KeyError):
@@ -80,7 +81,7 @@ class TokenKey:
         return thumbprint(numbers.public_key())
 
     def wrap(self, exchange: ExchangeKey) -> TransferBlob:
-        """Have the token wrap the key for an exchange key.
+        """Let the token wrap the key for an exchange key.
 
         Raises:
             ConfigurationError: the key may not be extracted, or the token has no mechanism that wraps it as
@@ -90,8 +91,8 @@ class TokenKey:
             wrapped = self.wrap_with(self.mechanism(), exchange)
         except PKCS11Error as error:
             raise ConfigurationError(
-                f"the token does not wrap the key {self._key.label!r} ({name_of(error)}): the key has "
-                "to be made with CKA_EXTRACTABLE, and the token to be set up for the export of wrapped keys"
+                f"the token does not wrap the key {self._key.label!r} ({name_of(error)}): make the key "
+                "with CKA_EXTRACTABLE, and set the token up for the export of wrapped keys"
             ) from None
         token = self._session.token
         source = f"{token.manufacturer_id} {token.model} {'.'.join(map(str, token.firmware_version))}"
@@ -100,7 +101,7 @@ class TokenKey:
         return blob
 
     def wrap_with(self, mechanism: Mechanism, exchange: ExchangeKey) -> bytes:
-        """Have the token wrap the key with a mechanism that is known to be that of RFC 5649."""
+        """Let the token wrap the key with a mechanism that is known to be that of RFC 5649."""
         numbers = exchange.public.public_numbers()
         with ExitStack() as made:
             public = self._session.create_object(
@@ -127,7 +128,7 @@ class TokenKey:
             return bytes(head + inner.wrap_key(self._key, mechanism=mechanism))
 
     def mechanism(self) -> Mechanism:
-        """Return the mechanism with which this token wraps such a key as RFC 5649 says.
+        """Return the mechanism with which this token wraps such a key as RFC 5649 specifies.
 
         Raises:
             ConfigurationError: there is none.
@@ -138,8 +139,8 @@ class TokenKey:
             if int(candidate) in offered and self._answers(candidate, probe):
                 return candidate
         raise ConfigurationError(
-            f"{self._session.token.model} has no mechanism that wraps this key as RFC 5649 says, so that no "
-            "vault could unwrap it; use the tool of the token's maker"
+            f"{self._session.token.model} has no mechanism that wraps this key as RFC 5649 specifies, and no "
+            "vault could unwrap it: use the tool of the token's vendor"
         )
 
     def _answers(self, mechanism: Mechanism, probe: bytes) -> bool:
@@ -163,24 +164,24 @@ class TokenKey:
 def open_key(
     module: str | None, uri: str, pin: Pin, profile: Profile | str = "generic"
 ) -> Iterator[TokenKey]:
-    """Log in to a token and find the target key there; at the end the whole process is logged out.
+    """Log in to a token and find the target key there; at the end close the session.
 
     Args:
-        module: the path of the token's PKCS#11 module; the profile's without it.
+        module: the path of the token's PKCS#11 module; ``None`` for the profile's.
         uri: the key's URI (RFC 7512), with ``token`` or ``serial``, and ``object`` or ``id``.
-        pin: where the PIN comes from, as for ``Pkcs11KeyProvider``.
-        profile: the make of the token.
+        pin: the source of the PIN, as for ``Pkcs11KeyProvider``.
+        profile: the profile of the token's make, or its name.
 
     Raises:
-        ConfigurationError: the URI names no key or several, or there is no module.
+        ConfigurationError: the URI names no key or several, or no module is given.
         CredentialError: the PIN is not accepted.
         KeyUnavailable: the token is not there.
     """
     make = find_profile(profile)
     if not (module or make.module):
-        raise ConfigurationError(f"the profile {make.name!r} names no PKCS#11 module: give its path")
+        raise ConfigurationError(f"the profile {make.name!r} names no PKCS#11 module: give the module's path")
     if not is_pkcs11(uri):
-        raise ConfigurationError(f"a key in a token is written {FORM}")
+        raise ConfigurationError(f"write the URI of a key in a token as {FORM}")
     identifier, shared = parse_identifier(uri), module_at(module or make.module)
     with shared.exclusive() as library:
         try:

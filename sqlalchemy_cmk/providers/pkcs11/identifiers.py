@@ -1,4 +1,4 @@
-"""PKCS#11 URIs (RFC 7512) as names of KEKs."""
+"""PKCS#11 URIs (RFC 7512), which name KEKs in tokens."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from sqlalchemy_cmk.errors import ConfigurationError
 SCHEME = "pkcs11:"
 FORM = "pkcs11:token=LABEL;object=NAME"
 
-_TOKEN = ("token", "serial", "manufacturer", "model")
+_TOKEN = ("token", "serial", "manufacturer", "model", "slot-id", "slot-description", "slot-manufacturer")
 _TYPES = ("secret-key", "private")
-_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# RFC 7512, section 2.3: pk11-pchar. Everything else is percent-encoded, line breaks too.
+_VALUE = re.compile(r"(?:[A-Za-z0-9._~:\[\]@!$'()*+,=&-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class KekIdentifier:
-    """A KEK's name, taken apart.
+    """The parts of a KEK's URI.
 
     Attributes:
-        token: the attributes of its token: ``token`` (the label), ``serial``, ``manufacturer``, ``model``.
-        label: its ``CKA_LABEL``; ``None`` where the URI names it by its id alone.
-        id: its ``CKA_ID``; ``None`` where the newest version is wanted.
-        type: ``"secret-key"`` or ``"private"``; ``None`` where either will do.
+        token: the attributes of its token, ``token`` (the label), ``serial``, ``manufacturer``, ``model``,
+            and of its slot, ``slot-id``, ``slot-description``, ``slot-manufacturer``.
+        label: the KEK's ``CKA_LABEL``; ``None`` if the URI names it by its id only.
+        id: the ``CKA_ID`` of one version; ``None`` for the newest.
+        type: ``"secret-key"`` or ``"private"``; ``None`` for either.
     """
 
     token: tuple[tuple[str, str], ...]
@@ -34,28 +36,28 @@ class KekIdentifier:
 
     @property
     def token_label(self) -> str:
-        """The token's label, or its serial number where the URI gives no label."""
+        """The token's label, or its serial number if the URI gives no label."""
         given = dict(self.token)
         return given.get("token") or given.get("serial", "")
 
 
 def is_pkcs11(kek_uri: str) -> bool:
-    """Tell whether a URI has the scheme, and something behind it."""
+    """Return whether a URI has the scheme ``pkcs11:`` and is not empty after it."""
     return kek_uri[: len(SCHEME)].lower() == SCHEME and len(kek_uri) > len(SCHEME)
 
 
 def parse_identifier(kek_uri: str) -> KekIdentifier:
-    """Take a KEK's URI apart.
+    """Parse a KEK's URI.
 
     Raises:
-        ConfigurationError: it does not name a token and a key, or carries a PIN, a module's path or
-            anything else that is not looked at here. What was refused is not repeated: it may be a PIN.
+        ConfigurationError: it does not name a token and a key, or holds a PIN, a module's path or anything
+            else that is not supported. The message does not repeat what was refused: it may be a PIN.
     """
     path, mark, _ = kek_uri[len(SCHEME) :].partition("?")
     if mark:
         raise ConfigurationError(
-            "a PKCS#11 URI of a KEK has no part after '?': the PIN and the module are given to "
-            f"Pkcs11KeyProvider; write {FORM}"
+            "a PKCS#11 URI of a KEK has no part after '?': give the PIN and the module to "
+            f"Pkcs11KeyProvider, and write {FORM}"
         )
     given = _attributes(path)
     token = tuple((name, _text(given.pop(name))) for name in _TOKEN if name in given)
@@ -64,7 +66,7 @@ def parse_identifier(kek_uri: str) -> KekIdentifier:
     type_ = given.pop("type", None)
     if given or (type_ is not None and type_ not in (one.encode() for one in _TYPES)):
         raise ConfigurationError(
-            "a PKCS#11 URI of a KEK has an attribute that is not used here: it may have "
+            "a PKCS#11 URI of a KEK has an attribute that is not supported: it may have "
             f"{', '.join(_TOKEN)}, object, id, and type={' or type='.join(_TYPES)}"
         )
     if not {name for name, _ in token} & {"token", "serial"} or not (label or id_):
@@ -81,7 +83,7 @@ def _attributes(path: str) -> dict[str, bytes]:
     given: dict[str, bytes] = {}
     for part in path.split(";"):
         name, equals, value = part.partition("=")
-        if not equals or name in given or not value or _PERCENT.search(value):
+        if not equals or name in given or not _VALUE.fullmatch(value):
             raise ConfigurationError(
                 f"a PKCS#11 URI of a KEK is not well formed (RFC 7512): write {FORM}, each attribute once"
             )

@@ -1,4 +1,4 @@
-"""Wrapping and unwrapping in the token, by the name of an algorithm that is recorded with the wrapping.
+"""Algorithms that wrap and unwrap in a token, by the name that is recorded with each wrapping.
 
 | name | mechanism | what is stored |
 |---|---|---|
@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from hmac import compare_digest
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -24,16 +23,17 @@ from pkcs11 import MGF, Attribute, GCMParams, KeyType, Mechanism, ObjectClass, P
 from pkcs11.types import DecryptMixin, EncryptMixin, UnwrapMixin, WrapMixin
 
 from sqlalchemy_cmk.errors import TamperedError
+from sqlalchemy_cmk.format import DEK_BYTES
 from sqlalchemy_cmk.providers.pkcs11.failures import is_connection
 from sqlalchemy_cmk.providers.pkcs11.keys import Kek
 from sqlalchemy_cmk.providers.pkcs11.profiles import Profile
-from sqlalchemy_cmk.sealing import DEK_BYTES
+from sqlalchemy_cmk.runtime.secret import Secret
 
 NONCE_BYTES = 12
 TAG_BYTES = 16
 
-# The DEK while it is in the token: of this session alone, and readable, since reading it is what it is for.
 _PUBLIC = (Attribute.PUBLIC_EXPONENT, Attribute.MODULUS)
+# The DEK while it is in the token: an object of this session only, and readable, because it has to be read.
 _READABLE = {Attribute.EXTRACTABLE: True, Attribute.SENSITIVE: False}
 
 
@@ -41,9 +41,9 @@ class Algorithm(ABC):
     """Wraps a DEK with a KEK in a token, and unwraps it.
 
     Attributes:
-        key_type: the KEKs that it is for.
-        number: its mechanism.
-        only_wraps: whether the KEK needs no more than ``CKA_WRAP`` and ``CKA_UNWRAP``.
+        key_type: the type of the KEKs that it uses.
+        number: the number of its mechanism.
+        only_wraps: whether ``CKA_WRAP`` and ``CKA_UNWRAP`` are all that the KEK needs.
     """
 
     key_type: KeyType = KeyType.AES
@@ -56,17 +56,17 @@ class Algorithm(ABC):
 
     @abstractmethod
     def may_use(self, kek: Kek) -> bool:
-        """Tell whether the key's permissions let it serve."""
+        """Return whether the key's permissions allow this algorithm."""
 
     @abstractmethod
-    def wrap(self, kek: Kek, dek: bytes) -> bytes:
+    def wrap(self, kek: Kek, dek: Secret) -> bytes:
         """Return the DEK wrapped."""
 
     @abstractmethod
-    def unwrap(self, kek: Kek, data: bytes) -> bytes:
-        """Return what was wrapped, of whatever length it is."""
+    def unwrap(self, kek: Kek, data: bytes) -> Secret:
+        """Return what was wrapped, whatever its length."""
 
-    def _unwrap_object(self, kek: Kek, data: bytes, parameter: Any = None) -> bytes:
+    def _unwrap_object(self, kek: Kek, data: bytes, parameter: Any = None) -> Secret:
         template: dict[Attribute, Any] = dict(_READABLE)
         if self._profile.unwrap_needs_value_len:
             template[Attribute.VALUE_LEN] = DEK_BYTES
@@ -79,34 +79,34 @@ class Algorithm(ABC):
             template=template,
         )
         try:
-            return bytes(made[Attribute.VALUE])
+            return Secret(made[Attribute.VALUE])
         finally:
             made.destroy()
 
 
 class KeyWrap(Algorithm):
-    """AES key wrap, with padding or without, in one of two ways that give the same bytes.
+    """AES key wrap, with or without padding, in one of two ways that give the same bytes.
 
-    With a key that may wrap, the DEK becomes a session object, which is wrapped. With one that may only
-    encrypt, the DEK goes in and out as data: for tokens in which no object can be made that may be read.
+    If the key may wrap, the DEK becomes a session object, which is wrapped. If it may only encrypt, the DEK
+    goes in and out as data: for tokens that do not allow readable objects.
     """
 
     only_wraps = True
 
     def may_use(self, kek: Kek) -> bool:
-        """The key needs ``CKA_WRAP`` and ``CKA_UNWRAP``, or ``CKA_ENCRYPT`` and ``CKA_DECRYPT``."""
+        """Return whether it has ``CKA_WRAP`` and ``CKA_UNWRAP``, or ``CKA_ENCRYPT`` and ``CKA_DECRYPT``."""
         return may_wrap(kek) or may_encrypt(kek)
 
-    def wrap(self, kek: Kek, dek: bytes) -> bytes:
-        """Put the DEK into the token for the moment that it takes to wrap it."""
+    def wrap(self, kek: Kek, dek: Secret) -> bytes:
+        """Wrap the DEK; it is an object in the token only while it is wrapped."""
         if not may_wrap(kek):
-            return _whole(kek.key.encrypt(dek, mechanism=self._mechanism))
+            return _whole(kek.key.encrypt(dek.reveal(), mechanism=self._mechanism))
         held = kek.key.session.create_object(
             {
                 Attribute.CLASS: ObjectClass.SECRET_KEY,
                 Attribute.KEY_TYPE: KeyType.GENERIC_SECRET,
                 Attribute.TOKEN: False,
-                Attribute.VALUE: dek,
+                Attribute.VALUE: dek.reveal(),
                 **_READABLE,
             }
         )
@@ -115,41 +115,45 @@ class KeyWrap(Algorithm):
         finally:
             held.destroy()
 
-    def unwrap(self, kek: Kek, data: bytes) -> bytes:
+    def unwrap(self, kek: Kek, data: bytes) -> Secret:
         """Unwrap into a session object and read it."""
         if not may_wrap(kek):
-            return _whole(kek.key.decrypt(data, mechanism=self._mechanism))
+            return Secret(_whole(kek.key.decrypt(data, mechanism=self._mechanism)))
         return self._unwrap_object(kek, data)
 
 
 class Gcm(Algorithm):
-    """AES-GCM; the nonce is the operating system's, or the token's where it insists."""
+    """AES-GCM with a nonce from the operating system, or from the token if the token insists."""
 
     def may_use(self, kek: Kek) -> bool:
-        """The key needs ``CKA_ENCRYPT`` and ``CKA_DECRYPT``."""
+        """Return whether the key has ``CKA_ENCRYPT`` and ``CKA_DECRYPT``."""
         return may_encrypt(kek)
 
-    def wrap(self, kek: Kek, dek: bytes) -> bytes:
-        """Encrypt the DEK under a nonce that is stored with it."""
-        # Never a constant: a token that makes the nonce writes it into this very object.
+    def wrap(self, kek: Kek, dek: Secret) -> bytes:
+        """Encrypt the DEK; the nonce is stored with it."""
+        # Never a shared constant: a token that makes the nonce writes it into this object.
         nonce = bytes(bytearray(NONCE_BYTES)) if self._profile.gcm_iv_by_token else os.urandom(NONCE_BYTES)
-        sealed = _whole(kek.key.encrypt(dek, mechanism=self._mechanism, mechanism_param=GCMParams(nonce)))
+        sealed = _whole(
+            kek.key.encrypt(dek.reveal(), mechanism=self._mechanism, mechanism_param=GCMParams(nonce))
+        )
         if self._profile.gcm_iv_by_token:
             nonce, sealed = _made_by_token(nonce, sealed)
         return bytes([len(nonce)]) + nonce + sealed
 
-    def unwrap(self, kek: Kek, data: bytes) -> bytes:
-        """Decrypt."""
+    def unwrap(self, kek: Kek, data: bytes) -> Secret:
+        """Decrypt the DEK."""
         nonce, sealed = data[1 : 1 + data[0]] if data else b"", data[1 + data[0] :] if data else b""
         if len(nonce) != NONCE_BYTES or len(sealed) != DEK_BYTES + TAG_BYTES:
             raise TamperedError("it is not a nonce, a ciphertext and a tag")
-        return _whole(kek.key.decrypt(sealed, mechanism=self._mechanism, mechanism_param=GCMParams(nonce)))
+        return Secret(
+            _whole(kek.key.decrypt(sealed, mechanism=self._mechanism, mechanism_param=GCMParams(nonce)))
+        )
 
 
 class Oaep(Algorithm):
-    """RSA-OAEP: wrapping takes the public key alone and is done here, unwrapping is the token's.
+    """RSA-OAEP: this process wraps with the public key, and the token unwraps.
 
-    The public numbers are read from the private key, so that no other public key can take their place.
+    The public numbers are read from the private key, so that no other public key can be substituted.
     """
 
     key_type = KeyType.RSA
@@ -162,23 +166,25 @@ class Oaep(Algorithm):
         self._parameter = (token_hash, mgf, None)
 
     def may_use(self, kek: Kek) -> bool:
-        """The private key needs ``CKA_DECRYPT`` or ``CKA_UNWRAP``."""
+        """Return whether the private key has ``CKA_DECRYPT`` or ``CKA_UNWRAP``."""
         return isinstance(kek.key, DecryptMixin | UnwrapMixin)
 
-    def wrap(self, kek: Kek, dek: bytes) -> bytes:
-        """Encrypt to the public key."""
+    def wrap(self, kek: Kek, dek: Secret) -> bytes:
+        """Encrypt the DEK with the public key."""
         exponent, modulus = (int.from_bytes(kek.key[one]) for one in _PUBLIC)
-        return RSAPublicNumbers(exponent, modulus).public_key().encrypt(dek, self._padding)
+        return RSAPublicNumbers(exponent, modulus).public_key().encrypt(dek.reveal(), self._padding)
 
-    def unwrap(self, kek: Kek, data: bytes) -> bytes:
-        """Decrypt, or unwrap where the key may do that only."""
+    def unwrap(self, kek: Kek, data: bytes) -> Secret:
+        """Decrypt the DEK, or unwrap it if the key may only unwrap."""
         if isinstance(kek.key, DecryptMixin):
-            return _whole(kek.key.decrypt(data, mechanism=self._mechanism, mechanism_param=self._parameter))
+            return Secret(
+                _whole(kek.key.decrypt(data, mechanism=self._mechanism, mechanism_param=self._parameter))
+            )
         return self._unwrap_object(kek, data, self._parameter)
 
 
 def algorithms_of(profile: Profile) -> dict[str, Algorithm]:
-    """Return every algorithm by its name, with the mechanism numbers of a make of tokens."""
+    """Return every algorithm by its name, with the mechanism numbers of a token's make."""
     return {
         "AES-KW": KeyWrap(profile.mechanisms.get("AES-KW", Mechanism.AES_KEY_WRAP), profile),
         "AES-KWP": KeyWrap(profile.mechanisms.get("AES-KWP", Mechanism.AES_KEY_WRAP_KWP), profile),
@@ -201,23 +207,23 @@ def algorithms_of(profile: Profile) -> dict[str, Algorithm]:
 
 
 def may_wrap(kek: Kek) -> bool:
-    """Tell whether a key may wrap and unwrap."""
+    """Return whether a key may wrap and unwrap."""
     return isinstance(kek.key, WrapMixin) and isinstance(kek.key, UnwrapMixin)
 
 
 def may_encrypt(kek: Kek) -> bool:
-    """Tell whether a key may encrypt and decrypt."""
+    """Return whether a key may encrypt and decrypt."""
     return isinstance(kek.key, EncryptMixin) and isinstance(kek.key, DecryptMixin)
 
 
 def opens_again(algorithm: Algorithm, kek: Kek) -> bool:
-    """Tell whether a random DEK comes out as it went in; a session that is lost is raised.
+    """Return whether a random DEK is unwrapped as it was wrapped; raises if the session is lost.
 
-    Tokens list mechanisms that then refuse: SoftHSM answers ArgumentsBad to RSA-OAEP with SHA-256.
+    Tokens list mechanisms that they then refuse: SoftHSM answers ArgumentsBad to RSA-OAEP with SHA-256.
     """
-    probe = os.urandom(DEK_BYTES)
+    probe = Secret(os.urandom(DEK_BYTES))
     try:
-        return compare_digest(algorithm.unwrap(kek, algorithm.wrap(kek, probe)), probe)
+        return algorithm.unwrap(kek, algorithm.wrap(kek, probe)) == probe
     except PKCS11Error as error:
         if is_connection(error):
             raise
@@ -227,9 +233,9 @@ def opens_again(algorithm: Algorithm, kek: Kek) -> bool:
 
 
 def mechanism_of(number: int) -> Mechanism:
-    """Return python-pkcs11's name of a mechanism, or one made up for a vendor's own number.
+    """Return python-pkcs11's member for a mechanism, or a new one for a vendor's own number.
 
-    python-pkcs11 takes members of its enumeration only.
+    python-pkcs11 accepts only members of its enumeration.
     """
     try:
         return Mechanism(number)
@@ -245,10 +251,10 @@ def _made_by_token(nonce: bytes, sealed: bytes) -> tuple[bytes, bytes]:
         return sealed[-extra:], sealed[:-extra]
     made = bytes(bytearray(nonce))
     if extra or not any(made):
-        raise TamperedError("the token did not tell the nonce that it made")
+        raise TamperedError("the token did not return the nonce that it made")
     return made, sealed
 
 
 def _whole(result: bytes | Iterator[bytes]) -> bytes:
-    """Return python-pkcs11's result of bytes that were given in one piece: one piece."""
+    """Return a result of python-pkcs11 as bytes; it may come in several pieces."""
     return result if isinstance(result, bytes) else b"".join(result)

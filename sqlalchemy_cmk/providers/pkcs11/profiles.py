@@ -1,4 +1,4 @@
-"""What differs between makes of HSMs, as data: each fact with its source."""
+"""Profiles: how makes of HSMs differ, as data, each fact with its source."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ PREFERENCE = ("AES-KW", "AES-KWP", "AES-GCM", "RSA-OAEP-SHA256", "RSA-OAEP")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One make of HSM.
+    """A make of HSM.
 
     Attributes:
-        name: what it is called in ``Pkcs11KeyProvider(profile=...)``.
-        module: where its PKCS#11 module is installed by default.
-        mechanisms: numbers of mechanisms that are not the standard's, by the name of our algorithm.
-        prefer: the algorithms that may wrap, the best first.
+        name: its name in ``Pkcs11KeyProvider(profile=...)``.
+        module: the path where its PKCS#11 module is installed by default.
+        mechanisms: by the name of an algorithm, the number of its mechanism where it is not the standard's.
+        prefer: the algorithms that may wrap, best first.
         gcm_iv_by_token: whether the token makes the nonce of AES-GCM and refuses the caller's.
-        unwrap_needs_value_len: whether an unwrap has to be told the length of the key that comes out.
-        login: how the PIN is written where it is more than a PIN.
-        quirks: what else to know.
-        sources: where these facts are from.
+        unwrap_needs_value_len: whether an unwrap needs the length of the unwrapped key (``CKA_VALUE_LEN``).
+        rsa_also_signs: whether the token makes RSA keys only if they may sign as well as decrypt.
+        ends_before_fork: whether the module is finalized before each fork and started again after it, in the
+            parent too: one that a child can only end together with its parent's connection.
+        fresh_for: seconds after which the module is started anew, where it sees only then which keys another
+            process has made or removed.
+        login: the form of the PIN where it is more than a PIN.
+        quirks: what else is different.
+        sources: the sources of these facts.
     """
 
     name: str
@@ -32,6 +37,9 @@ class Profile:
     prefer: tuple[str, ...] = PREFERENCE
     gcm_iv_by_token: bool = False
     unwrap_needs_value_len: bool = False
+    rsa_also_signs: bool = False
+    ends_before_fork: bool = False
+    fresh_for: float = float("inf")
     login: str = ""
     quirks: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
@@ -45,7 +53,8 @@ _LUNA = "https://thalesdocs.com/gphsm/luna/7/docs/network/Content/sdk/mechanisms
 _LUNA_SAMPLES = "https://github.com/ThalesGroup/luna-samples: Node-PKCS11_Samples/lib/helper.js"
 _AZURE = "https://learn.microsoft.com/azure/security/fundamentals/key-management"
 
-# Run in this project's tests: softhsm (2.6.1), nss (3.87). Never run, from documentation alone: the others.
+# This project's tests run softhsm (2.6.1), nss (3.87), opencryptoki (3.8.1) and tpm2 (tpm2-pkcs11 1.9.0).
+# The others were never run: they are from documentation.
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
@@ -53,8 +62,8 @@ PROFILES: dict[str, Profile] = {
         Profile(
             "azure-cloud-hsm",
             module="/opt/azurecloudhsm/lib64/libazcloudhsm_pkcs11.so",
-            # Without key wrap into objects: no key there can be made that may be read. Its
-            # CKM_AES_KEY_WRAP_PAD is not said to be RFC 5649.
+            # Without key wrap into objects: its keys cannot be readable. Its CKM_AES_KEY_WRAP_PAD is not
+            # documented to be RFC 5649.
             prefer=("AES-GCM", "RSA-OAEP-SHA256", "RSA-OAEP"),
             gcm_iv_by_token=True,
             login="USER:PASSWORD of a crypto user",
@@ -142,15 +151,47 @@ PROFILES: dict[str, Profile] = {
             ),
             sources=("tried on libnss3 3.87.1 with p11-kit 0.24.1",),
         ),
+        Profile(
+            "opencryptoki",
+            module="/usr/lib/x86_64-linux-gnu/pkcs11/libopencryptoki.so",
+            # Its software token unwraps nothing into a readable object.
+            prefer=("RSA-OAEP-SHA256", "RSA-OAEP"),
+            quirks=(
+                "run here, 3.8.1, the software token",
+                "lists neither AES key wrap nor AES-GCM",
+                "the daemon pkcsslotd runs on the same machine, and the application is in the group pkcs11",
+                "a PIN has 4 to 8 characters; every token has the serial number 123",
+            ),
+            sources=("tried on openCryptoki 3.8.1",),
+        ),
+        Profile(
+            "tpm2",
+            module="/usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11.so",
+            prefer=("RSA-OAEP-SHA256", "RSA-OAEP"),
+            rsa_also_signs=True,
+            ends_before_fork=True,
+            fresh_for=60.0,
+            quirks=(
+                "run here, tpm2-pkcs11 1.9.0 over swtpm 0.7.1 and tpm2-abrmd 3.0.0",
+                "RSA only: it makes no AES keys, and wraps by no mechanism",
+                "makes RSA keys that may sign and decrypt, and answers GeneralError to any other template",
+                "keeps loaded keys in the TPM, which has room for three: it needs a resource manager, the "
+                "kernel's /dev/tpmrm0 or tpm2-abrmd",
+                "reads its store when it starts: a key that another process removes is used until then, and "
+                "CKA_DECRYPT is not obeyed",
+                "tpm2-abrmd's connection does not survive a fork: a child waits 25 seconds and fails",
+            ),
+            sources=("tried on tpm2-pkcs11 1.9.0",),
+        ),
     )
 }
 
 
 def find_profile(profile: Profile | str) -> Profile:
-    """Return the profile of a name, or the profile given.
+    """Return a profile, by its name if a name is given.
 
     Raises:
-        ConfigurationError: there is none of this name.
+        ConfigurationError: no profile has this name.
     """
     if isinstance(profile, Profile):
         return profile

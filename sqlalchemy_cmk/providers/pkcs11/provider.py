@@ -1,53 +1,55 @@
-"""KEKs in HSMs over PKCS#11, with python-pkcs11."""
+"""KEKs in HSMs, through their PKCS#11 modules and python-pkcs11. See :class:`Pkcs11KeyProvider`."""
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pkcs11 import KeyType, PKCS11Error
+from pkcs11 import PKCS11Error
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
-from sqlalchemy_cmk.providers.base import Finding, KeyProvider, Level, Wrapped
-from sqlalchemy_cmk.providers.pkcs11.examination import examine_kek
-from sqlalchemy_cmk.providers.pkcs11.failures import is_connection, meaning, name_of
+from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.format import DEK_BYTES
+from sqlalchemy_cmk.providers.base import SHORT, KeyProvider, Wrapped, foreign_algorithm, foreign_version
+from sqlalchemy_cmk.providers.pkcs11.checks import check_kek
+from sqlalchemy_cmk.providers.pkcs11.choice import ALLOW, Choice
+from sqlalchemy_cmk.providers.pkcs11.failures import meaning
 from sqlalchemy_cmk.providers.pkcs11.identifiers import FORM, KekIdentifier, is_pkcs11, parse_identifier
-from sqlalchemy_cmk.providers.pkcs11.keys import Kek, find_newest, find_versions, make_version
-from sqlalchemy_cmk.providers.pkcs11.mechanisms import algorithms_of, opens_again
+from sqlalchemy_cmk.providers.pkcs11.keys import Kek, find_newest, find_versions
+from sqlalchemy_cmk.providers.pkcs11.mechanisms import opens_again
 from sqlalchemy_cmk.providers.pkcs11.module import module_at
 from sqlalchemy_cmk.providers.pkcs11.pins import Pin, PinSource
 from sqlalchemy_cmk.providers.pkcs11.profiles import Profile, find_profile
-from sqlalchemy_cmk.providers.pkcs11.sessions import Sessions
-from sqlalchemy_cmk.providers.pkcs11.tokens import TokenAbsent
-from sqlalchemy_cmk.sealing import DEK_BYTES
+from sqlalchemy_cmk.providers.pkcs11.sessions import DoesNotOpen, Sessions
+from sqlalchemy_cmk.providers.pkcs11.tokens import TokenAbsent, name_in
+from sqlalchemy_cmk.runtime.secret import Secret
 
-logger = logging.getLogger("sqlalchemy_cmk.providers")
-
-LEGACY = "RSA-OAEP"
-ALLOW = "its owner sets CKA_WRAP and CKA_UNWRAP, or CKA_ENCRYPT and CKA_DECRYPT"
+_VERSION = re.compile(r"(?:[0-9a-f]{2}){1,127}", re.ASCII)
 
 
 class Pkcs11KeyProvider(KeyProvider):
-    """Wraps and unwraps in a token; KEKs are named by RFC 7512 URIs, ``pkcs11:token=acme;object=clinic-kek``.
+    """Wraps and unwraps in a token. KEKs are named by RFC 7512 URIs, ``pkcs11:token=acme;object=clinic-kek``.
 
-    AES keys wrap with AES key wrap (RFC 3394, 5649) or AES-GCM, RSA keys with RSA-OAEP: with the first of the
-    profile's algorithms that the token lists and that opens again what it wrapped.
+    AES keys wrap with AES key wrap (RFC 3394, 5649) or AES-GCM, RSA keys with RSA-OAEP. The first of the
+    profile's algorithms is used that the token lists and that unwraps again what it has wrapped.
 
     Args:
-        module: the path of the vendor's PKCS#11 module; the profile's without it.
-        pin: ``"env:NAME"``, ``"file:PATH"``, or a callable that takes the token's label and returns its
-            PIN. It is read for each login. ``None`` for tokens without a login.
+        module: the path of the vendor's PKCS#11 module; by default the profile's.
+        pin: ``"env:NAME"``, ``"file:PATH"``, or a callable that takes the token's label and returns its PIN.
+            It is read for each login. ``None`` for tokens without a login, and for those whose PIN is entered
+            at the token itself (``CKF_PROTECTED_AUTHENTICATION_PATH``).
         profile: the make of the HSM: a name (``"generic"``, ``"softhsm"``, ...) or a ``Profile``.
-        tokens: labels of the tokens that this provider is for, or patterns such as ``"clinic-*"``; all
-            without it. Needed where a keyring has providers for several modules.
-        make_keys: whether a KEK that does not exist, and that nothing is wrapped by, is made in the token.
+        tokens: labels of the tokens that this provider serves, or patterns such as ``"clinic-*"``; by default
+            all. Needed if a keyring has providers for several modules.
+        make_keys: whether to make a KEK in the token that does not exist and by which nothing is wrapped.
 
     Raises:
-        ConfigurationError: the PIN itself was given, the profile is not known, or no module is named.
+        ConfigurationError: the PIN itself is given, the profile is not known, no module is named, or
+            ``tokens`` is a single text.
     """
 
     def __init__(
@@ -63,21 +65,25 @@ class Pkcs11KeyProvider(KeyProvider):
         path = os.fspath(module) if module is not None else self._profile.module
         if not path:
             raise ConfigurationError("give Pkcs11KeyProvider module=, the path of a PKCS#11 module")
+        if isinstance(tokens, str):
+            raise ConfigurationError(f"tokens is a list of labels: give [{tokens!r}]")
         self._path = path
         self._pin = None if pin is None else PinSource(pin)
         self._tokens = tuple(tokens)
         self._make_keys = make_keys
-        self._sessions = Sessions(module_at(path), self._pin, self._profile.login)
-        self._algorithms = algorithms_of(self._profile)
-        self._chosen: dict[tuple[str, str], str] = {}
+        shared = module_at(path)
+        shared.ends_before_fork |= self._profile.ends_before_fork
+        shared.fresh_for = min(shared.fresh_for, self._profile.fresh_for)
+        self._sessions = Sessions(shared, self._pin, self._profile.login)
+        self._choice = Choice(self._profile)
 
     def __repr__(self) -> str:
         return f"Pkcs11KeyProvider({self._path!r}, profile={self._profile.name!r})"
 
     def handles(self, kek_uri: str) -> bool:
-        """Tell whether the URI is a PKCS#11 URI, of one of this provider's tokens.
+        """Return whether the URI is a PKCS#11 URI of one of this provider's tokens.
 
-        One that is not well formed is taken too, so that it is refused here: it may hold a PIN.
+        A malformed URI is accepted here, so that this provider refuses it: it may hold a PIN.
         """
         if not is_pkcs11(kek_uri):
             return False
@@ -87,7 +93,15 @@ class Pkcs11KeyProvider(KeyProvider):
             return True
         return not self._tokens or any(fnmatchcase(label, pattern) for pattern in self._tokens)
 
-    def wrap(self, kek_uri: str, dek: bytes) -> Wrapped:
+    def place_of(self, kek_uri: str) -> str:
+        """Return the module's path: calls into it are made one at a time, for whichever token."""
+        return self._path
+
+    def short_version(self, version: str) -> str:
+        """Return the version's last eight characters: all ids that are made here begin alike."""
+        return version[-SHORT:]
+
+    def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
         """Wrap a DEK with the newest version of the KEK, or the one that the URI names.
 
         Raises:
@@ -100,57 +114,74 @@ class Pkcs11KeyProvider(KeyProvider):
 
         def work(session: Any) -> Wrapped:
             kek = find_newest(session, identifier, kek_uri)
-            name = self._choose(kek, kek_uri)
-            return Wrapped(kek_uri, kek.version, name, self._algorithms[name].wrap(kek, dek))
+            name = self._choice.of(kek, kek_uri)
+            return Wrapped(kek_uri, kek.version, name, self._choice.algorithms[name].wrap(kek, dek))
 
         with _translated(kek_uri):
-            return self._sessions.use(identifier, kek_uri, work)
+            wrapped = self._sessions.use(identifier, kek_uri, work)
+        self.check_wrapping(wrapped)
+        return wrapped
 
-    def unwrap(self, wrapped: Wrapped) -> bytes:
+    def unwrap(self, wrapped: Wrapped) -> Secret:
         """Return the DEK, unwrapped in the token by the version that wrapped it.
 
         Raises:
-            TamperedError: the wrapped bytes are not what this key made.
+            TamperedError: this key has not made the wrapped bytes, or see :meth:`check_wrapping`.
             KeyRevoked, KeyUnavailable, CredentialError: as for :meth:`wrap`.
         """
         kek_uri = wrapped.kek_uri
         identifier = self._identify(kek_uri)
-        algorithm = self._algorithms.get(wrapped.algorithm)
-        if algorithm is None:
-            raise TamperedError(f"{kek_uri}: no DEK is wrapped here with the algorithm {wrapped.algorithm!r}")
+        self.check_wrapping(wrapped)
+        algorithm = self._choice.algorithms[wrapped.algorithm]
 
-        def quickly(kek: Kek) -> bytes:
+        def work(kek: Kek) -> Secret:
             if kek.type is not algorithm.key_type:
                 raise TamperedError(f"{kek_uri}: its key wraps nothing with {wrapped.algorithm}")
             if not algorithm.may_use(kek):
-                raise KeyRevoked(f"{kek_uri}: the key may not unwrap any more: {ALLOW}")
+                raise KeyRevoked(f"{kek_uri}: the key may no longer unwrap: {ALLOW}")
             return _dek(algorithm.unwrap(kek, wrapped.data), kek_uri)
 
-        def surely(kek: Kek) -> bytes:
-            try:
-                return quickly(kek)
-            except PKCS11Error as error:
-                if is_connection(error) or not opens_again(algorithm, kek):
-                    raise
-                # The key does its work on other bytes.
-                raise TamperedError(
-                    f"{kek_uri}: a wrapped DEK is damaged, or was not wrapped by this key ({name_of(error)})"
-                ) from None
+        def probe(kek: Kek) -> bool:
+            return opens_again(algorithm, kek)
 
+        refusal = ""
         with _translated(kek_uri):
-            return self._sessions.unwrap(identifier, wrapped.kek_version, kek_uri, quickly, surely)
+            try:
+                return self._sessions.unwrap(identifier, wrapped.kek_version, kek_uri, work, probe)
+            except DoesNotOpen as error:
+                refusal = str(error)
+        # Raised outside the except block: the frames of the token's error may hold the DEK.
+        raise TamperedError(
+            f"{kek_uri}: a wrapped DEK is damaged, or was not wrapped by this key: the token answered "
+            f"{refusal} twice, and opens what it wraps now"
+        )
+
+    def check_wrapping(self, wrapped: Wrapped) -> None:
+        """Refuse an algorithm that the profile does not know, and a version that is no ``CKA_ID`` in hex.
+
+        Raises:
+            TamperedError: it is one of these, or not the version that the URI names with ``id=``.
+        """
+        pinned, version = self._identify(wrapped.kek_uri).id, wrapped.kek_version
+        if not _VERSION.fullmatch(version) or pinned not in (None, bytes.fromhex(version)):
+            raise foreign_version(wrapped)
+        if wrapped.algorithm not in self._choice.algorithms:
+            raise foreign_algorithm(wrapped)
 
     def newest_version(self, kek_uri: str) -> str:
-        """Return the id of the version that wraps now, asked of the token."""
+        """Return the id of the version that wraps now; the token is asked."""
         identifier = self._identify(kek_uri)
         with _translated(kek_uri):
             return self._sessions.use(
                 identifier, kek_uri, lambda session: find_newest(session, identifier, kek_uri).version
             )
 
-    def examine(self, kek_uri: str) -> list[Finding]:
-        """Look at the key's protection, kind and size, at its algorithm, and at the token's PIN."""
-        findings = super().examine(kek_uri)
+    def health_checks(self, kek_uri: str) -> list[Finding]:
+        """Check the key's protection, kind and size, its algorithm, and the token's PIN.
+
+        Wrong PINs are those that the token had counted before this process logged in.
+        """
+        findings = super().health_checks(kek_uri)
         if any(one.level is Level.PROBLEM for one in findings):
             return findings
         identifier = self._identify(kek_uri)
@@ -158,31 +189,40 @@ class Pkcs11KeyProvider(KeyProvider):
         def look(session: Any) -> list[Finding]:
             versions = find_versions(session, identifier)
             newest = find_newest(session, identifier, kek_uri)
-            algorithm = self._choose(newest, kek_uri)
-            return examine_kek(newest, versions, algorithm, session.token, kek_uri)
+            algorithm = self._choice.of(newest, kek_uri)
+            mistyped = name_in(session.token) in module_at(self._path).mistyped
+            return check_kek(newest, versions, algorithm, session.token, kek_uri, mistyped=mistyped)
 
         try:
             with _translated(kek_uri):
                 return findings + self._sessions.use(identifier, kek_uri, look)
         except CmkError as error:
-            what = f"not everything could be looked at: {error}"
+            what = f"not everything could be checked: {error}"
             return [*findings, Finding(Level.WARNING, kek_uri, what, "try again")]
 
     def ensure(self, kek_uri: str, *, first: bool = True) -> None:
-        """Make the KEK, of AES with 256 bits, where it does not exist and ``make_keys`` allows it."""
+        """Make the KEK if it does not exist and ``make_keys`` allows it.
+
+        It is an AES key of 256 bits, or an RSA key of 2048 bits where the token has no algorithm for AES
+        keys. A token that may not be written to serves the KEKs that it has.
+        """
         identifier = self._identify(kek_uri)
         if not self._make_keys:
             return
 
+        def exists(session: Any) -> bool:
+            return bool(find_versions(session, identifier))
+
         def make(session: Any) -> None:
-            if not find_versions(session, identifier):
-                self._make(session, identifier, kek_uri, None, [])
+            if not exists(session):
+                self._choice.make(session, identifier, kek_uri)
 
         with _translated(kek_uri):
-            self._sessions.use(identifier, kek_uri, make, rw=True)
+            if not self._sessions.use(identifier, kek_uri, exists):
+                self._sessions.use(identifier, kek_uri, make, rw=True)
 
     def rotate(self, kek_uri: str) -> None:
-        """Make a new version in the token, of the kind and size of the newest; older ones still unwrap.
+        """Make a new version in the token, of the newest one's kind and size; older versions still unwrap.
 
         Raises:
             ConfigurationError: the URI names one version, with ``id=``.
@@ -192,57 +232,23 @@ class Pkcs11KeyProvider(KeyProvider):
 
         def make(session: Any) -> None:
             newest = find_newest(session, identifier, kek_uri)
-            self._make(session, identifier, kek_uri, newest, find_versions(session, identifier))
+            self._choice.make(session, identifier, kek_uri, newest, find_versions(session, identifier))
 
         with _translated(kek_uri):
             self._sessions.use(identifier, kek_uri, make, rw=True)
 
+    def forget(self) -> None:
+        """Drop which algorithm was chosen for each KEK; it is tried again."""
+        self._choice.forget()
+
     def close(self) -> None:
-        """End the sessions with the tokens."""
+        """Close the sessions with the tokens."""
         self._sessions.close()
 
     def _identify(self, kek_uri: str) -> KekIdentifier:
         if not is_pkcs11(kek_uri):
-            raise ConfigurationError(f"a KEK in a token is written {FORM}")
+            raise ConfigurationError(f"write the URI of a KEK in a token as {FORM}")
         return parse_identifier(kek_uri)
-
-    def _choose(self, kek: Kek, kek_uri: str) -> str:
-        """Return the first algorithm that the token lists, the key may use, and that opens again."""
-        known = self._chosen.get((kek_uri, kek.version))
-        if known is not None and self._algorithms[known].may_use(kek):
-            return known
-        fit = [(name, self._algorithms[name]) for name in self._profile.prefer]
-        fit = [(name, one) for name, one in fit if one.key_type is kek.type]
-        if not any(one.may_use(kek) for _, one in fit):
-            raise KeyRevoked(f"{kek_uri}: the key may not wrap and unwrap: {ALLOW}")
-        listed = {int(one) for one in kek.key.session.token.slot.get_mechanisms()}
-        for name, one in fit:
-            if one.number in listed and one.may_use(kek) and opens_again(one, kek):
-                if name == LEGACY:
-                    logger.warning(
-                        "%s: the token offers RSA-OAEP with SHA-1 only; SHA-256 was tried first", kek_uri
-                    )
-                self._chosen[kek_uri, kek.version] = name
-                return name
-        raise ConfigurationError(
-            f"{kek_uri}: the token opens nothing again with {', '.join(name for name, _ in fit)}: "
-            "look at its mechanisms and at the key's permissions (docs/hsm.md)"
-        )
-
-    def _make(
-        self, session: Any, identifier: KekIdentifier, kek_uri: str, like: Kek | None, after: list[Kek]
-    ) -> None:
-        if identifier.id is not None or not identifier.label:
-            raise ConfigurationError(f"{kek_uri} names one version, with id=: a new one needs object= alone")
-        listed = {int(one) for one in session.token.slot.get_mechanisms()}
-        preferred = [self._algorithms[name] for name in self._profile.prefer]
-        type_ = KeyType.AES if like is None else like.type
-        best = next((one for one in preferred if one.key_type is type_ and one.number in listed), None)
-        if best is None:
-            raise ConfigurationError(
-                f"{kek_uri}: the token lists no mechanism that a new key could wrap with"
-            )
-        make_version(session, identifier, like, after, only_wraps=best.only_wraps)
 
 
 @contextmanager
@@ -255,11 +261,11 @@ def _translated(kek_uri: str) -> Iterator[None]:
         failure = KeyUnavailable(str(error))
     else:
         return
-    # Raised here so that the token's error is not its context.
+    # Raised outside the except block, so that the token's error is not its context.
     raise failure
 
 
-def _dek(key: bytes, kek_uri: str) -> bytes:
+def _dek(key: Secret, kek_uri: str) -> Secret:
     if len(key) != DEK_BYTES:
         raise TamperedError(f"{kek_uri}: a wrapped DEK is damaged: it does not hold {DEK_BYTES} bytes")
     return key

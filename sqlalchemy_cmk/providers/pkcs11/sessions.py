@@ -1,39 +1,47 @@
-"""The tokens that one provider uses: a session each, work done on it, and done again where it was lost.
+"""The sessions of one provider, one for each token; work is repeated on a new session if the old one was
+lost.
 
-Numbers of sessions and objects are reused when a module is started again, by whoever in the process does
-so. A session that is kept may then be another token's. So what is found on a kept session is only believed
-if the cipher proves it, which is an unwrap; everything else is looked for on a session opened for it.
+When any code of the process restarts a module, the numbers of sessions and objects are used again, and a
+session that is kept may then be another token's. So the result of a kept session is trusted only if the
+cipher proves it, as an unwrap does; everything else is done on a session that is opened for it. The new one
+is opened before the old one is closed, which would end the login; a token that allows one alone gets one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from pkcs11 import PKCS11Error
+from pkcs11.exceptions import FunctionNotSupported, RandomNoRNG, SessionCount
 
-from sqlalchemy_cmk.errors import CmkError
-from sqlalchemy_cmk.providers.pkcs11.failures import DEVICE, is_connection, meaning, name_of
+from sqlalchemy_cmk.errors import CmkError, KeyUnavailable
+from sqlalchemy_cmk.providers.pkcs11.failures import is_connection, is_gone, is_permanent, meaning, name_of
 from sqlalchemy_cmk.providers.pkcs11.identifiers import KekIdentifier
 from sqlalchemy_cmk.providers.pkcs11.keys import Kek, find_version
-from sqlalchemy_cmk.providers.pkcs11.module import Module
+from sqlalchemy_cmk.providers.pkcs11.module import Module, TokenKey
 from sqlalchemy_cmk.providers.pkcs11.pins import PinSource
 from sqlalchemy_cmk.providers.pkcs11.tokens import OpenSession, TokenAbsent, find_token, open_session
 
 Result = TypeVar("Result")
-TokenKey = tuple[tuple[str, str], ...]
 
 MAX_REMEMBERED = 4096
+ATTEMPTS = 2
+PROBE_BITS = 64
+
+
+class DoesNotOpen(Exception):
+    """A key that opens probes does not open this; the message names the token's refusal."""
 
 
 class Sessions:
-    """Sessions on tokens of one module.
+    """The sessions on the tokens of one module.
 
     Args:
         module: the module.
-        pin: where PINs come from; ``None`` for tokens without a login.
-        login: how a PIN is written, for messages.
+        pin: the source of PINs; ``None`` for tokens without a login.
+        login: the form of a PIN, for messages.
     """
 
     def __init__(self, module: Module, pin: PinSource | None, login: str) -> None:
@@ -42,158 +50,169 @@ class Sessions:
         self._login = login
         self._held: dict[TokenKey, OpenSession] = {}
         self._keks: dict[tuple[KekIdentifier, str], tuple[Any, Kek]] = {}
+        module.holders.add(self)
 
     def unwrap(
         self,
         identifier: KekIdentifier,
         version: str,
         kek_uri: str,
-        quickly: Callable[[Kek], Result],
-        surely: Callable[[Kek], Result],
+        work: Callable[[Kek], Result],
+        probe: Callable[[Kek], bool],
     ) -> Result:
-        """Do something with a version of a KEK that only this very key can do.
+        """Unwrap with a version of a KEK: work that succeeds only with exactly this key.
+
+        The kept session is tried first, and nothing that it answers is final. On a new one a token that
+        refuses the work is given a probe: if that opens, the work is tried once more.
 
         Args:
             identifier: the KEK.
             version: its version.
             kek_uri: its URI.
-            quickly: the work, on the kept session; whatever it raises counts as a lost session.
-            surely: the work on a new session; what it raises is final.
+            work: the unwrap.
+            probe: whether the key opens again what it wraps.
 
         Raises:
-            KeyRevoked: the version is not in the token, and the login stands.
-            KeyUnavailable, CredentialError: the token is not there, or lets nobody in.
-            PKCS11Error: the token refused the work itself.
+            DoesNotOpen: the key opens probes, and does not open this.
+            KeyRevoked: the version is not in the token, although the login is valid.
+            KeyUnavailable, CredentialError: the token is absent, or refuses the login.
+            PKCS11Error: the token refused the work, and does not open a probe either.
         """
+
+        def found(session: Any) -> Kek:
+            return find_version(session, identifier, version, kek_uri)
+
         with self._module.exclusive():
-            held = self._held.pop(identifier.token, None)
-            failure: Exception | None = None
-            if held is not None and held.generation == self._module.generation:
-                self._held[identifier.token] = held
-                for kek in self._candidates(held, identifier, version, kek_uri):
-                    try:
-                        return quickly(kek)
-                    except (PKCS11Error, CmkError) as error:
-                        self._keks.pop((identifier, version), None)
-                        failure = error
-                    if isinstance(failure, PKCS11Error) and is_connection(failure):
-                        break
-                del self._held[identifier.token]
-            result = self._on_another(held, identifier, version, kek_uri, surely)
-            if held is not None and isinstance(failure, DEVICE):
-                self._end(held, identifier.token)
-            return result
+            kept = self._kept(identifier, version, kek_uri)
+            if kept is not None:
+                try:
+                    return work(kept)
+                except (PKCS11Error, CmkError) as error:
+                    self._keks.pop((identifier, version), None)
+                    self._distrust(identifier.token, error)
+            for _ in range(ATTEMPTS):
+                try:
+                    return self.use(identifier, kek_uri, lambda session: work(found(session)))
+                except PKCS11Error as error:
+                    # On a session of its own: a token may leave a failed operation begun.
+                    if not self.use(identifier, kek_uri, lambda session: probe(found(session))):
+                        raise
+                    refusal = name_of(error)
+            raise DoesNotOpen(refusal)
 
     def use(
         self, identifier: KekIdentifier, kek_uri: str, work: Callable[[Any], Result], *, rw: bool = False
     ) -> Result:
-        """Do something on a session that is opened for it, on the token that the URI names now.
+        """Run work on a new session with the token that the URI names now.
 
         Raises:
             KeyUnavailable, CredentialError: as for :meth:`unwrap`.
             PKCS11Error: the token refused the work itself.
         """
         with self._module.exclusive():
-            try:
-                return self._on_new_session(identifier, kek_uri, work, rw)
-            except (PKCS11Error, TokenAbsent) as error:
-                if isinstance(error, PKCS11Error) and not is_connection(error):
-                    raise
-                if not self._module.restart():
-                    raise _said(error, kek_uri) from None
-            try:
-                return self._on_new_session(identifier, kek_uri, work, rw)
-            except PKCS11Error as error:
-                if not is_connection(error):
-                    raise
-                raise meaning(error, kek_uri) from None
+            failure: CmkError | None = None
+            for _ in range(ATTEMPTS):
+                if failure is not None and not self._module.restart(identifier.token):
+                    break
+                try:
+                    return self._on_new_session(identifier, kek_uri, work, rw)
+                except TokenAbsent as error:
+                    failure = KeyUnavailable(str(error))
+                except PKCS11Error as error:
+                    if not is_connection(error):
+                        raise
+                    failure = meaning(error, kek_uri)
+            # Raised outside the except blocks: the frames of the token's error may hold the DEK.
+            raise failure or KeyUnavailable(kek_uri)
 
     def close(self) -> None:
-        """End every session."""
+        """Close every session."""
         held, self._held = self._held, {}
         self._keks.clear()
-        # Where the module does not start any more there is nothing to end.
+        # If the module does not start any more, there is nothing to close.
         with suppress(CmkError), self._module.exclusive():
             for one in held.values():
-                if one.generation == self._module.generation:
+                if self._is_ours(one):
                     one.close()
 
-    def _candidates(
-        self, held: OpenSession, identifier: KekIdentifier, version: str, kek_uri: str
-    ) -> Iterator[Kek]:
-        """Give the object that is remembered, then the one that the kept session finds."""
+    def answers(self, *, but: TokenKey) -> bool:
+        """Return whether a token other than this one answers on its kept session."""
+        return any(
+            _answers(held) for token, held in self._held.items() if token != but and self._is_ours(held)
+        )
+
+    def _is_ours(self, held: OpenSession) -> bool:
+        return held.generation == self._module.generation
+
+    def _kept(self, identifier: KekIdentifier, version: str, kek_uri: str) -> Kek | None:
+        """Return the object that is remembered, or that the kept session finds; ``None`` without either."""
+        held = self._held.get(identifier.token)
+        if held is None or held.suspect or not self._is_ours(held):
+            return None
         session, kek = self._keks.get((identifier, version), (None, None))
         if session is held.session and kek is not None:
-            yield kek
+            return kek
         try:
             kek = find_version(held.session, identifier, version, kek_uri)
-        except (PKCS11Error, CmkError):
-            return
+        except (PKCS11Error, CmkError) as error:
+            self._distrust(identifier.token, error)
+            return None
         if len(self._keks) >= MAX_REMEMBERED:
             self._keks.clear()
         self._keks[identifier, version] = held.session, kek
-        yield kek
+        return kek
 
-    def _on_another(
-        self,
-        held: OpenSession | None,
-        identifier: KekIdentifier,
-        version: str,
-        kek_uri: str,
-        work: Callable[[Kek], Result],
-    ) -> Result:
-        """Work on a new session; where it does what the kept one could not, it is kept instead.
+    def _distrust(self, token: TokenKey, error: PKCS11Error | CmkError) -> None:
+        """Keep the session no more that is said to be gone; another one is closed when a new one is open.
 
-        The old one is then not closed: its number is nobody's any more, or somebody else's.
+        Until then it keeps the login. The number of one that is gone may belong to somebody else by now.
         """
-        try:
-            return self.use(
-                identifier, kek_uri, lambda session: work(find_version(session, identifier, version, kek_uri))
-            )
-        except BaseException:
-            if held is not None and held.generation == self._module.generation:
-                self._prefer(held, identifier.token)
-            raise
-
-    def _end(self, held: OpenSession, token: TokenKey) -> None:
-        """Close a session that is ours for sure, on a device that failed; a login goes with its session."""
-        held.close()
-        new = self._held.get(token)
-        if held.logged_in_here and new is not None:
-            del self._held[token]
-            new.close()
-
-    def _prefer(self, held: OpenSession, token: TokenKey) -> None:
-        new = self._held.get(token)
-        if new is not None and new.logged_in_here:
-            # It cannot be closed without logging out: it stays, and the old one goes.
-            if not held.logged_in_here:
-                held.close()
-            return
-        if new is not None:
-            new.close()
-        self._held[token] = held
+        if isinstance(error, PKCS11Error) and is_gone(error):
+            self._held.pop(token, None)
+        elif token in self._held:
+            self._held[token].suspect = True
 
     def _on_new_session(
         self, identifier: KekIdentifier, kek_uri: str, work: Callable[[Any], Result], rw: bool
     ) -> Result:
         with self._module.exclusive() as library:
             opened = self._open(library, identifier, kek_uri, rw)
+            held = self._held.get(identifier.token)
+            # After a restart by other code the new one may have the old one's number.
+            if held is not None and held.session.handle != opened.session.handle:
+                self._let_go(identifier.token)
+            self._held[identifier.token] = opened
             try:
                 return work(opened.session)
-            finally:
-                held = self._held.get(identifier.token)
-                self._held[identifier.token] = opened
-                if held is not None and held.generation == opened.generation:
-                    self._prefer(held, identifier.token)
+            except PKCS11Error as error:
+                self._distrust(identifier.token, error)
+                raise
 
     def _open(self, library: Any, identifier: KekIdentifier, kek_uri: str, rw: bool) -> OpenSession:
         try:
             token = find_token(library, identifier)
-            return open_session(self._module, token, self._pin, self._login, rw=rw)
+            try:
+                return open_session(self._module, token, self._pin, self._login, rw=rw)
+            except SessionCount:
+                # The token allows one session, and it is ours.
+                self._let_go(identifier.token)
+                return open_session(self._module, token, self._pin, self._login, rw=rw)
         except PKCS11Error as error:
+            if is_permanent(error):
+                raise
             raise TokenAbsent(f"{kek_uri}: no session on the token: {name_of(error)}") from None
 
+    def _let_go(self, token: TokenKey) -> None:
+        held = self._held.pop(token, None)
+        if held is not None and self._is_ours(held):
+            held.close()
 
-def _said(error: PKCS11Error | TokenAbsent, kek_uri: str) -> CmkError:
-    return meaning(error, kek_uri) if isinstance(error, PKCS11Error) else error
+
+def _answers(held: OpenSession) -> bool:
+    try:
+        held.session.generate_random(PROBE_BITS)
+    except (FunctionNotSupported, RandomNoRNG):
+        return True
+    except PKCS11Error:
+        return False
+    return True

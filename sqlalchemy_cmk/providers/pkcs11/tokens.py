@@ -1,4 +1,4 @@
-"""Tokens of a module, found by what a URI says of them, and sessions that are logged in."""
+"""Finds the token that a URI names, and opens sessions that are logged in."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sqlalchemy_cmk.providers.pkcs11.failures import LOGIN, name_of
 from sqlalchemy_cmk.providers.pkcs11.identifiers import KekIdentifier
 from sqlalchemy_cmk.providers.pkcs11.module import Module
 from sqlalchemy_cmk.providers.pkcs11.pins import PinSource
+from sqlalchemy_cmk.runtime.secret import Secret
 
 _PRIVATE = {Attribute.PRIVATE: True, Attribute.TOKEN: False}
 _NO_AES_KEYS = (ck.MechanismInvalid, ck.FunctionNotSupported, ck.FunctionRejected, ck.KeySizeRange)
@@ -24,30 +25,30 @@ _NO_AES_KEYS = (ck.MechanismInvalid, ck.FunctionNotSupported, ck.FunctionRejecte
 LOOKS = 4
 LOOK_PAUSE = 0.01
 
-# Refused PINs are remembered by a mark that tells nothing outside of this process.
+# A refused PIN is remembered as a keyed hash, which is useless outside this process.
 _MARKING_KEY = os.urandom(32)
 
 
 class TokenAbsent(KeyUnavailable):
-    """The token is in no slot, as far as the module knows."""
+    """The token is in no slot that the module knows of."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenSession:
     """A session on a token.
 
     Attributes:
-        session: python-pkcs11's.
-        generation: the module's start to which it belongs.
-        logged_in_here: whether the login was made with it: closing it logs the whole process out.
+        session: python-pkcs11's session.
+        generation: the initialization of the module to which it belongs.
+        suspect: whether a call failed on it: it may be in the middle of an operation, and serves no more.
     """
 
     session: Any
     generation: int
-    logged_in_here: bool
+    suspect: bool = False
 
     def close(self) -> None:
-        """End it; a session that is gone already is no failure."""
+        """Close it; a session that is already gone is not an error. The token's last one ends the login."""
         with suppress(PKCS11Error):
             self.session.close()
 
@@ -56,7 +57,7 @@ def find_token(library: Any, identifier: KekIdentifier) -> Any:
     """Return the one token that a URI names.
 
     Raises:
-        TokenAbsent: there is none now.
+        TokenAbsent: there is no such token now.
         ConfigurationError: there are several.
     """
     for attempt in range(LOOKS):
@@ -64,13 +65,14 @@ def find_token(library: Any, identifier: KekIdentifier) -> Any:
         found = [token for token in tokens if _fits(token, identifier)]
         if found or not failed:
             break
-        # A token that another process writes to right now may refuse to tell its name.
+        # A token to which another process is writing may fail to report its name.
         time.sleep(LOOK_PAUSE * attempt)
     if not found:
-        raise TokenAbsent(f"the token {identifier.token_label!r} is not there, or does not answer")
+        raise TokenAbsent(f"the token {identifier.token_label!r} is absent, or does not answer")
     if len(found) > 1:
         raise ConfigurationError(
-            f"{len(found)} tokens fit {identifier.token_label!r}: add serial= to the KEK's URI"
+            f"{len(found)} tokens match {identifier.token_label!r}: add serial= to the KEK's URI, or "
+            "slot-id= if their serial numbers are the same"
         )
     return found[0]
 
@@ -78,35 +80,31 @@ def find_token(library: Any, identifier: KekIdentifier) -> Any:
 def open_session(
     module: Module, token: Any, pin: PinSource | None, profile_login: str = "", *, rw: bool = False
 ) -> OpenSession:
-    """Open a session that sees private keys: the token is logged in to where it is not yet.
-
-    A second login would be refused and leave its session open for good: so a session without a PIN
-    looks first whether the process is logged in.
+    """Open a session that sees private keys, and log in if the process is not logged in yet.
 
     Raises:
-        CredentialError: the PIN is refused, was refused before, or its next failure would lock the token.
+        CredentialError: the PIN is refused, was refused before, or one more failure would lock the token.
     """
-    opened = OpenSession(token.open(rw=rw), module.generation, False)
+    opened = OpenSession(token.open(rw=rw), module.generation)
     try:
-        if not token.flags & TokenFlag.LOGIN_REQUIRED or is_logged_in(opened.session):
-            return opened
-    except PKCS11Error:
+        if token.flags & TokenFlag.LOGIN_REQUIRED and not is_logged_in(module, opened.session):
+            _log_in(module, opened.session, pin, profile_login)
+    except BaseException:
         opened.close()
         raise
-    opened.close()
-    try:
-        return OpenSession(_log_in(module, token, pin, profile_login, rw), module.generation, True)
-    except ck.UserAlreadyLoggedIn:
-        # Other code of the process was quicker.
-        return OpenSession(token.open(rw=rw), module.generation, False)
+    return opened
 
 
-def is_logged_in(session: Any) -> bool:
-    """Tell whether private keys can be seen: only then does a key that is not found no longer exist.
+def is_logged_in(module: Module, session: Any) -> bool:
+    """Return whether private keys can be seen: only then does a key that is not found not exist.
 
-    PKCS#11 refuses a private object to whoever is not logged in (``CKR_USER_NOT_LOGGED_IN``, section
-    5.7 of version 2.40); what is made to find out is a session object and is destroyed at once.
+    Where the module cannot be asked, the token makes a private session object, which is destroyed at once.
+    Without a login it refuses that (``CKR_USER_NOT_LOGGED_IN``, section 5.7 of PKCS#11 2.40). Of a token that
+    makes none on a session that only reads, it is known whether the provider has logged in.
     """
+    known = module.is_logged_in(session)
+    if known is not None:
+        return known
     try:
         try:
             probe = session.generate_key(KeyType.AES, 256, capabilities=0, template=_PRIVATE)
@@ -116,54 +114,72 @@ def is_logged_in(session: Any) -> bool:
             )
     except ck.UserNotLoggedIn:
         return False
+    except ck.SessionReadOnly:
+        return module.has_logged_in(session)
     probe.destroy()
     return True
 
 
-def _log_in(module: Module, token: Any, source: PinSource | None, form: str, rw: bool) -> Any:
+def _log_in(module: Module, session: Any, source: PinSource | None, form: str) -> None:
+    token = session.token
     label = token.label
-    if source is None:
-        raise ConfigurationError(f"the token {label!r} asks for a login: give Pkcs11KeyProvider a pin=")
+    if source is None and not token.flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH:
+        raise ConfigurationError(f"the token {label!r} requires a login: give Pkcs11KeyProvider a pin=")
     refuse_risky_login(label, token.flags)
-    pin = source.read(label)
+    pin = None if source is None else source.read(label)
+    origin = "its own keypad" if source is None else repr(source)
     mark = _mark(token, pin)
     if mark in module.refused:
-        raise CredentialError(
-            f"the token {label!r} refused this PIN before; it is not tried again: mend {source!r}"
-        )
-    # Noted before: a PIN whose answer got lost counts as tried.
+        remedy = "start the application anew" if source is None else f"correct {origin}"
+        raise CredentialError(f"the token {label!r} refused this PIN before; it is not tried again: {remedy}")
+    # Recorded before the attempt: a PIN whose answer is lost counts as tried.
     module.refused.add(mark)
     try:
-        session = token.open(rw=rw, user_pin=pin)
+        module.log_in(session, pin)
+    except ck.UserAlreadyLoggedIn:
+        pass  # other code of the process was faster
     except PKCS11Error as error:
         if isinstance(error, LOGIN):
             hint = f", which is written {form}" if form else ""
             raise CredentialError(
-                f"the token {label!r} refused the PIN of {source!r}{hint}: {name_of(error)}; "
+                f"the token {label!r} refused the PIN of {origin}{hint}: {name_of(error)}; "
                 "it is not tried again"
             ) from None
         module.refused.discard(mark)
         raise
     module.refused.discard(mark)
-    return session
+    _note_mistyped(module, token)
+
+
+def _note_mistyped(module: Module, token: Any) -> None:
+    """Note what the token had counted when it was looked for, before the login reset it."""
+    if token.flags & TokenFlag.USER_PIN_COUNT_LOW:
+        module.mistyped.add(name_in(token))
+    else:
+        module.mistyped.discard(name_in(token))
+
+
+def name_in(token: Any) -> tuple[str, bytes]:
+    """Return a token's label and serial number, as :attr:`Module.mistyped` holds them."""
+    return token.label, token.serial
 
 
 def refuse_risky_login(label: str, flags: TokenFlag) -> None:
-    """Leave a locked token alone, and the last try before it locks to a person.
+    """Refuse to log in to a locked token, or to make the last attempt before it locks.
 
     Raises:
-        CredentialError: it is locked, or the next wrong PIN locks it.
+        CredentialError: the token is locked, or the next wrong PIN locks it.
     """
     if flags & TokenFlag.USER_PIN_LOCKED:
-        raise CredentialError(f"the PIN of the token {label!r} is locked: its security officer resets it")
+        raise CredentialError(f"the PIN of the token {label!r} is locked: let its security officer reset it")
     if flags & TokenFlag.USER_PIN_FINAL_TRY:
         raise CredentialError(
-            f"one wrong PIN more locks the token {label!r}: log in once by hand, with the vendor's tool"
+            f"one more wrong PIN locks the token {label!r}: log in once by hand, with the vendor's tool"
         )
 
 
 def _tokens(library: Any) -> tuple[list[Any], int]:
-    """Return the tokens in all slots, and how many slots failed to tell."""
+    """Return the tokens in all slots, and the number of slots that failed to answer."""
     found, failed = [], 0
     for slot in library.get_slots(token_present=True):
         try:
@@ -183,9 +199,13 @@ def _fits(token: Any, identifier: KekIdentifier) -> bool:
         "serial": token.serial.decode("utf-8", "replace"),
         "manufacturer": token.manufacturer_id,
         "model": token.model,
+        "slot-id": str(token.slot.slot_id),
+        "slot-description": token.slot.slot_description,
+        "slot-manufacturer": token.slot.manufacturer_id,
     }
     return all(facts[name].rstrip("\0 ") == value for name, value in identifier.token)
 
 
-def _mark(token: Any, pin: str) -> bytes:
-    return blake2b(b"\0".join((token.label.encode(), token.serial, pin.encode())), key=_MARKING_KEY).digest()
+def _mark(token: Any, pin: Secret | None) -> bytes:
+    public = b"\0".join((token.label.encode(), token.serial, b""))
+    return blake2b(public + (pin or Secret(b"")).reveal(), key=_MARKING_KEY).digest()

@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from sqlalchemy_cmk.errors import TamperedError
 from sqlalchemy_cmk.providers.byok import ExchangeKey, TargetKey, TransferBlob
 from sqlalchemy_cmk.providers.byok.blob import generator
+from sqlalchemy_cmk.runtime.secret import Secret
 from tests.providers.byok.conftest import KID, opened
 
 
-def blob(exchange: ExchangeKey, plaintext: bytes) -> bytes:
+def blob(exchange: ExchangeKey, plaintext: Secret) -> bytes:
     return TransferBlob(exchange.kid, exchange.wrap(plaintext), generator("a test")).dump()
 
 
@@ -35,13 +36,13 @@ def test_a_private_key_comes_out_as_pkcs8(
 def test_a_symmetric_key_comes_out_as_its_bytes(
     vault_key: rsa.RSAPrivateKey, exchange: ExchangeKey, size: int
 ) -> None:
-    secret = token_bytes(size)
+    secret = Secret(token_bytes(size))
     raw = blob(exchange, TargetKey.of(secret, "a test").plaintext)
-    assert opened(vault_key, TransferBlob.load(raw).ciphertext) == secret
+    assert opened(vault_key, TransferBlob.load(raw).ciphertext) == secret.reveal()
 
 
 def test_a_blob_has_the_members_of_the_specification(exchange: ExchangeKey) -> None:
-    made = json.loads(blob(exchange, bytes(32)))
+    made = json.loads(blob(exchange, Secret(bytes(32))))
     assert made.pop("ciphertext").replace("-", "").replace("_", "").isalnum()
     assert made.pop("generator").startswith("sqlalchemy-cmk ")
     header = {"kid": KID, "alg": "dir", "enc": "CKM_RSA_AES_KEY_WRAP"}
@@ -49,12 +50,12 @@ def test_a_blob_has_the_members_of_the_specification(exchange: ExchangeKey) -> N
 
 
 def test_each_blob_has_an_aes_key_of_its_own(exchange: ExchangeKey) -> None:
-    one, other = exchange.wrap(bytes(32)), exchange.wrap(bytes(32))
+    one, other = exchange.wrap(Secret(bytes(32))), exchange.wrap(Secret(bytes(32)))
     assert one[:256] != other[:256] and one[256:] != other[256:]
 
 
 def test_a_blob_of_an_hsms_maker_may_tell_more(exchange: ExchangeKey) -> None:
-    made = json.loads(blob(exchange, bytes(32)))
+    made = json.loads(blob(exchange, Secret(bytes(32))))
     made["header"]["made"] = "elsewhere"
     assert TransferBlob.load(json.dumps({**made, "note": 1}).encode()).kid == KID
 
@@ -74,6 +75,6 @@ def test_a_blob_of_an_hsms_maker_may_tell_more(exchange: ExchangeKey) -> None:
     ids=["text", "list", "version", "enc", "alg", "characters", "cut", "empty"],
 )
 def test_a_damaged_blob_is_refused(exchange: ExchangeKey, damage: Any) -> None:
-    raw = damage(json.loads(blob(exchange, bytes(32))))
+    raw = damage(json.loads(blob(exchange, Secret(bytes(32)))))
     with pytest.raises(TamperedError, match="blob"):
         TransferBlob.load(raw).check(exchange.wrapped_bytes)

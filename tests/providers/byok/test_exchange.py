@@ -56,7 +56,7 @@ def test_a_pem_file_is_read_with_the_identifier(
 ) -> None:
     file.write_bytes(pem(vault_key))
     assert ExchangeKey.read(file, KID) == exchange
-    with pytest.raises(ConfigurationError, match="does not tell the key's identifier"):
+    with pytest.raises(ConfigurationError, match="does not hold the key's identifier"):
         ExchangeKey.read(file)
 
 
@@ -68,7 +68,7 @@ def test_a_pem_file_is_read_with_the_identifier(
         ({"key_ops": []}, "may be used for nothing"),
         ({"kid": KID.rpartition("/")[0]}, "names no version"),
         ({"kid": "clinic-kek"}, "is not a key identifier"),
-        ({"kid": None}, "does not tell the key's identifier"),
+        ({"kid": None}, "does not hold the key's identifier"),
     ],
 )
 def test_a_key_that_does_not_fit_is_refused(

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.providers.byok import TargetKey
 from sqlalchemy_cmk.providers.byok.target import thumbprint
+from sqlalchemy_cmk.runtime.secret import Secret
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -53,13 +54,13 @@ def test_a_private_key_becomes_pkcs8(
 ) -> None:
     read = TargetKey.read(written(tmp_path, private(key, encoding, form)), False, never)
     assert read.kty == kty and read.thumbprint == thumbprint(key.public_key())
-    assert read.plaintext == private(key, Encoding.DER)
+    assert read.plaintext.reveal() == private(key, Encoding.DER)
 
 
 def test_the_bytes_of_a_symmetric_key_stay_as_they_are(tmp_path: Path) -> None:
     secret = token_bytes(32)
     read = TargetKey.read(written(tmp_path, secret), True, never)
-    assert (read.kty, read.plaintext, read.thumbprint) == ("oct-HSM", secret, None)
+    assert (read.kty, read.plaintext, read.thumbprint) == ("oct-HSM", Secret(secret), None)
 
 
 @pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
@@ -72,7 +73,7 @@ def test_an_encrypted_key_asks_for_its_passphrase_once(tmp_path: Path, encoding:
         asked.append("")
         return PASSPHRASE
 
-    out: Any = load_der_private_key(TargetKey.read(path, False, passphrase).plaintext, None)
+    out: Any = load_der_private_key(TargetKey.read(path, False, passphrase).plaintext.reveal(), None)
     assert out.private_numbers() == RSA_KEY.private_numbers() and len(asked) == 1
     with pytest.raises(ConfigurationError, match="passphrase is wrong") as caught:
         TargetKey.read(path, False, lambda: "wrong one")
@@ -111,7 +112,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_target_key_does_not_show_itself() -> None:
     secret = token_bytes(32)
-    shown = repr(TargetKey.of(secret, "a test"))
+    shown = repr(TargetKey.of(Secret(secret), "a test"))
     assert repr(secret) not in shown and secret.hex() not in shown
 
 

@@ -33,4 +33,4 @@ def test_an_rsa_key_is_wrapped_in_the_token(softhsm: SoftHsm, vault_key: rsa.RSA
 def test_a_token_whose_padding_is_another_one_is_refused(nss: Nss) -> None:
     label = f"byok-{uuid4().hex}"
     in_token(nss, "make", "AES", label, "yes")
-    assert "no mechanism that wraps this key as RFC 5649 says" in in_token(nss, "refusal", label)
+    assert "no mechanism that wraps this key as RFC 5649 specifies" in in_token(nss, "refusal", label)

@@ -13,13 +13,15 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, CredentialError, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.providers import AzureKeyVaultProvider
+from sqlalchemy_cmk.providers.azure.identifiers import parse_identifier
 from sqlalchemy_cmk.providers.byok import TargetKey, TransferBlob
 from sqlalchemy_cmk.providers.byok.vault import ByokVault
+from sqlalchemy_cmk.runtime.secret import Secret
 from sqlalchemy_cmk.testing import KeyVaultEmulator, Vault
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 USES = ("wrapKey", "unwrapKey")
-DEK = bytes(range(32))
+DEK = Secret(bytes(range(32)))
 
 Connect = Callable[..., ByokVault]
 
@@ -39,7 +41,9 @@ def connect(emulator: KeyVaultEmulator) -> Iterator[Connect]:
     def open_(vault: Vault, credential: Any = None, **options: Any) -> ByokVault:
         settings = {"retry_total": 0, **emulator.client_options, **options}
         who = credential or emulator.credential(emulator.admin, retry_total=0)
-        made.append(ByokVault(vault.url, who, **settings))
+        key = parse_identifier(vault.key_uri("any"))
+        assert key is not None
+        made.append(ByokVault(key, who, emulator.trusted_hosts, **settings))
         return made[-1]
 
     yield open_
@@ -64,7 +68,7 @@ def test_an_rsa_key_becomes_a_kek(
     made = opened.import_key("clinic-kek", blob(opened, exchange_kid(vault, size)), "RSA-HSM", USES)
     assert made.kid.startswith(vault.key_uri("clinic-kek")) and made.kty == "RSA-HSM"
     assert made.thumbprint == TargetKey.of(RSA_KEY, "a test").thumbprint
-    options = {"trusted_hosts": ["127.*"], **emulator.client_options}
+    options = {"trusted_hosts": emulator.trusted_hosts, **emulator.client_options}
     provider = AzureKeyVaultProvider(emulator.credential(), **options)
     try:
         provider.check(vault.key_uri("clinic-kek"))
@@ -72,21 +76,21 @@ def test_an_rsa_key_becomes_a_kek(
     finally:
         provider.close()
     sha256 = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-    assert RSA_KEY.decrypt(wrapped.data, sha256) == DEK
+    assert RSA_KEY.decrypt(wrapped.data, sha256) == DEK.reveal()
 
 
 def test_a_symmetric_key_becomes_a_kek_in_a_managed_hsm(emulator: KeyVaultEmulator, connect: Connect) -> None:
-    secret, hsm = token_bytes(32), emulator.managed_hsm(uuid4().hex)
+    secret, hsm = Secret(token_bytes(32)), emulator.managed_hsm(uuid4().hex)
     opened = connect(hsm)
     made = opened.import_key("clinic-kek", blob(opened, exchange_kid(hsm), secret), "oct-HSM", USES)
     assert (made.kty, made.thumbprint) == ("oct-HSM", None)
-    options = {"trusted_hosts": ["127.*"], **emulator.client_options}
+    options = {"trusted_hosts": emulator.trusted_hosts, **emulator.client_options}
     provider = AzureKeyVaultProvider(emulator.credential(), **options)
     try:
         wrapped = provider.wrap(hsm.key_uri("clinic-kek"), DEK)
     finally:
         provider.close()
-    assert aes_key_unwrap(secret, wrapped.data) == DEK
+    assert aes_key_unwrap(secret.reveal(), wrapped.data) == DEK.reveal()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +126,7 @@ def test_a_second_import_is_a_new_version(vault: Vault, connect: Connect) -> Non
         (lambda vault: vault.create_key("wraps", "RSA-HSM").kid, "may be used for encrypt, decrypt"),
         (lambda vault: vault.key_uri("exchange"), "names no version"),
         (lambda vault: vault.key_uri("nothing", "0" * 32), "there is no such key or version"),
-        (lambda vault: "https://other.vault.azure.net/keys/exchange/1", "is in another vault than"),
+        (lambda vault: f"https://other.vault.azure.net/keys/exchange/{'0' * 32}", "is in another vault than"),
     ],
     ids=["software", "operations", "version", "missing", "vault"],
 )
@@ -133,7 +137,7 @@ def test_a_wrong_exchange_key_is_refused_with_the_reason(
     kid = make(vault)
     with pytest.raises(ConfigurationError, match=why):
         opened.exchange_key(kid)
-    raw = TransferBlob(kid, opened.exchange_key(good).wrap(bytes(32)), "a test").dump()
+    raw = TransferBlob(kid, opened.exchange_key(good).wrap(Secret(bytes(32))), "a test").dump()
     with pytest.raises(ConfigurationError, match=why):
         opened.import_key("clinic-kek", raw, "RSA-HSM", USES)
     assert vault.requests.count(operation="import") == 0
@@ -143,7 +147,7 @@ def test_a_blob_for_another_version_of_the_exchange_key_is_not_unwrapped(
     vault: Vault, connect: Connect
 ) -> None:
     opened, old = connect(vault), exchange_kid(vault)
-    raw = TransferBlob(exchange_kid(vault), opened.exchange_key(old).wrap(bytes(32)), "a test").dump()
+    raw = TransferBlob(exchange_kid(vault), opened.exchange_key(old).wrap(Secret(bytes(32))), "a test").dump()
     with pytest.raises(TamperedError, match="does not unwrap the blob"):
         opened.import_key("clinic-kek", raw, "RSA-HSM", USES)
 
@@ -170,7 +174,7 @@ def test_a_cut_blob_is_not_sent(vault: Vault, connect: Connect) -> None:
 
 def test_a_blob_of_another_type_is_refused(vault: Vault, connect: Connect) -> None:
     opened = connect(vault)
-    raw = blob(opened, exchange_kid(vault), token_bytes(32))
+    raw = blob(opened, exchange_kid(vault), Secret(token_bytes(32)))
     with pytest.raises(TamperedError, match="another type"):
         opened.import_key("clinic-kek", raw, "RSA-HSM", USES)
 
@@ -189,7 +193,7 @@ def test_the_name_of_a_deleted_key_is_refused(
 
 def test_who_may_not_import_is_told(emulator: KeyVaultEmulator, vault: Vault, connect: Connect) -> None:
     raw = blob(connect(vault), exchange_kid(vault))
-    with pytest.raises(ConfigurationError, match="it takes get and import on keys"):
+    with pytest.raises(ConfigurationError, match="grant it get and import on keys"):
         connect(vault, emulator.credential()).import_key("clinic-kek", raw, "RSA-HSM", USES)
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy_cmk.providers.pkcs11.profiles import PREFERENCE, PROFILES, Profile
 
 MAKES = [profile for profile in PROFILES.values() if profile.name != "generic"]
-RUN = {"softhsm", "nss"}
+RUN = {"softhsm", "nss", "opencryptoki", "tpm2"}
 
 
 def test_the_makes_that_azure_offers_have_profiles() -> None:

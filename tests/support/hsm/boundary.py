@@ -15,7 +15,8 @@ C_EncryptFinal C_DecryptInit C_Decrypt C_DecryptUpdate C_DecryptFinal C_DigestIn
 C_DigestUpdate C_DigestKey C_DigestFinal C_SignInit C_Sign C_SignUpdate C_SignFinal
 C_SignRecoverInit C_SignRecover C_VerifyInit C_Verify C_VerifyUpdate C_VerifyFinal
 C_VerifyRecoverInit C_VerifyRecover C_DigestEncryptUpdate C_DecryptDigestUpdate C_SignEncryptUpdate
-C_DecryptVerifyUpdate C_GenerateKey C_GenerateKeyPair C_WrapKey C_UnwrapKey
+C_DecryptVerifyUpdate C_GenerateKey C_GenerateKeyPair C_WrapKey C_UnwrapKey C_DeriveKey C_SeedRandom
+C_GenerateRandom
 """
 ORDER = _ORDER.split()
 # How many arguments those have that are watched.
@@ -25,6 +26,7 @@ ARGUMENTS = {
     "C_GetTokenInfo": 2,
     "C_OpenSession": 5,
     "C_CloseSession": 1,
+    "C_GetSessionInfo": 2,
     "C_Login": 4,
     "C_Logout": 1,
     "C_CreateObject": 4,
@@ -33,6 +35,7 @@ ARGUMENTS = {
     "C_EncryptInit": 3,
     "C_GenerateKey": 5,
     "C_UnwrapKey": 8,
+    "C_GenerateRandom": 3,
 }
 OK = 0
 
@@ -43,24 +46,29 @@ class _FunctionList(ctypes.Structure):
     _fields_ = (("version", ctypes.c_ubyte * 2), *((name, ctypes.c_void_p) for name in ORDER))
 
 
+def functions(module: str) -> _FunctionList:
+    """The module's list of functions."""
+    pointer = ctypes.POINTER(_FunctionList)()
+    assert ctypes.CDLL(module).C_GetFunctionList(ctypes.byref(pointer)) == OK
+    return pointer.contents
+
+
 @contextmanager
 def instead_of(module: str, **replacements: Callable[..., int]) -> Iterator[None]:
     """Have each named function answered by a Python one, which gets the real one and the call's arguments."""
-    pointer = ctypes.POINTER(_FunctionList)()
-    assert ctypes.CDLL(module).C_GetFunctionList(ctypes.byref(pointer)) == OK
-    functions = pointer.contents
-    old = {name: getattr(functions, name) for name in replacements}
+    found = functions(module)
+    old = {name: getattr(found, name) for name in replacements}
     kept = []
     for name, replacement in replacements.items():
         kind = ctypes.CFUNCTYPE(ctypes.c_ulong, *[ctypes.c_size_t] * ARGUMENTS[name])
         real = kind(old[name])
         kept.append(kind(lambda *arguments, do=replacement, real=real: do(real, *arguments)))
-        setattr(functions, name, ctypes.cast(kept[-1], ctypes.c_void_p))
+        setattr(found, name, ctypes.cast(kept[-1], ctypes.c_void_p))
     try:
         yield
     finally:
         for name, address in old.items():
-            setattr(functions, name, address)
+            setattr(found, name, address)
 
 
 class Counted:

@@ -5,10 +5,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.support.hsm import TokenSoftwareMissing
+from tests.support.hsm import PIN, TokenSoftwareMissing, library
 from tests.support.hsm.owner import run_as_owner
 
-FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib")
 LABEL = "NSS Certificate DB"
 DATABASES = ("key4.db", "cert9.db")
 
@@ -24,9 +23,10 @@ class Nss:
     """
 
     profile = "generic"
+    pin = PIN
 
     def __init__(self, folder: Path) -> None:
-        self.module, softokn = _file("p11-kit-proxy.so"), _file("libsoftokn3.so")
+        self.module, softokn = library("p11-kit-proxy.so"), library("libsoftokn3.so")
         if not self.module or not softokn:
             raise TokenSoftwareMissing("NSS or p11-kit is not installed: Debian's libnss3 and p11-kit")
         self.folder = folder
@@ -52,12 +52,12 @@ class Nss:
         """Copy the databases away."""
         place.mkdir()
         for name in DATABASES:
-            _copy(self.folder / "database" / name, place / name)
+            copy_database(self.folder / "database" / name, place / name)
 
     def restore(self, label: str, place: Path) -> None:
         """Put back what they held."""
         for name in DATABASES:
-            _copy(place / name, self.folder / "database" / name)
+            copy_database(place / name, self.folder / "database" / name)
 
     def _point_p11_kit_here(self) -> None:
         """Have p11-kit read this folder alone; a user's own configuration is not read for root."""
@@ -69,10 +69,7 @@ class Nss:
         library.p11_kit_override_system_files(nothing, None, nothing, modules, None)
 
 
-def _file(name: str) -> str:
-    return next((f"{folder}/{name}" for folder in FOLDERS if Path(folder, name).exists()), "")
-
-
-def _copy(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
+    """Make one SQLite database hold what another one holds."""
     with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)

@@ -1,5 +1,6 @@
 """What a token's owner does, in a process of their own: ``python -m tests.support.hsm.owner ...``."""
 
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pkcs11
-from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, PinIncorrect
+from pkcs11 import Attribute, AttributeTypeInvalid, KeyType, MechanismFlag, ObjectClass, PinIncorrect
 
 from tests.support.hsm import PIN
 
@@ -16,10 +17,17 @@ WRAPS = MechanismFlag.WRAP | MechanismFlag.UNWRAP
 CIPHERS = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
 
 
-def run_as_owner(module: str, label: str, what: str, name: str, *more: str) -> str:
+def run_as_owner(module: str, label: str, what: str, name: str, *more: str, pin: str = PIN) -> str:
     """Run one of the acts below in another process, and return what it printed."""
     command = [sys.executable, "-m", __name__, module, label, what, name, *more]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[3])
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "CMK_TEST_OWNER_PIN": pin},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -31,9 +39,10 @@ def keys(session: Any, name: str) -> list[Any]:
     ]
 
 
-def delete(session: Any, name: str) -> None:
+def delete(session: Any, name: str, id_: str = "") -> None:
     for key in keys(session, name):
-        key.destroy()
+        if not id_ or key[Attribute.ID].hex() == id_:
+            key.destroy()
 
 
 def make_aes(session: Any, name: str, id_: str, uses: str = "wrap", extractable: str = "") -> None:
@@ -65,15 +74,30 @@ def make_rsa(session: Any, name: str, id_: str, bits: str = "2048") -> None:
 
 def forbid(session: Any, name: str) -> None:
     for key in keys(session, name):
-        key[Attribute.UNWRAP] = False
-        key[Attribute.DECRYPT] = False
+        for use in (Attribute.UNWRAP, Attribute.DECRYPT):
+            # A public key has neither.
+            with suppress(AttributeTypeInvalid):
+                if key[use]:
+                    key[use] = False
+
+
+def allow(session: Any, name: str) -> None:
+    for key in session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: name}):
+        key[Attribute.DECRYPT] = True
 
 
 def count(session: Any, name: str) -> None:
     print(len(list(session.get_objects())))
 
 
-ACTS = {"delete": delete, "make-aes": make_aes, "make-rsa": make_rsa, "forbid": forbid, "count": count}
+ACTS = {
+    "delete": delete,
+    "allow": allow,
+    "make-aes": make_aes,
+    "make-rsa": make_rsa,
+    "forbid": forbid,
+    "count": count,
+}
 
 
 def main(module: str, label: str, what: str, name: str, *more: str) -> None:
@@ -88,7 +112,7 @@ def main(module: str, label: str, what: str, name: str, *more: str) -> None:
         with suppress(PinIncorrect):
             token.open(user_pin="not " + PIN)
     else:
-        ACTS[what](token.open(rw=True, user_pin=PIN), name, *more)
+        ACTS[what](token.open(rw=True, user_pin=os.environ["CMK_TEST_OWNER_PIN"]), name, *more)
 
 
 if __name__ == "__main__":

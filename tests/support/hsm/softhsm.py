@@ -20,6 +20,7 @@ class SoftHsm:
     """
 
     profile = "softhsm"
+    pin = PIN
 
     def __init__(self, folder: Path, labels: list[str]) -> None:
         self.module = next((path for path in MODULES if Path(path).exists()), "")

@@ -1,0 +1,1 @@
+"""Finds what changed about sealed columns, and writes it into a migration."""

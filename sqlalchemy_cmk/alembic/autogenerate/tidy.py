@@ -1,0 +1,105 @@
+"""Adapts what Alembic itself has found to a migration that seals columns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from alembic.operations.ops import (
+    CreateIndexOp,
+    CreateTableOp,
+    DropColumnOp,
+    MigrateOperation,
+    ModifyTableOps,
+    UpgradeOps,
+)
+from sqlalchemy import Dialect
+
+from sqlalchemy_cmk.alembic.conversion.plan import is_shadow
+from sqlalchemy_cmk.alembic.names import ColumnName
+from sqlalchemy_cmk.alembic.ops.base import TableOp
+from sqlalchemy_cmk.alembic.ops.convert import ConversionOp
+from sqlalchemy_cmk.alembic.rows import PLATFORM, TableRows
+from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY
+from sqlalchemy_cmk.columns.tenants import ROW_INFO_KEY
+from sqlalchemy_cmk.databases import database_of
+
+log = logging.getLogger(__name__)
+
+
+def drop_info(upgrade_ops: UpgradeOps) -> None:
+    """Keep what models note in a table's ``info`` out of the migration, which would render it."""
+    for one in upgrade_ops.ops:
+        if isinstance(one, CreateTableOp):
+            for key in (TENANT_INFO_KEY, ROW_INFO_KEY):
+                one.info.pop(key, None)
+
+
+def keep_shadows(upgrade_ops: UpgradeOps) -> None:
+    """Leave alone what the phases of a conversion that is not finished have put into the database."""
+    for group in upgrade_ops.ops:
+        if isinstance(group, ModifyTableOps):
+            group.ops[:] = [
+                one for one in group.ops if not (isinstance(one, DropColumnOp) and is_shadow(one.column_name))
+            ]
+    upgrade_ops.ops[:] = [
+        one for one in upgrade_ops.ops if not (isinstance(one, ModifyTableOps) and one.is_empty())
+    ]
+
+
+def drop_last(upgrade_ops: UpgradeOps, found: Iterable[TableOp]) -> None:
+    """Drop a tenant column, or one that identifies rows, only after the operations that read it.
+
+    Args:
+        upgrade_ops: the migration.
+        found: the operations on sealed columns in it.
+    """
+    read = set[ColumnName]()
+    for one in found:
+        rows: TableRows = (
+            one.options.rows if isinstance(one, ConversionOp) else getattr(one, "rows", PLATFORM)
+        )
+        read |= {ColumnName(one.schema, one.table_name, name) for name in rows.names}
+    last: list[MigrateOperation] = []
+    for group in [one for one in upgrade_ops.ops if isinstance(one, ModifyTableOps)]:
+        drops = [one for one in group.ops if isinstance(one, DropColumnOp) and _name(one) in read]
+        group.ops[:] = [one for one in group.ops if one not in drops]
+        if drops:
+            last.append(ModifyTableOps(group.table_name, drops, schema=group.schema))
+    upgrade_ops.ops[:] = [
+        one for one in upgrade_ops.ops if not (isinstance(one, ModifyTableOps) and one.is_empty())
+    ]
+    upgrade_ops.ops.extend(last)
+
+
+def _name(drop: DropColumnOp) -> ColumnName:
+    return ColumnName(drop.schema, drop.table_name, drop.column_name)
+
+
+def make_repeatable(upgrade_ops: UpgradeOps, dialect: Dialect) -> None:
+    """Make what comes before a conversion repeatable.
+
+    A conversion commits what the migration has done before it: when it is killed, the whole migration is run
+    again.
+    """
+    others = []
+    takes_indexes = database_of(dialect).creates_index_if_not_exists
+    for one in _flat(upgrade_ops):
+        if isinstance(one, CreateTableOp) or (isinstance(one, CreateIndexOp) and takes_indexes):
+            one.if_not_exists = True
+        elif type(one).__module__.startswith("alembic."):
+            others.append(type(one).__name__)
+    if others:
+        log.warning(
+            "This migration seals columns and commits between its steps: put %s into a migration of its own, "
+            "so that it can be run again when it is interrupted",
+            ", ".join(dict.fromkeys(others)),
+        )
+
+
+def _flat(upgrade_ops: UpgradeOps) -> Iterator[MigrateOperation]:
+    for one in upgrade_ops.ops:
+        if isinstance(one, ModifyTableOps):
+            yield from one.ops
+        else:
+            yield one

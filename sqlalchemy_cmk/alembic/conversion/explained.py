@@ -1,0 +1,35 @@
+"""Turns a database's error into a sentence: the driver's own may quote a value, and helps nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from alembic.operations import Operations
+from sqlalchemy.exc import DBAPIError
+
+from sqlalchemy_cmk.alembic.names import printable
+from sqlalchemy_cmk.databases import database_of
+from sqlalchemy_cmk.errors import RunInterrupted
+
+
+def explained(operations: Operations, where: str, work: Callable[[], None]) -> None:
+    """Do the work of a migration on a column.
+
+    Args:
+        operations: Alembic's.
+        where: the column, for messages.
+        work: looks at what is there when it is run again.
+
+    Raises:
+        RunInterrupted: the database refused a statement: a full disk, a lost connection, a trigger on DDL.
+    """
+    try:
+        work()
+        return
+    except DBAPIError as error:
+        why = database_of(operations.migration_context.dialect).explain(error)
+    # Outside of the except block: the error's context would hold what the driver quotes.
+    raise RunInterrupted(
+        f"{where}: the database refused a statement ({printable(why)}): settle that, and run the migration "
+        "again; it goes on where it stopped"
+    )

@@ -1,0 +1,1 @@
+"""The table of sealed columns, and types as text."""

@@ -1,0 +1,1 @@
+"""What the operations do. Each module implements the operations of the same name in ``ops``."""

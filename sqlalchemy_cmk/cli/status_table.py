@@ -1,0 +1,123 @@
+"""The table of ``cmk status``: a line for each tenant."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sqlalchemy_cmk.cli.output import age, plural, safe, tenant_label
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys import KekUse, Keyring
+from sqlalchemy_cmk.keys.model import TenantState, TenantStatus
+from sqlalchemy_cmk.providers.base import SHORT
+
+STYLES = {
+    TenantState.OK: "green",
+    TenantState.REVOKED: "bold red",
+    TenantState.SHREDDED: "magenta",
+    TenantState.TAMPERED: "bold red",
+}
+
+Uses = dict[str, list[KekUse]]
+
+
+class StatusTable:
+    """Shows tenants, and what their KEKs have answered.
+
+    Args:
+        keyring: knows the providers, which know what of a version to show.
+        uses: by tenant, which KEK versions wrap their DEKs; ``None`` where no KEK was asked.
+        newest: whether each KEK was asked for its newest version.
+    """
+
+    def __init__(self, keyring: Keyring, uses: Uses | None, *, newest: bool) -> None:
+        self._keyring = keyring
+        self._uses = uses
+        self._newest = newest
+
+    def of(self, lines: list[TenantStatus]) -> Table:
+        """Return the table of these tenants."""
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+        table.add_column("tenant", overflow="fold", min_width=8)
+        table.add_column("owner", no_wrap=True)
+        table.add_column("KEK", overflow="fold", min_width=14)
+        table.add_column("version", no_wrap=True)
+        if self._newest:
+            table.add_column("newest", no_wrap=True)
+        table.add_column("DEKs\nact/ret", justify="center", no_wrap=True)
+        table.add_column("state", overflow="fold", min_width=14)
+        table.add_column("last seen", no_wrap=True)
+        for line in lines:
+            table.add_row(*self._cells(line, self._of_tenant(line)))
+        return table
+
+    def summary(self, lines: list[TenantStatus]) -> Text:
+        """Return the line below: how many tenants are in which state."""
+        states = Counter(line.state for line in lines)
+        counts = ", ".join(f"{states[one]} {one}" for one in TenantState if states[one])
+        summary = f"{plural(len(lines), 'tenant')}: {counts}"
+        due = sum(needs_rewrap(self._of_tenant(line)) is True for line in lines)
+        return Text(f"{summary}; {due} to rewrap: run cmk rewrap" if due else summary)
+
+    def _of_tenant(self, line: TenantStatus) -> list[KekUse]:
+        return [] if self._uses is None else self._uses.get(line.tenant, [])
+
+    def _cells(self, line: TenantStatus, uses: list[KekUse]) -> list[Text]:
+        return [
+            Text(tenant_label(line.tenant)),
+            Text(line.owner),
+            Text(safe(line.kek_uri)),
+            self._versions(line, uses),
+            *([self._newest_of(uses)] if self._newest else []),
+            Text(f"{line.active}/{line.retired}"),
+            self._state(line, uses),
+            Text("never" if line.seen_at is None else f"{age(line.seen_at)} ago"),
+        ]
+
+    def _versions(self, line: TenantStatus, uses: list[KekUse]) -> Text:
+        known = [(use.kek_uri, use.version) for use in uses]
+        versions = known or [(line.kek_uri, version) for version in line.versions]
+        return Text("\n".join(self._short(*version) for version in versions) or "-")
+
+    def _newest_of(self, uses: list[KekUse]) -> Text:
+        """Return the newest version of each KEK, on the line of the version in use."""
+        lines = []
+        for use in uses:
+            if use.newest is None:
+                lines.append(Text("?", style="yellow"))
+            elif use.stale:
+                lines.append(Text(self._short(use.kek_uri, use.newest), style="yellow"))
+            else:
+                lines.append(Text("same", style="dim"))
+        return Text("\n").join(lines) if lines else Text("-")
+
+    def _state(self, line: TenantStatus, uses: list[KekUse]) -> Text:
+        cell = Text(str(line.state), style=STYLES[line.state])
+        if line.state_since is not None:
+            cell.append(f" for {age(line.state_since)}", style="dim")
+        if line.reason:
+            cell.append(f"\n{safe(line.reason)}")
+        for use in uses:
+            if use.failure is not None and str(use.failure) != line.reason:
+                version = self._short(use.kek_uri, use.version)
+                cell.append(f"\n{version} does not unwrap: ", style="bold red")
+                cell.append(safe(str(use.failure)))
+        if needs_rewrap(uses):
+            cell.append("\nneeds a rewrap", style="bold yellow")
+        return cell
+
+    def _short(self, kek_uri: str, version: str) -> str:
+        try:
+            return safe(self._keyring.provider_of(kek_uri).short_version(version))
+        except ConfigurationError:  # nothing serves this KEK any more
+            return safe(version[:SHORT])
+
+
+def needs_rewrap(uses: list[KekUse]) -> bool | None:
+    """Return whether a rewrap is due; ``None`` if a KEK cannot be asked and no other is due."""
+    if any(use.stale for use in uses):
+        return True
+    return None if any(use.newest is None for use in uses) else False

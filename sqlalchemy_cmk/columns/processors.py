@@ -1,0 +1,52 @@
+"""What SQLAlchemy calls for each value that no fetch has opened. It holds no key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.reading import ColumnReader
+from sqlalchemy_cmk.errors import UnsupportedOperation
+
+COLUMN_ATTRIBUTE = "cmk_column"
+
+
+class Opened:
+    """A value that a hook has opened with its row at hand, on its way through a result processor."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "(an opened value)"
+
+
+def opening_processor(column: SealedColumn) -> Callable[[Any], Any]:
+    """Return the result processor of a sealed column.
+
+    A fetch opens whole rows itself and takes this function out of its way. It is called for a value whose row
+    is not at hand: an element of an array, or what RETURNING gives for defaults. Such a value opens in a
+    scope only, with every check.
+    """
+
+    def open_without_row(stored: Any) -> Any:
+        if stored is None or type(stored) is Opened:
+            return stored and stored.value
+        if column.scheme.row_bound:
+            raise UnsupportedOperation(
+                f"{column.where} is row-bound and its row is not known here: select the column itself, with "
+                "the columns of its row identity"
+            )
+        return ColumnReader(column).read_one(stored, column.reading_owner(None), row_says=False)
+
+    setattr(open_without_row, COLUMN_ATTRIBUTE, column)
+    return open_without_row
+
+
+def column_of_processor(processor: Any) -> SealedColumn | None:
+    """Return the column whose result processor a function is; ``None`` for any other function."""
+    column = getattr(processor, COLUMN_ATTRIBUTE, None)
+    return column if isinstance(column, SealedColumn) else None

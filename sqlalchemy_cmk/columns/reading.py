@@ -1,0 +1,255 @@
+"""Opens one column's values for one fetch. See :class:`ColumnReader`.
+
+A batch of values is opened by loops that run in C. What they stumble over is opened again one by one, with an
+error that names what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy_cmk.ciphers import ColumnCipher, Opener, open_each
+from sqlalchemy_cmk.codec import NO_VALUE
+from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.sealed import Sealed
+from sqlalchemy_cmk.errors import (
+    CredentialError,
+    KeyRevoked,
+    KeyUnavailable,
+    TamperedError,
+)
+from sqlalchemy_cmk.format import HEADER_BYTES, header_part, is_header
+
+MAX_UNKNOWN_HEADERS = 10_000
+
+
+@dataclass(slots=True)
+class Owners:
+    """Whose values a batch holds.
+
+    Attributes:
+        name: returns the owner's name for what a row's tenant column holds, agreed with the scope. ``None``
+            where no owner is known, and the keyring lets values be read without one.
+        held: what the tenant column of each row holds; ``None`` where one owner has all rows, found by
+            ``name(None)``.
+        row_says: whether the rows themselves name their owner; otherwise a scope or the statement does.
+    """
+
+    name: Callable[[Hashable], str | None]
+    held: Sequence[Hashable] | None = None
+    row_says: bool = False
+
+
+class ColumnReader:
+    """Opens values of one column, for as long as one fetch takes.
+
+    Args:
+        column: the column.
+    """
+
+    __slots__ = (
+        "_checked",
+        "_ciphers",
+        "_column",
+        "_decode",
+        "_is_tenants",
+        "_keys",
+        "_openers",
+        "_refused",
+        "_unknown",
+        "_usual",
+    )
+
+    def __init__(self, column: SealedColumn) -> None:
+        self._column = column
+        self._keys = column.keys
+        self._is_tenants = column.is_tenants
+        self._decode: Callable[[bytes], Any] = bytes.decode if column.codec.text else column.codec.decode
+        # What this batch has checked: owners with headers, and what opens these.
+        self._checked: set[tuple[Hashable, bytes]] = set()
+        self._ciphers: dict[bytes, ColumnCipher] = {}
+        self._openers: dict[bytes, Opener] = {}
+        self._usual: dict[Hashable, tuple[bytes, Opener]] = {}
+        # What the KEKs refused during this fetch: asked once, not once for every value.
+        self._refused: dict[bytes, KeyRevoked | KeyUnavailable | CredentialError] = {}
+        # What looked like a header, and named no DEK: plaintext that begins so.
+        self._unknown: set[bytes] = set()
+
+    def end(self) -> None:
+        """End a batch: the next checks its keys anew, and none stays in memory while rows are awaited."""
+        if self._checked:
+            self._checked.clear()
+            self._ciphers.clear()
+            self._openers.clear()
+            self._usual.clear()
+
+    def read(
+        self, values: Sequence[Any], owners: Owners, identities: Sequence[bytes] | None = None
+    ) -> Sequence[Any]:
+        """Return the values of a batch of stored ones, or of a part of it.
+
+        Args:
+            values: as the driver gives them.
+            owners: whose they are.
+            identities: the row identity of each; ``None`` where the column is not row-bound.
+
+        Raises:
+            TamperedError: a value is not what this column sealed for its owner and row.
+            TenantRequired: a value's owner is not known.
+            TenantMismatch: the scope names another owner.
+            KeyRevoked: a key is revoked, and the column raises on that.
+            KeyUnavailable: a KEK or the key tables cannot be reached.
+        """
+        if not self._column.scheme.accept_plaintext:
+            try:
+                return self._read_together(values, owners, identities)
+            except Exception:  # noqa: S110
+                # NULLs, or what is named below, value by value: a decoder's error may hold a plaintext.
+                pass
+        if None in values:
+            return self._read_around_nulls(values, owners, identities)
+        return self._read_each(values, owners, identities)
+
+    def _read_around_nulls(
+        self, values: Sequence[Any], owners: Owners, identities: Sequence[bytes] | None
+    ) -> list[Any]:
+        at = [i for i, value in enumerate(values) if value is not None]
+        found = list(values)
+        if at:
+            held = owners.held and [owners.held[i] for i in at]
+            some = Owners(owners.name, held, owners.row_says)
+            opened = self.read([values[i] for i in at], some, identities and [identities[i] for i in at])
+            for i, value in zip(at, opened, strict=True):
+                found[i] = value
+        return found
+
+    def _read_together(
+        self, values: Sequence[Any], owners: Owners, identities: Sequence[bytes] | None
+    ) -> list[Any]:
+        held = owners.held
+        if held is None or held.count(held[0]) == len(held):
+            one = None if held is None else held[0]
+            header = header_part(min(values))
+            # In the order of bytes, all values between the first and the last begin as these two do.
+            if max(values).startswith(header):
+                self._check(one, header, owners)
+                return list(map(self._decode, self._ciphers[header].open_all(values, identities)))
+            held = [one] * len(values)
+        openers = self._openers_of(held, values, owners)
+        return list(map(self._decode, open_each(openers, values, identities)))
+
+    def _openers_of(self, held: Sequence[Hashable], values: Sequence[bytes], owners: Owners) -> list[Opener]:
+        """Return what opens each value, each pair of an owner and a header checked once for a batch."""
+        try:
+            # Usually all values of a tenant are under one DEK.
+            usual = [self._usual[one] for one in held]
+            if all(map(bytes.startswith, values, map(itemgetter(0), usual))):
+                return [opener for _, opener in usual]
+        except KeyError:
+            pass
+        headers = list(map(header_part, values))
+        for one, header in dict.fromkeys(zip(held, headers, strict=True)):
+            self._check(one, header, owners)
+        return list(map(self._openers.__getitem__, headers))
+
+    def _check(self, held: Hashable, header: bytes, owners: Owners) -> None:
+        """Check that a header's DEK opens for an owner, once for a batch."""
+        if (held, header) in self._checked:
+            return
+        owner = owners.name(held)
+        self._require_owner(owner)
+        if len(header) != HEADER_BYTES or header in self._refused:
+            raise ValueError
+        try:
+            cipher = self._keys.opening(header, owner, row_says=owners.row_says)
+        except (KeyRevoked, KeyUnavailable, CredentialError) as error:
+            # The KEK was asked, perhaps until a time-out: it is not asked again for each value.
+            self._refused[header] = copy(error)
+            raise
+        self._ciphers[header], self._openers[header] = cipher, cipher.opener
+        self._usual[held] = header, cipher.opener
+        self._checked.add((held, header))
+
+    def _read_each(
+        self, values: Sequence[Any], owners: Owners, identities: Sequence[bytes] | None
+    ) -> list[Any]:
+        held = owners.held or [None] * len(values)
+        bound = identities or [b""] * len(values)
+        return [
+            self.read_one(value, owners.name(one), identity, row_says=owners.row_says)
+            for value, one, identity in zip(values, held, bound, strict=True)
+        ]
+
+    def read_one(
+        self, stored: Any, owner: str | None, identity: bytes = b"", *, row_says: bool = True
+    ) -> Any:
+        """Return one value, with every check; raises as :meth:`read` does."""
+        if stored is None:
+            return None
+        sealed = bytes(stored) if isinstance(stored, memoryview | bytearray) else stored
+        if self._column.scheme.accept_plaintext and not self._names_a_dek(sealed):
+            return self._read_plain(sealed)
+        self._require_owner(owner)
+        header = sealed[:HEADER_BYTES] if isinstance(sealed, bytes) else b""
+        try:
+            if header in self._refused:
+                # Copies have no traceback, whose frames would be kept and shared between threads.
+                raise copy(self._refused[header])
+            plaintext = self._keys.open(sealed, owner, identity, row_says=row_says)
+        except KeyRevoked as error:
+            self._refused[header] = copy(error)
+            if self._column.scheme.on_revoked == "seal":
+                context = str(self._column.context)
+                return Sealed(error.tenant or owner or "?", context, str(error), sealed, identity)
+            raise
+        except (KeyUnavailable, CredentialError) as error:
+            self._refused[header] = copy(error)
+            raise
+        return self._decoded(plaintext, header)
+
+    def _require_owner(self, owner: str | None) -> None:
+        if owner == "" and self._is_tenants:
+            raise TamperedError(
+                f"{self._column.where}: a row whose tenant column is empty holds a sealed value: the row was "
+                "altered past this library"
+            )
+
+    def _names_a_dek(self, stored: Any) -> bool:
+        """Return whether a stored value begins as one that is sealed under a DEK that exists, or did."""
+        header = stored[:HEADER_BYTES] if isinstance(stored, bytes) else b""
+        if not is_header(header) or header in self._unknown:
+            return False
+        if header in self._refused:
+            return True
+        try:
+            found = self._column.keyring.dek(header[1:]) is not None
+        except (KeyRevoked, TamperedError):
+            return True
+        if not found:
+            if len(self._unknown) >= MAX_UNKNOWN_HEADERS:
+                self._unknown.clear()
+            self._unknown.add(header)
+        return found
+
+    def _read_plain(self, stored: Any) -> Any:
+        reason = ""
+        try:
+            return self._column.codec.read_plain(stored)
+        except TamperedError as error:
+            reason = str(error)
+        raise TamperedError(f"{self._column.where}: {reason}")
+
+    def _decoded(self, plaintext: bytes, header: bytes) -> Any:
+        reason = ""
+        try:
+            return self._decode(plaintext)
+        except NO_VALUE as error:
+            reason = type(error).__name__
+        raise TamperedError(
+            f"{self._column.where}: the opened bytes are no value of the declared type ({reason}); "
+            f"DEK {header[1:].hex()}"
+        )

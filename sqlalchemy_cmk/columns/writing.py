@@ -1,0 +1,108 @@
+"""Seals what one statement writes into one column. See :class:`ColumnWriter`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import urandom
+from typing import Any
+
+from sqlalchemy import Null
+
+from sqlalchemy_cmk.ciphers import ColumnCipher
+from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.presealed import PREFIX
+from sqlalchemy_cmk.columns.sealed import Sealed, stored_bytes
+from sqlalchemy_cmk.errors import InvalidValue, KeyRevoked
+from sqlalchemy_cmk.format import DEK_ID_BYTES, TAG_BYTES, header_of
+
+# What is not simply encoded and sealed.
+_UNUSUAL = {type(None), Null, Sealed}
+
+
+class ColumnWriter:
+    """Seals values of one column, for one statement.
+
+    What it returns is presealed: what the bind processor lets pass. SQL's ``null()`` stays as it is, and
+    ``None`` stays ``None`` unless the type keeps SQL NULL and its own null apart, as JSON does.
+
+    Args:
+        column: the column.
+    """
+
+    __slots__ = ("_column", "_keys", "_nulls")
+
+    def __init__(self, column: SealedColumn) -> None:
+        self._column = column
+        self._keys = column.keys
+        self._nulls = not column.column.type.should_evaluate_none
+
+    def seal(self, value: Any, owner: str, identity: bytes = b"") -> Any:
+        """Return one value sealed.
+
+        Args:
+            value: the Python value.
+            owner: whose value it is: a tenant, or ``""`` for the platform.
+            identity: the row identity; empty where the column is not row-bound.
+
+        Raises:
+            InvalidValue: the value does not fit the declared type.
+            KeyRevoked: the owner's KEK refuses, or a ``Sealed`` of another place is written.
+            KeyUnavailable: the owner's KEK cannot be reached.
+        """
+        return self._seal(value, owner, identity, self._keys.sealing)
+
+    def seal_compared(self, value: Any, owner: str) -> Any:
+        """Return a value sealed as stored ones are, to compare with them; no key is made for it.
+
+        Where the owner has no key, and so no values, it returns bytes that equal no stored value.
+        """
+        cipher = self._keys.comparing(owner)
+        if cipher is None:
+            nothing = header_of(self._column.scheme.suite, urandom(DEK_ID_BYTES)) + urandom(TAG_BYTES)
+            return PREFIX + nothing
+        return self._seal(value, owner, b"", lambda _: cipher)
+
+    def seal_all(
+        self, values: Sequence[Any], owner: str, identities: Sequence[bytes] | None = None
+    ) -> list[Any]:
+        """Return many values of one owner sealed; raises as :meth:`seal` does.
+
+        Args:
+            values: the Python values.
+            owner: whose they are.
+            identities: the row identity of each; ``None`` where the column is not row-bound.
+        """
+        if not _UNUSUAL.isdisjoint(map(type, values)):
+            bound = identities or [b""] * len(values)
+            return [self.seal(value, owner, one) for value, one in zip(values, bound, strict=True)]
+        plaintexts = self._encode_all(values)
+        sealed = self._keys.sealing(owner).seal_all(plaintexts, identities)
+        return list(map(PREFIX.__add__, sealed))
+
+    def _seal(self, value: Any, owner: str, identity: bytes, cipher_of: Callable[[str], ColumnCipher]) -> Any:
+        if (value is None and self._nulls) or isinstance(value, Null):
+            return value
+        if type(value) is Sealed:
+            return self._write_back(value, owner, identity)
+        plaintext = self._encode(value)
+        return PREFIX + cipher_of(owner).seal(plaintext, identity)
+
+    def _encode_all(self, values: Sequence[Any]) -> list[bytes]:
+        reason = ""
+        try:
+            return self._column.codec.encode_all(values)
+        except InvalidValue as error:
+            reason = str(error)
+        raise InvalidValue(f"{self._column.where}: {reason}")
+
+    def _encode(self, value: Any) -> bytes:
+        return self._encode_all((value,))[0]
+
+    def _write_back(self, sealed: Sealed, owner: str, identity: bytes) -> bytes:
+        context = str(self._column.context)
+        if sealed.context != context or sealed.tenant != owner or sealed.identity != identity:
+            raise KeyRevoked(
+                f"{self._column.where}: a sealed value of {sealed.context}, tenant {sealed.tenant!r}, "
+                "cannot be moved: its key is revoked"
+            )
+        return PREFIX + stored_bytes(sealed)

@@ -1,0 +1,42 @@
+"""Taking old plaintexts out of a table's files after its rows were sealed: :func:`scrub`.
+
+An UPDATE or a dropped column leaves the old bytes where they were: in dead tuples, free pages and undo logs.
+The table is written anew, which is what a database offers; what that does not reach is reported.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, MetaData, Table
+
+from sqlalchemy_cmk.databases import database_of
+from sqlalchemy_cmk.databases.quoting import Quoting
+
+
+def scrub(
+    connection: Connection, table: str, schema: str | None = None, *, patience: float = 60
+) -> list[str]:
+    """Write a table anew without what was updated or dropped, and return what that could not reach.
+
+    It locks the table for as long as that takes, and needs room on the disk for a second copy of it. On
+    SQLite the whole file is written anew. PostgreSQL keeps dead rows that an open transaction may still see:
+    transactions that are older are waited for, without a lock.
+
+    Args:
+        connection: one whose statements commit by themselves (``isolation_level="AUTOCOMMIT"``, or inside
+            Alembic's ``autocommit_block``).
+        table: the table's name.
+        schema: its schema.
+        patience: seconds for which older transactions are waited for at most, on PostgreSQL; those that last
+            longer are reported.
+
+    Returns:
+        Sentences, each naming a place where old plaintexts may still lie.
+
+    Raises:
+        ConfigurationError: the connection is in a transaction, or it is not known how to do this on the
+            database.
+    """
+    quoted = Quoting(connection.dialect).table(table, schema)
+    database = database_of(connection.dialect)
+    left = database.scrub(connection, quoted, patience)
+    return [*database.surroundings.copies(connection, Table(table, MetaData(), schema=schema)), *left]

@@ -1,0 +1,50 @@
+"""The parameters of compiled statements and their types, and the defaults that take a context."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnDefault, Dialect
+from sqlalchemy.types import TypeEngine
+
+
+def parameter_name(compiled: Any, bind: BindParameter[Any]) -> str | None:
+    """Return the name of a parameter in a compiled statement; ``None`` if it has no such parameter."""
+    names: dict[BindParameter[Any], str] = getattr(compiled, "bind_names", None) or {}
+    if bind in names:
+        return names[bind]
+    # The ORM may compile a copy of the statement, whose parameters have the same keys.
+    return next((name for one, name in names.items() if one.key == bind.key), None)
+
+
+def parameter_value(context: Any, name: str, row: int = 0) -> Any:
+    """Return the value of a parameter in one execution of a compiled statement, before it is bound."""
+    return context.compiled_parameters[row][name]
+
+
+def written_parameters(compiled: Any) -> list[tuple[str, BindParameter[Any]]]:
+    """Return the parameters of a compiled INSERT or UPDATE that columns are set to, by name."""
+    return [(name, bind) for bind, name in compiled.bind_names.items() if getattr(bind, "_is_crud", False)]
+
+
+def _wrappers() -> frozenset[Any]:
+    class NoSignature:
+        def __call__(self) -> None: ...
+
+    made = (ColumnDefault(lambda: None), ColumnDefault(dict), ColumnDefault(NoSignature()))
+    return frozenset(getattr(one.arg, "__code__", None) for one in made)
+
+
+_WRAPPERS = _wrappers()
+
+
+def takes_context(default: Any) -> bool:
+    """Return whether a column's default is a function that takes SQLAlchemy's execution context."""
+    if default is None or not default.is_callable:
+        return False
+    return getattr(default.arg, "__code__", None) not in _WRAPPERS
+
+
+def variant_of(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    """Return the variant of a type that a dialect uses, as it was declared; the type itself without one."""
+    return type_._variant_mapping.get(dialect.name, type_)

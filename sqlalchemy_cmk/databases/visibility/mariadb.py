@@ -1,0 +1,130 @@
+"""MariaDB and MySQL: views, engines that keep rows elsewhere, history of rows, replicas, cut results."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, ClassVar
+
+from sqlalchemy import Connection, Table, bindparam
+from sqlalchemy import text as sql
+from sqlalchemy.exc import DBAPIError
+
+from sqlalchemy_cmk.databases.visibility.base import Visibility
+from sqlalchemy_cmk.databases.visibility.stored import StoredTable
+
+_NO_TABLES = {"VIEW": "a view", "SYSTEM VIEW": "a view", "SEQUENCE": "a sequence"}
+_ELSEWHERE = {"BLACKHOLE", "CONNECT", "FEDERATED", "MRG_MYISAM", "SPHINX", "SPIDER"}
+# The default of sql_select_limit: none.
+_UNLIMITED = 2**64 - 1
+
+_KIND = sql(
+    "SELECT table_type, engine, @@GLOBAL.read_only, @@SESSION.sql_select_limit "
+    "FROM information_schema.tables WHERE table_schema = coalesce(:schema, database()) AND table_name = :name"
+)
+_ESTIMATE = sql(
+    "SELECT table_rows FROM information_schema.tables "
+    "WHERE table_schema = coalesce(:schema, database()) AND table_name = :name"
+)
+
+_COLUMNS = sql(
+    "SELECT t.table_schema, t.table_name, t.table_schema = database(), c.column_name, "
+    "c.data_type IN ('binary', 'varbinary', 'tinyblob', 'blob', 'mediumblob', 'longblob'), "
+    "coalesce(t.data_length, 0) FROM information_schema.tables t JOIN information_schema.columns c "
+    "ON c.table_schema = t.table_schema AND c.table_name = t.table_name "
+    "WHERE t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND c.data_type IN ('binary', 'varbinary', "
+    "'tinyblob', 'blob', 'mediumblob', 'longblob', 'char', 'varchar', 'tinytext', 'text', 'mediumtext', "
+    "'longtext', 'json') AND (t.table_schema = database() OR (t.table_name IN :names AND t.table_schema "
+    "NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')))"
+).bindparams(bindparam("names", expanding=True))
+_WRITING = sql(
+    "SELECT t.trx_id FROM information_schema.innodb_trx t LEFT JOIN information_schema.processlist p "
+    "ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_modified > 0 AND t.trx_mysql_thread_id <> "
+    "connection_id() AND (p.id IS NULL OR p.db = database())"
+)
+
+
+class MariaDBVisibility(Visibility):
+    """What a connection to MariaDB sees. There are no policies: without a privilege a statement fails."""
+
+    # InnoDB estimates from a few pages, and counts rows that were deleted and not purged.
+    rough: ClassVar[int] = 4
+    least: ClassVar[int] = 1000
+
+    def hidden(self, connection: Connection, table: Table) -> str:
+        """Return whether it is no table, has history, is read from a replica, or results are cut off."""
+        found = connection.execute(_KIND, _named(table)).one_or_none()
+        if found is None:
+            return ""
+        kind, engine, read_only, limit = found
+        if kind in _NO_TABLES:
+            return f"is {_NO_TABLES[kind]}, which shows what is in other tables: name those"
+        if kind == "SYSTEM VERSIONED":
+            return (
+                "is system-versioned, and no count sees the old versions of its rows: delete its history "
+                "and drop the versioning first"
+            )
+        if (engine or "").upper() in _ELSEWHERE:
+            return f"keeps no rows of its own, since its engine is {engine}: name the table that has them"
+        if str(read_only) not in ("0", "OFF"):
+            return "is read from a server that is read_only, a replica perhaps, which may lack rows"
+        if int(limit) < _UNLIMITED:
+            return f"is read with sql_select_limit = {limit}, which cuts results off: unset it"
+        if _is_temporary(connection, table):
+            return "is a temporary table of this connection, in front of the table of that name"
+        return ""
+
+    def identity(self, connection: Connection, table: Table) -> Any:
+        """Return the server's name and port, and the database's."""
+        query = sql("SELECT @@hostname, @@port, coalesce(:schema, database())")
+        return tuple(connection.execute(query, {"schema": table.schema}).one())
+
+    def estimate(self, connection: Connection, table: Table) -> int:
+        """Return InnoDB's estimate."""
+        return int(connection.execute(_ESTIMATE, _named(table)).scalar() or 0)
+
+    def refresh(self, connection: Connection, table: Table) -> None:
+        """Analyze the table, where the account may; this commits."""
+        connection.exec_driver_sql(f"ANALYZE NO_WRITE_TO_BINLOG TABLE {_quoted(connection, table)}").all()
+
+    def tables(self, connection: Connection, names: Collection[str]) -> list[StoredTable]:
+        """Return the tables of this database, and those of the same names in others on the server."""
+        found: dict[tuple[str, str], list[Any]] = {}
+        for row in connection.execute(_COLUMNS, {"names": list(names)}):
+            found.setdefault((row[0], row[1]), []).append(row)
+        return [
+            StoredTable(
+                schema,
+                name,
+                bool(rows[0][2]),
+                tuple(row[3] for row in rows if row[4]),
+                tuple(row[3] for row in rows if not row[4]),
+                int(rows[0][5]),
+            )
+            for (schema, name), rows in found.items()
+        ]
+
+    def family(self, connection: Connection, table: Table) -> set[tuple[str, str]]:
+        """Return the table."""
+        return {
+            (table.schema or str(connection.exec_driver_sql("SELECT database()").scalar_one()), table.name)
+        }
+
+    def writing(self, connection: Connection) -> set[Any]:
+        """Return InnoDB's transactions of sessions in this database, where the account has PROCESS."""
+        try:
+            return set(connection.execute(_WRITING).scalars())
+        except DBAPIError:
+            return set()
+
+
+def _named(table: Table) -> dict[str, Any]:
+    return {"schema": table.schema, "name": table.name}
+
+
+def _is_temporary(connection: Connection, table: Table) -> bool:
+    made = str(connection.exec_driver_sql(f"SHOW CREATE TABLE {_quoted(connection, table)}").one()[1])
+    return made.startswith("CREATE TEMPORARY")
+
+
+def _quoted(connection: Connection, table: Table) -> str:
+    return connection.dialect.identifier_preparer.format_table(table)

@@ -1,0 +1,35 @@
+"""Health checks of a keyring and its sealed columns, as ``cmk doctor`` runs them. Nothing is changed."""
+
+from __future__ import annotations
+
+from sqlalchemy_cmk.doctor.columns import ColumnChecks
+from sqlalchemy_cmk.doctor.keys import KeyChecks
+from sqlalchemy_cmk.errors import CmkError
+from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.model import TenantState
+from sqlalchemy_cmk.runtime.blocking import off_the_loop
+
+__all__ = ["Finding", "Level", "check_columns", "check_keys", "run_checks"]
+
+
+def run_checks(keyring: Keyring) -> list[Finding]:
+    """Check the key tables, every KEK in use, the audit trail, and one value of each sealed column.
+
+    Each KEK is asked to wrap and to unwrap. One stored value of each sealed column is opened and discarded.
+    """
+    return [*check_keys(keyring), *check_columns(keyring)]
+
+
+def check_keys(keyring: Keyring) -> list[Finding]:
+    """Check the key tables, every KEK in use and the audit trail; no row of the application is read."""
+    return off_the_loop(lambda: KeyChecks(keyring).findings())
+
+
+def check_columns(keyring: Keyring) -> list[Finding]:
+    """Open one stored value of each sealed column; returns nothing if the key tables cannot be read."""
+    try:
+        shredded = {line.tenant for line in keyring.status() if line.state is TenantState.SHREDDED}
+    except CmkError:  # the findings about the key tables report it
+        return []
+    return off_the_loop(lambda: list(ColumnChecks(keyring, shredded).findings()))

@@ -1,0 +1,143 @@
+"""Checks of a keyring: its tables, its KEKs and its audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from sqlalchemy_cmk.errors import CmkError, TamperedError
+from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.kek_uses import KekUse
+from sqlalchemy_cmk.keys.model import TenantState
+from sqlalchemy_cmk.keys.records import TenantKeys
+from sqlalchemy_cmk.keys.storage.database import MAKE_TABLES
+from sqlalchemy_cmk.providers.base import KeyProvider
+from sqlalchemy_cmk.providers.uris import escaped, shown
+from sqlalchemy_cmk.runtime.blocking import side_by_side
+
+
+class KeyChecks:
+    """Checks everything a keyring depends on; nothing is changed.
+
+    Args:
+        keyring: the keyring.
+    """
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._store = keyring.store
+
+    def findings(self) -> list[Finding]:
+        """Return the findings; without key tables, only of the checks that do not need them."""
+        tables = list(self._tables())
+        if any(finding.level is Level.PROBLEM for finding in tables):
+            return [*tables, *self._kek(self._keyring.platform_key)]
+        return [*tables, *self._record_key(), *self._tenants(), *self._trail()]
+
+    def _tables(self) -> Iterator[Finding]:
+        try:
+            missing = self._keyring.database.missing()
+        except (SQLAlchemyError, OSError) as error:
+            yield Finding(
+                Level.PROBLEM,
+                "key tables",
+                f"the database cannot be reached: {type(error).__name__}",
+                "check the engine's URL, the network, and the account's rights",
+            )
+            return
+        for name in missing:
+            yield Finding(Level.PROBLEM, name, "is not in the database", MAKE_TABLES)
+        if not missing:
+            yield Finding(Level.OK, "key tables", "are all there")
+
+    def _record_key(self) -> Iterator[Finding]:
+        keys = self._keyring.record_keys
+        if keys is None:
+            remedy = (
+                "make one with openssl rand -base64 32, keep it outside the database, give "
+                "Keyring(record_key=...) its place, and run cmk record-key adopt"
+            )
+            problem = "there is none: whoever can write to the database can change whose keys are whose"
+            yield Finding(Level.PROBLEM, "record key", problem, remedy)
+            return
+        try:
+            if self._store.is_authenticated():
+                keys.current()
+        except CmkError as error:
+            yield Finding(Level.PROBLEM, "record key", str(error), "see docs/threat-model.md")
+            return
+        yield Finding(Level.OK, "record key", f"is in {keys.origin}")
+
+    def _tenants(self) -> Iterator[Finding]:
+        """Check every tenant's keys, and every KEK that is in use; a KEK of shredded tenants only is not."""
+        living: list[TenantKeys] = []
+        wrong = 0
+        try:
+            for _, keys in self._store.every():
+                if isinstance(keys, TamperedError):
+                    wrong += 1
+                    remedy = "find out who can write to the key tables, and restore these rows from a backup"
+                    yield Finding(Level.PROBLEM, "key tables", str(keys), remedy)
+                elif keys.tenant.state is not TenantState.SHREDDED:
+                    living.append(keys)
+        except CmkError as error:
+            yield Finding(Level.PROBLEM, "key tables", str(error), "make the key tables readable")
+        if not wrong:
+            yield Finding(Level.OK, "keys of tenants", f"hold together, {len(living)} tenants")
+        uses = self._keyring.kek_uses({keys.tenant.name for keys in living}, newest=False)
+        versions: dict[str, dict[str, Finding]] = {}
+        for use in uses:
+            versions.setdefault(use.kek_uri, {})[use.version] = _unwrapped(use)
+        uris = {keys.tenant.kek_uri for keys in living} | versions.keys()
+        for kek_uri, found in side_by_side(sorted(uris | {self._keyring.platform_key}), self._kek).items():
+            # A KEK that is out of reach says the same to both.
+            yield from dict.fromkeys([*found, *versions.get(kek_uri, {}).values()])
+
+    def _kek(self, kek_uri: str) -> list[Finding]:
+        try:
+            provider = self._keyring.provider_of(kek_uri)
+        except CmkError as error:
+            return [Finding(Level.PROBLEM, shown(kek_uri), str(error), "give the keyring a provider for it")]
+        found = provider.health_checks(kek_uri)
+        if all(one.level is Level.OK for one in found) or not self._made_at_first_use(provider, kek_uri):
+            return found
+        # A new installation has no key file yet; nothing depends on it, so a problem would be a false alarm.
+        remedy = "it wraps nothing yet; if it is only missing, its provider makes it at first use"
+        return [
+            one if one.level is Level.OK else replace(one, level=Level.WARNING, remedy=remedy)
+            for one in found
+        ]
+
+    def _made_at_first_use(self, provider: KeyProvider, kek_uri: str) -> bool:
+        if type(provider).ensure is KeyProvider.ensure:
+            return False
+        try:
+            return kek_uri not in self._store.keks_in_use()
+        except CmkError:
+            return False
+
+    def _trail(self) -> Iterator[Finding]:
+        try:
+            verdict = self._keyring.audit.verify()
+        except CmkError as error:
+            yield Finding(Level.PROBLEM, "audit trail", str(error), "make the audit tables readable")
+            return
+        for problem in verdict.problems:
+            remedy = (
+                "find out who can write to the audit tables, and compare them with a backup; "
+                "if they only began without a record key, run cmk record-key adopt"
+            )
+            yield Finding(Level.PROBLEM, "audit trail", problem, remedy)
+        if not verdict.problems:
+            held = "every link and every MAC holds" if verdict.authenticated else "every link holds"
+            yield Finding(Level.OK, "audit trail", f"{held}, {verdict.rows} rows")
+
+
+def _unwrapped(use: KekUse) -> Finding:
+    subject = shown(use.kek_uri)
+    if use.failure is None:
+        return Finding(Level.OK, subject, f"unwraps what its version {escaped(use.version)} has wrapped")
+    return Finding(Level.PROBLEM, subject, str(use.failure), "see docs/revocation.md for this error")

@@ -1,0 +1,191 @@
+"""Values that a statement compares sealed columns with: sealed once their statement is known.
+
+The bind processor knows no statement. It hands such a value on as ``Unsealed`` (``columns/presealed.py``),
+which is replaced here, before the driver sees it. What no hook has replaced is refused by the driver, and
+named by :func:`explain_error`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import BindParameter, Insert, Update
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import Compiled
+
+from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.presealed import Unsealed, is_presealed, strip
+from sqlalchemy_cmk.columns.tenants import tenant_source
+from sqlalchemy_cmk.columns.writing import ColumnWriter
+from sqlalchemy_cmk.databases import sqlalchemy_private as private
+from sqlalchemy_cmk.errors import CmkError, UnsupportedOperation
+from sqlalchemy_cmk.hooks.equality import statement_tenant
+from sqlalchemy_cmk.hooks.unsupported.operands import held
+from sqlalchemy_cmk.hooks.values import Row
+from sqlalchemy_cmk.scope import PLATFORM_TENANT
+
+# The execution option with the tenant for whose rows a statement asks, where the unit of work knows it.
+TENANT_OPTION = "cmk_criteria_tenant"
+
+_NOT_SEALED = (
+    "a value for the sealed column {where} did not pass through the hooks that seal rows, and was not sent: "
+    "write to the model or to its own Table"
+)
+
+
+class _Shown:
+    def __repr__(self) -> str:
+        return "(sealed)"
+
+
+_SEALED = _Shown()
+
+_has_sealed: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
+
+
+def seal_criteria(context: Any, parameters: Any, executemany: bool) -> Any:
+    """Return the parameters of an execution with the values of its criteria sealed.
+
+    Raises:
+        TenantRequired: neither the statement nor a scope names the tenant whose values are compared.
+        UnsupportedOperation: a value to be written reached the driver unsealed.
+    """
+    compiled = context.compiled
+    if not _compares_sealed(compiled):
+        return parameters
+    if isinstance(compiled.statement, Update):
+        _refuse_unsealed_writes(context)
+    if executemany:
+        return [_sealed_set(context, one, i) for i, one in enumerate(parameters)]
+    return _sealed_set(context, parameters, 0)
+
+
+def seal_named(binds: Iterable[BindParameter[Any]], rows: Sequence[Row], tenants: Sequence[str]) -> None:
+    """Seal parameters given by name in criteria, each under its row's tenant, in place."""
+    columns = _columns(binds)
+    for key, column in columns.items():
+        writer = ColumnWriter(column)
+        for row, tenant in zip(rows, tenants, strict=True):
+            if row.get(key) is not None and not is_presealed(row[key]):
+                row[key] = writer.seal(row[key], tenant if column.is_tenants else PLATFORM_TENANT)
+
+
+def hide(binds: Iterable[BindParameter[Any]], rows: Sequence[Row]) -> None:
+    """Hide parameters given by name in criteria, in place: SQLAlchemy's errors show what the caller gave."""
+    columns = _columns(binds)
+    for row in rows:
+        for key, column in columns.items():
+            if row.get(key) is not None:
+                row[key] = _hidden(column, row[key])
+
+
+def explain_error(context: ExceptionContext) -> None:
+    """Say what is wrong where a driver refused a value that no hook has sealed, and show no presealed value.
+
+    Raises:
+        UnsupportedOperation: in place of the driver's error.
+    """
+    if isinstance(context.original_exception, CmkError):
+        return
+    shown = context.sqlalchemy_exception
+    if shown is not None and shown.params is not None:
+        shown.params = _without_presealed(shown.params)
+    if context.execution_context is None:
+        return  # no driver has seen them
+    for value in _values(context.parameters):
+        if isinstance(value, Unsealed):
+            raise UnsupportedOperation(_NOT_SEALED.format(where=value.column.where)) from None
+
+
+def _without_presealed(parameters: Any) -> Any:
+    """Return parameters for an error's text, without those that only this process knows for sealed."""
+    if isinstance(parameters, dict):
+        return {key: _without_presealed(value) for key, value in parameters.items()}
+    if isinstance(parameters, list | tuple):
+        return type(parameters)([_without_presealed(value) for value in parameters])
+    return _SEALED if is_presealed(parameters) else parameters
+
+
+def _columns(binds: Iterable[BindParameter[Any]]) -> dict[str, SealedColumn]:
+    """Return the sealed columns whose values parameters stand for, by the parameters' keys."""
+    found = ((bind.key, getattr(bind.type, "sealed_column", None)) for bind in binds)
+    return {key: column for key, column in found if isinstance(column, SealedColumn)}
+
+
+def _compares_sealed(compiled: Any) -> bool:
+    known = _has_sealed.get(compiled)
+    if known is None:
+        statement = compiled.statement
+        names = getattr(compiled, "bind_names", {})
+        _refuse_shared(names)
+        writes_rows = isinstance(statement, Insert) and not private.is_from_select(statement)
+        known = _has_sealed[compiled] = not writes_rows and any(held(bind) is not None for bind in names)
+    return known
+
+
+def _refuse_shared(names: Mapping[BindParameter[Any], str]) -> None:
+    """Refuse a parameter that is compared with a sealed column and used elsewhere as well.
+
+    Raises:
+        UnsupportedOperation: what is sealed for the one would reach the other.
+    """
+    uses: dict[str, set[Any]] = {}
+    for bind, name in names.items():
+        column = getattr(bind.type, "sealed_column", None)
+        use = (column.context.data, column.is_tenants) if isinstance(column, SealedColumn) else None
+        uses.setdefault(name, set()).add(use)
+    for name, kinds in uses.items():
+        if len(kinds) > 1 and kinds != {None}:
+            raise UnsupportedOperation(
+                f"the parameter {name!r} is compared with a sealed column and used elsewhere too: give each "
+                "a name of its own"
+            )
+
+
+def _sealed_set(context: Any, parameters: Any, row: int) -> Any:
+    if isinstance(parameters, dict):
+        return {key: _sealed(context, value, row) for key, value in parameters.items()}
+    return type(parameters)([_sealed(context, value, row) for value in parameters])
+
+
+def _sealed(context: Any, value: Any, row: int) -> Any:
+    if type(value) is not Unsealed:
+        return value
+    column: SealedColumn = value.column
+    return strip(ColumnWriter(column).seal_compared(value.value, _owner(context, column, row)))
+
+
+def _owner(context: Any, column: SealedColumn, row: int) -> str:
+    if not column.is_tenants:
+        return PLATFORM_TENANT
+    tenant = context.execution_options.get(TENANT_OPTION)
+    source = tenant_source(column.table)
+    if tenant is None and source is not None:
+        tenant = statement_tenant(context, source, None, row)
+    return column.owner(tenant)
+
+
+def _refuse_unsealed_writes(context: Any) -> None:
+    for name, bind in private.written_parameters(context.compiled):
+        column = getattr(bind.type, "sealed_column", None)
+        for row in range(len(context.compiled_parameters)) if isinstance(column, SealedColumn) else ():
+            value = private.parameter_value(context, name, row)
+            if value is not None and not is_presealed(value):
+                raise UnsupportedOperation(_NOT_SEALED.format(where=column.where))  # type: ignore[union-attr]
+
+
+def _hidden(column: SealedColumn, value: Any) -> Any:
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_hidden(column, one) for one in value]
+    return value if is_presealed(value) or isinstance(value, Unsealed) else Unsealed(column, value)
+
+
+def _values(parameters: Any) -> Iterable[Any]:
+    if isinstance(parameters, dict):
+        return parameters.values()
+    sets = parameters if isinstance(parameters, list | tuple) else ()
+    nested = (_values(one) if isinstance(one, dict | list | tuple) else (one,) for one in sets)
+    return chain.from_iterable(nested)

@@ -1,0 +1,70 @@
+"""All elements of a statement, those that SQLAlchemy adds when it compiles it included."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import ClauseElement, Insert
+from sqlalchemy.engine.interfaces import Compiled
+from sqlalchemy.schema import ExecutableDDLElement
+from sqlalchemy.sql.expression import ColumnClause
+
+from sqlalchemy_cmk.databases import sqlalchemy_private as private
+from sqlalchemy_cmk.hooks.unsupported.operands import kind_of
+
+
+def parts_of(compiled: Compiled) -> Iterator[Any]:
+    """Return all elements of a compiled statement, each once, a parent before its children.
+
+    The ORM makes other statements of its own: joins of relationships, expressions of column properties,
+    criteria of loader options. These are looked at as well as what was written.
+    """
+    seen: dict[int, Any] = {}  # holds the elements, so that no other gets the id of one
+    for one in private.whole_statements(compiled):
+        yield from _walk(one, seen)
+    if any(private.is_rewritten(one) for one in list(seen.values())):
+        for one in private.core_statements(compiled):
+            yield from _walk(one, seen)
+
+
+def children(element: Any) -> Iterable[Any]:
+    """Return the elements that an element consists of.
+
+    A class of the application's may say nothing of them: then they are found among its attributes.
+    """
+    found: list[Any] = list(element.get_children())
+    clause = private.upsert_clause(element) if isinstance(element, Insert) else None
+    if clause is not None:
+        found.append(clause)
+    if isinstance(element, ExecutableDDLElement):
+        found += _attributes((getattr(element, "selectable", None),))
+    foreign = not kind_of(element).__module__.startswith("sqlalchemy.")
+    if (foreign and not isinstance(element, ColumnClause | ExecutableDDLElement)) or isinstance(
+        element, private.UPSERT_CLAUSES
+    ):
+        found += _attributes(vars(element).values())
+    return found
+
+
+def _attributes(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, ClauseElement):
+            yield value
+        elif isinstance(value, list | tuple | set | frozenset):
+            yield from _attributes(value)
+        elif isinstance(value, dict):
+            yield from _attributes(value.values())
+        elif hasattr(value, "__clause_element__"):
+            yield from _attributes((value.__clause_element__(),))
+
+
+def _walk(root: Any, seen: dict[int, Any]) -> Iterator[Any]:
+    waiting = deque([root])
+    while waiting:
+        element = waiting.popleft()
+        if id(element) not in seen:
+            seen[id(element)] = element
+            yield element
+            waiting.extend(one for one in children(element) if isinstance(one, ClauseElement))

@@ -1,0 +1,54 @@
+"""The arguments of a keyring, checked: a mistake is named where it is made, and not at the first use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
+from sqlalchemy_cmk.providers.base import KeyProvider
+from sqlalchemy_cmk.runtime.clock import duration
+
+
+def check_arguments(engine: object, platform_key: object, providers: object) -> None:
+    """Refuse arguments of the wrong kind.
+
+    Raises:
+        ConfigurationError: one is.
+    """
+    if not hasattr(engine, "dialect"):
+        raise ConfigurationError(
+            f"Keyring takes an Engine or AsyncEngine, not {type(engine).__name__}: give it create_engine(...)"
+        )
+    if not isinstance(platform_key, str):
+        raise ConfigurationError(
+            f"platform_key is the URI of a KEK, such as local:pmk, not {type(platform_key).__name__}"
+        )
+    if not isinstance(providers, Sequence) or not all(isinstance(one, KeyProvider) for one in providers):
+        raise ConfigurationError(
+            "providers is a list of key providers: give providers=[LocalKeyProvider(...)]"
+        )
+
+
+def cache_policy(
+    revalidate_after: float | timedelta,
+    outage_grace: float | timedelta,
+    retry_after: float | timedelta,
+    jitter: float,
+) -> CachePolicy:
+    """Return for how long opened DEKs stay usable.
+
+    Raises:
+        ConfigurationError: a duration is none, or ``jitter`` no fraction.
+    """
+    if not 0 <= jitter < 1:
+        raise ConfigurationError(
+            "revalidation_jitter is a fraction of revalidate_after: give a number from 0 up to 1"
+        )
+    return CachePolicy(
+        duration(revalidate_after, "revalidate_after"),
+        duration(outage_grace, "outage_grace"),
+        duration(retry_after, "retry_after"),
+        jitter,
+    )

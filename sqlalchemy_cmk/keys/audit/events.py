@@ -1,0 +1,46 @@
+"""The kinds of key events that the audit trail records."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """What happened to a key."""
+
+    WRAP = "wrap"
+    """A DEK was made and wrapped."""
+    UNWRAP = "unwrap"
+    """A process opened a DEK that was not open there."""
+    ASSIGN = "assign"
+    """A tenant was given a KEK."""
+    REWRAP = "rewrap"
+    """DEKs were wrapped by a newer KEK version."""
+    ROTATE = "rotate"
+    """A tenant was given a new active DEK."""
+    ADD_WRAPPING = "add_wrapping"
+    """A second KEK wraps a tenant's DEKs as well."""
+    DROP_WRAPPING = "drop_wrapping"
+    """A KEK no longer wraps a tenant's DEKs."""
+    DROP_RETIRED = "drop_retired"
+    """A retired DEK was destroyed."""
+    REENCRYPT = "reencrypt"
+    """Rows were sealed under another DEK."""
+    REVOKED = "revoked"
+    """A KEK refused."""
+    RESTORED = "restored"
+    """A KEK that had refused opened a DEK again."""
+    SHRED = "shred"
+    """Every wrapping of a tenant was destroyed."""
+    RIDE_OUT = "ride_out"
+    """A DEK stayed in use past its deadline, because its KEK could not be reached."""
+    SET_GRACE = "set_grace"
+    """A tenant's ``outage_grace`` was set."""
+    LONGEST_USE = "longest_use"
+    """A process seals under a DEK that may use it for longer than any before."""
+    RECORD_KEY = "record_key"
+    """The record key was rotated."""
+    TRAIL_BROKEN = "trail_broken"
+    """The audit trail's end was not the one that was written last; this row is the first after it."""
+    TRAIL_ADOPTED = "trail_adopted"
+    """Somebody has vouched for the rows before this one, which the record key had not authenticated."""

@@ -1,0 +1,120 @@
+"""Which KEK versions wrap whose DEKs, and whether each of them still unwraps.
+
+That a KEK wraps and unwraps says nothing about its older versions: one may be deleted or disabled while DEKs
+are wrapped by it. So one stored wrapping of each version is unwrapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy_cmk.errors import CmkError, KeyRevoked
+from sqlalchemy_cmk.keys.opening.observations import Observations
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
+from sqlalchemy_cmk.keys.records import DekRecord, TenantKeys
+from sqlalchemy_cmk.keys.storage.store import KeyStore
+from sqlalchemy_cmk.providers.base import Wrapped
+from sqlalchemy_cmk.runtime.blocking import side_by_side
+
+
+@dataclass(frozen=True, slots=True)
+class KekUse:
+    """A KEK version that wraps DEKs of a tenant.
+
+    Attributes:
+        tenant: the tenant whose DEKs it wraps.
+        kek_uri: the KEK.
+        version: the version that wraps them.
+        newest: the KEK's newest version; ``None`` if its provider cannot look it up now, or was not asked.
+        failure: why the version does not unwrap what it has wrapped; ``None`` where it does.
+    """
+
+    tenant: str
+    kek_uri: str
+    version: str
+    newest: str | None
+    failure: CmkError | None = None
+
+    @property
+    def stale(self) -> bool:
+        """Whether a rewrap would move the DEKs to a newer version."""
+        return self.newest is not None and self.newest != self.version
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A wrapping as it is stored."""
+
+    keys: TenantKeys
+    dek: DekRecord
+    wrapped: Wrapped
+
+
+def read_kek_uses(
+    store: KeyStore,
+    wrapper: Wrapper,
+    observations: Observations,
+    tenants: Container[str] | None,
+    *,
+    newest: bool,
+) -> list[KekUse]:
+    """Return which KEK versions wrap tenants' living DEKs, in the order of tenants and KEKs.
+
+    Each version unwraps one stored wrapping. What it answers is noted, as after any other use of it.
+
+    Args:
+        store: has the keys.
+        wrapper: calls the providers.
+        observations: notes their answers.
+        tenants: the tenants' names; ``None`` for all.
+        newest: whether each KEK is asked for its newest version too.
+    """
+    stored: dict[tuple[str, str], list[_Stored]] = {}
+    for name, keys in store.every():
+        if isinstance(keys, TenantKeys) and (tenants is None or name in tenants):
+            for dek in keys.living:
+                for wrapped in dek.wrappings:
+                    kek = wrapped.kek_uri, wrapped.kek_version
+                    stored.setdefault(kek, []).append(_Stored(keys, dek, wrapped))
+    failures = side_by_side(stored, lambda kek: _failure(wrapper, stored[kek][0]))
+    _note(observations, [(one, failures[kek]) for kek, wrappings in stored.items() for one in wrappings])
+    uris = {kek_uri for kek_uri, _ in stored} if newest else set()
+    versions = side_by_side(uris, lambda kek_uri: _newest(wrapper, kek_uri))
+    found = {(one.keys.tenant.name, *kek) for kek, wrappings in stored.items() for one in wrappings}
+    return [
+        KekUse(tenant, kek_uri, version, versions.get(kek_uri), failures[kek_uri, version])
+        for tenant, kek_uri, version in sorted(found)
+    ]
+
+
+def _failure(wrapper: Wrapper, one: _Stored) -> CmkError | None:
+    try:
+        wrapper.unwrap_by(one.dek, one.wrapped)
+    except CmkError as error:
+        return error
+    return None
+
+
+def _newest(wrapper: Wrapper, kek_uri: str) -> str | None:
+    try:
+        return wrapper.newest_version(kek_uri)
+    except CmkError:
+        return None
+
+
+def _note(observations: Observations, answers: Iterable[tuple[_Stored, CmkError | None]]) -> None:
+    """Note for each tenant that a KEK has opened a DEK; only where none has, that one refuses."""
+    opened: dict[str, _Stored] = {}
+    refused: dict[str, tuple[_Stored, str]] = {}
+    for one, failure in answers:
+        tenant = one.keys.tenant.name
+        if failure is None:
+            opened.setdefault(tenant, one)
+        elif isinstance(failure, KeyRevoked) and len(one.dek.wrappings) == 1:
+            refused.setdefault(tenant, (one, str(failure)))
+    for one in opened.values():
+        observations.opened(one.keys, one.wrapped)
+    for tenant, (one, reason) in refused.items():
+        if tenant not in opened:
+            observations.refused(one.keys, one.wrapped, reason)

@@ -1,0 +1,1 @@
+"""Changes to keys over their life: assign, rotate, rewrap, drop, shred."""

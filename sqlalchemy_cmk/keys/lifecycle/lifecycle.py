@@ -1,0 +1,270 @@
+"""Changes a tenant's keys without touching a data row. See :class:`Lifecycle`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.audit.chain import AuditEvent
+from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.keys.lifecycle.changes import Changes
+from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport, RowsLeft, droppable
+from sqlalchemy_cmk.keys.lifecycle.rewrapping import Rewrapping, RewrapReport
+from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
+from sqlalchemy_cmk.keys.opening.maker import keks_of, new_dek
+from sqlalchemy_cmk.keys.opening.observations import Observations
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
+from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
+from sqlalchemy_cmk.keys.storage.store import KeyStore
+from sqlalchemy_cmk.providers.base import Wrapped
+from sqlalchemy_cmk.providers.uris import shown
+from sqlalchemy_cmk.runtime.clock import duration, utc_now
+from sqlalchemy_cmk.runtime.pace import Pace
+from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
+
+
+class Lifecycle:
+    """Changes a tenant's keys; available as ``keyring.lifecycle``.
+
+    Each change is one transaction, written with its audit event, safe to run twice, and safe while the
+    application runs: other processes continue with the DEKs they have open, and see the change when they
+    prove them again, within ``revalidate_after`` (``outage_grace`` where a KEK cannot be reached).
+
+    Every method raises :class:`ConfigurationError` if no provider handles a KEK's URI or the tenant is
+    unknown, :class:`KeyRevoked` if a KEK that is needed refuses, and :class:`KeyUnavailable` if a KEK or the
+    key tables cannot be reached now. Nothing is changed then.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        wrapper: Wrapper,
+        observations: Observations,
+        forget: Callable[[str], None],
+        longest_use: float,
+    ) -> None:
+        self._store = store
+        self._wrapper = wrapper
+        self._observations = observations
+        self._changes = Changes(store, wrapper, observations, forget)
+        self._longest_use = longest_use
+
+    def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
+        """Wrap a tenant's DEKs by another KEK, its own or the platform's, and by that one only.
+
+        Args:
+            tenant: the tenant's name; ``""`` is the platform.
+            kek_uri: the KEK's URI.
+            fresh_dek: also make a new active DEK, for new values of randomized columns. Old backups of the
+                key tables hold the old wrappings: the old KEK and a backup open what was sealed under the old
+                DEKs, but nothing that was sealed under a DEK that only the new KEK has wrapped.
+        """
+        self._wrapper.ensure(key_owner(tenant), kek_uri, self._store.keks_in_use())
+        self._wrapper.check(kek_uri)
+
+        def plan(keys: TenantKeys) -> KeyChange:
+            owner = keys.tenant
+            wrapped = {dek.id: (self._changes.wrap(kek_uri, keys, dek),) for dek in keys.living}
+            event = AuditEvent(EventKind.ASSIGN, owner.name, "", kek_uri, detail=f"from {owner.kek_uri}")
+            assigned = replace(owner, kek_uri=kek_uri, state=TenantState.OK, reason=None)
+            change = KeyChange((event,), assigned, wrappings=wrapped)
+            return self._with_fresh_dek(change, keys, (kek_uri,)) if fresh_dek else change
+
+        self._changes.make(tenant, plan, first_kek=kek_uri)
+
+    def rewrap(
+        self,
+        tenant: object | None = None,
+        *,
+        rate: float | None = None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> RewrapReport:
+        """Wrap DEKs by the newest version of their KEKs, after those were rotated.
+
+        DEKs that the newest version wraps already are skipped, so a run that was stopped continues where it
+        stopped. A tenant whose KEK refuses or cannot be reached is reported, and the others are rewrapped.
+
+        Args:
+            tenant: the tenant; ``None`` for every tenant.
+            rate: the most DEKs per second; ``None`` for no limit.
+            progress: called after each tenant.
+        """
+        rewrapping = Rewrapping(self._changes, self._wrapper, self._observations, Pace(rate))
+        if tenant is not None:
+            report = RewrapReport(1, rewrapping.tenant(key_owner(tenant)))
+            progress()
+            return report
+        return rewrapping.tenants(self._store.tenants_with_keys(), progress)
+
+    def rotate_dek(self, tenant: object, purpose: Purpose | str = Purpose.RANDOMIZED) -> None:
+        """Make a new active DEK for a tenant; the old one is retired, and still opens what it sealed.
+
+        Args:
+            tenant: the tenant's name.
+            purpose: ``"randomized"``, or ``"deterministic"``: values of deterministic columns sealed before
+                and after the rotation are not equal until the rows are re-encrypted.
+        """
+        kind = Purpose.named(purpose)
+
+        def plan(keys: TenantKeys) -> KeyChange:
+            event = AuditEvent(EventKind.ROTATE, keys.tenant.name, "", keys.tenant.kek_uri, detail=kind)
+            with self._observations.noting(keys):
+                return self._with_fresh_dek(KeyChange((event,)), keys, keks_of(keys), kind)
+
+        self._changes.make(tenant, plan)
+
+    def add_wrapping(self, tenant: object, kek_uri: str) -> None:
+        """Wrap a tenant's DEKs by a second KEK as well, in another region for example. Any one of them opens.
+
+        The tenant's data is closed only when access to both has been taken away.
+        """
+        self._wrapper.ensure(key_owner(tenant), kek_uri, self._store.keks_in_use())
+
+        def plan(keys: TenantKeys) -> KeyChange | None:
+            living, name = keys.living, keys.tenant.name
+            bare = [dek for dek in living if all(one.kek_uri != kek_uri for one in dek.wrappings)]
+            if living and not bare:
+                return None
+            if not living:
+                raise ConfigurationError(f"tenant {name!r} has no DEK yet: call keyring.warm first")
+            wrapped = {dek.id: (*dek.wrappings, self._changes.wrap(kek_uri, keys, dek)) for dek in bare}
+            return KeyChange((AuditEvent(EventKind.ADD_WRAPPING, name, "", kek_uri),), wrappings=wrapped)
+
+        self._changes.make(tenant, plan)
+
+    def drop_wrapping(self, tenant: object, kek_uri: str) -> None:
+        """Remove a KEK's wrappings from a tenant's DEKs.
+
+        Raises:
+            ConfigurationError: a DEK would be left without a wrapping, so that nothing could open it.
+        """
+
+        def plan(keys: TenantKeys) -> KeyChange | None:
+            owner = keys.tenant
+            having = [dek for dek in keys.living if any(one.kek_uri == kek_uri for one in dek.wrappings)]
+            if not having:
+                return None
+            left = {dek.id: _without(dek, kek_uri) for dek in having}
+            for dek in having:
+                self._changes.open(keys, replace(dek, wrappings=left[dek.id]))
+            next_kek = next(iter(left.values()))[0].kek_uri if owner.kek_uri == kek_uri else owner.kek_uri
+            event = AuditEvent(EventKind.DROP_WRAPPING, owner.name, "", kek_uri)
+            return KeyChange((event,), replace(owner, kek_uri=next_kek), wrappings=left)
+
+        self._changes.make(tenant, plan)
+
+    def drop_retired(
+        self, tenant: object, rows_left: RowsLeft, *, as_of: datetime | None = None
+    ) -> DropReport:
+        """Destroy a tenant's retired DEKs under which no row is left; the report says why others are kept.
+
+        A DEK that was retired a moment ago is kept: other processes seal under it until they notice, for at
+        most the longer of ``revalidate_after`` and ``outage_grace``, and a minute for clocks that differ. The
+        longest settings count of all processes that have ever sealed under it.
+        :func:`sqlalchemy_cmk.rekey.drop_retired` counts the rows and calls this.
+
+        Args:
+            tenant: the tenant's name.
+            rows_left: given DEK ids, counts the rows under each, by ``table.column``, in every sealed column.
+            as_of: a time before the counting began; by default now.
+        """
+        began = as_of or utc_now()
+        report = DropReport()
+
+        def plan(keys: TenantKeys) -> KeyChange | None:
+            nonlocal report
+            retired = [dek for dek in keys.living if dek.state is DekState.RETIRED]
+            report = droppable(retired, rows_left, began, self._longest_use)
+            if not report.dropped:
+                return None
+            name = keys.tenant.name
+            events = [AuditEvent(EventKind.DROP_RETIRED, name, one.hex()) for one in report.dropped]
+            return KeyChange(tuple(events), destroy=report.dropped)
+
+        self._changes.make(tenant, plan)
+        return report
+
+    def shred(self, tenant: object, *, confirm: str) -> None:
+        """Destroy every wrapping of a tenant: its data can never be opened again, in any copy made from now
+        on.
+
+        Older backups of the key tables still hold wrappings; the KEK's owner makes those useless as well by
+        destroying the KEK.
+
+        Args:
+            tenant: the tenant's name.
+            confirm: the tenant's name, repeated.
+
+        Raises:
+            ConfigurationError: ``confirm`` is not the tenant's name, or it is the platform.
+        """
+        name = key_owner(tenant)
+        if name == PLATFORM_TENANT:
+            raise ConfigurationError(
+                "the platform's own keys cannot be shredded: its rows belong to every tenant"
+            )
+        if confirm != name:
+            raise ConfigurationError(
+                "nothing was shredded: give confirm= the tenant's name, exactly as in tenant="
+            )
+
+        def plan(keys: TenantKeys) -> KeyChange | None:
+            owner, ids = keys.tenant, tuple(dek.id for dek in keys.living)
+            if owner.state is TenantState.SHREDDED and not ids:
+                return None
+            event = AuditEvent(EventKind.SHRED, name, "", owner.kek_uri, detail=f"{len(ids)} DEKs")
+            shredded = replace(owner, state=TenantState.SHREDDED, reason=None)
+            return KeyChange((event,), shredded, destroy=ids)
+
+        self._changes.make(name, plan, shredded_too=True)
+
+    def set_grace(self, tenant: object, seconds: float | timedelta | None) -> None:
+        """Set for how long an outage of a tenant's KEK is ridden out with DEKs that are already open.
+
+        Whoever controls the network between the application and the vault can stretch a revocation to this
+        time: 0 makes an unreachable KEK close the tenant's data within ``revalidate_after``. Other processes
+        learn of it when they prove the tenant's DEKs again.
+
+        Args:
+            tenant: the tenant's name; ``""`` is the platform.
+            seconds: seconds from the last proof, or a ``timedelta``; ``None`` for the keyring's
+                ``outage_grace``.
+
+        Raises:
+            ConfigurationError: it is no duration.
+        """
+        grace = None if seconds is None else duration(seconds, "an outage_grace")
+
+        def plan(keys: TenantKeys) -> KeyChange | None:
+            if keys.tenant.outage_grace == grace:
+                return None
+            detail = "the keyring's" if grace is None else f"{grace:g} s"
+            event = AuditEvent(EventKind.SET_GRACE, keys.tenant.name, detail=detail)
+            active = [dek.id for dek in keys.deks if dek.state is DekState.ACTIVE]
+            longest_use = dict.fromkeys(active, grace or 0.0)
+            return KeyChange((event,), replace(keys.tenant, outage_grace=grace), longest_use=longest_use)
+
+        self._changes.make(tenant, plan)
+
+    def _with_fresh_dek(
+        self,
+        change: KeyChange,
+        keys: TenantKeys,
+        kek_uris: tuple[str, ...],
+        purpose: Purpose = Purpose.RANDOMIZED,
+    ) -> KeyChange:
+        record, _ = new_dek(self._wrapper, keys.tenant, purpose, kek_uris, self._longest_use)
+        active = keys.active(purpose)
+        return replace(change, new=(record,), retire=() if active is None else (active.id,))
+
+
+def _without(dek: DekRecord, kek_uri: str) -> tuple[Wrapped, ...]:
+    left = tuple(one for one in dek.wrappings if one.kek_uri != kek_uri)
+    if not left:
+        raise ConfigurationError(
+            f"{shown(kek_uri)} is the last KEK of DEK {dek.id.hex()}: assign another first, or shred the "
+            "tenant"
+        )
+    return left

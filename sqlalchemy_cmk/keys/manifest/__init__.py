@@ -1,0 +1,1 @@
+"""What proves that the key tables hold what was written there: check values, record keys, manifests."""

@@ -1,0 +1,201 @@
+"""The opened DEKs of one process: a bounded LRU cache whose entries expire and leave memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from math import inf
+
+from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
+from sqlalchemy_cmk.runtime.alarm import Alarm
+from sqlalchemy_cmk.runtime.clock import elapsed
+
+# Seconds between two looks. A machine that wakes up drops within this time what has expired meanwhile.
+LOOK_EVERY = 30.0
+# A clock that is not this machine's cannot be slept for.
+LOOK_AT_OTHER_CLOCKS = 0.5
+
+# A key that is proven at every use (revalidate_after=0) must survive the moment between two uses.
+LEAST_UNUSED = 1.0
+# Seconds for a use to find its key that began when the key was due to leave.
+A_MOMENT = 0.5
+
+
+class OpenedKeys:
+    """Opened DEKs by id, and the active one of each tenant and purpose.
+
+    A DEK opens nothing once its deadline has passed, until its KEK has proven it again. It leaves memory when
+    its deadline has passed and nobody has used it for ``keep_unused`` seconds, whether anybody asks or not.
+    Until then it may be needed to ride out an outage; after its ``outage_grace`` it serves for nothing.
+
+    Args:
+        max_open: how many DEKs are kept; the least recently used is dropped first.
+        clock: returns monotonic seconds.
+        keep_unused: seconds after its last use for which a DEK is kept whose deadline has passed.
+    """
+
+    def __init__(self, max_open: int, clock: Callable[[], float], keep_unused: float = inf) -> None:
+        self.max_open = max_open
+        self.hits = 0
+        self._clock = clock
+        self._keep_unused = max(keep_unused, LEAST_UNUSED)
+        self._lock = threading.RLock()
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._active: dict[tuple[str, Purpose], bytes] = {}
+        every = LOOK_EVERY if clock is elapsed else LOOK_AT_OTHER_CLOCKS
+        self._alarm = Alarm(self.sweep, clock, every)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def fresh(self, dek_id: bytes) -> OpenedDek | None:
+        """Return an opened DEK whose deadline has not passed."""
+        with self._lock:
+            kept = self._kept.get(dek_id)
+            now = self._clock()
+            if kept is None or now >= kept.dek.deadline:
+                return None
+            self._kept.move_to_end(dek_id)
+            self.hits += 1
+            kept.used_at = now
+            return kept.dek
+
+    def stale(self, dek_id: bytes) -> OpenedDek | None:
+        """Return an opened DEK even if its deadline has passed. This is a use, as is :meth:`fresh`."""
+        with self._lock:
+            kept = self._kept.get(dek_id)
+            if kept is None:
+                return None
+            kept.used_at = self._clock()
+            kept.overdue = False
+            return kept.dek
+
+    def fresh_active(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
+        """Return the tenant's active DEK if it is open and its deadline has not passed."""
+        dek_id = self._active.get((tenant, purpose))
+        return self.fresh(dek_id) if dek_id else None
+
+    def stale_active(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
+        """Return the tenant's active DEK if it is open, even if its deadline has passed."""
+        dek_id = self._active.get((tenant, purpose))
+        return self.stale(dek_id) if dek_id else None
+
+    def put(self, dek: OpenedDek) -> None:
+        """Cache an opened DEK; the least recently used are dropped to make room."""
+        with self._lock:
+            kept = self._kept[dek.id] = _Kept(dek, self._clock())
+            self._kept.move_to_end(dek.id)
+            while len(self._kept) > self.max_open:
+                self._drop(next(iter(self._kept.values())).dek)
+            self._alarm.set(self._leaves_at(kept))
+
+    @contextmanager
+    def in_question(self, dek: OpenedDek | None) -> Iterator[None]:
+        """Keep a DEK in memory while its KEK is asked: it is needed if that cannot be reached."""
+        with self._lock:
+            kept = None if dek is None else self._kept.get(dek.id)
+            if kept is not None:
+                kept.asked += 1
+        try:
+            yield
+        finally:
+            if kept is not None:
+                with self._lock:
+                    kept.asked -= 1
+                    self._alarm.set(self._leaves_at(kept))
+
+    def sweep(self) -> float | None:
+        """Drop what has had to leave memory for a moment, and return when to look again.
+
+        Returns:
+            Seconds of the clock; ``None`` if there is nothing to wait for.
+        """
+        with self._lock:
+            now = self._clock()
+            for kept in [one for one in self._kept.values() if not one.asked and now > self._leaves_at(one)]:
+                if kept.overdue:
+                    self._drop(kept.dek)
+                kept.overdue = True
+            waiting = [self._leaves_at(one) for one in self._kept.values() if not one.asked]
+            return max(min(waiting), now + A_MOMENT) if waiting else None
+
+    def activate(self, dek: OpenedDek) -> None:
+        """Make this the DEK that seals the tenant's new values."""
+        with self._lock:
+            if dek.id in self._kept:
+                self._active[dek.tenant, dek.purpose] = dek.id
+
+    def deactivate(self, dek_id: bytes) -> None:
+        """Stop sealing new values under this DEK, which was retired."""
+        with self._lock:
+            kept = self._kept.get(dek_id)
+            if kept is not None and self._active.get((kept.dek.tenant, kept.dek.purpose)) == dek_id:
+                del self._active[kept.dek.tenant, kept.dek.purpose]
+
+    def keep_active(self, dek_ids: Container[bytes]) -> None:
+        """Deactivate every DEK except these, which are the active ones in the key tables."""
+        with self._lock:
+            for dek_id in [one for one in self._active.values() if one not in dek_ids]:
+                self.deactivate(dek_id)
+
+    def renew(self, dek: OpenedDek, proven_at: float, deadline: float) -> None:
+        """Move an opened DEK's deadline after a proof, or for an outage."""
+        with self._lock:
+            dek.rides_out = dek.rides_out and proven_at == dek.proven_at
+            dek.proven_at = proven_at
+            dek.deadline = deadline
+
+    def drop(self, tenant: str | None = None) -> None:
+        """Drop the opened DEKs of a tenant, or all of them."""
+        with self._lock:
+            deks = [one.dek for one in self._kept.values() if tenant is None or one.dek.tenant == tenant]
+            for dek in deks:
+                self._drop(dek)
+
+    def count(self, tenant: str) -> int:
+        """Return how many of a tenant's DEKs are open and within their deadline."""
+        with self._lock:
+            now = self._clock()
+            return sum(one.dek.tenant == tenant and now < one.dek.deadline for one in self._kept.values())
+
+    def close(self) -> None:
+        """Drop every DEK and stop waiting for deadlines."""
+        self.drop()
+        self._alarm.close()
+
+    def after_fork(self) -> None:
+        """Replace what another thread may have held when the process was copied; go on dropping keys."""
+        self._lock = threading.RLock()
+        for kept in self._kept.values():
+            kept.asked = 0
+        self._alarm.after_fork()
+
+    def _leaves_at(self, kept: _Kept) -> float:
+        """Return when a DEK leaves memory if nobody uses it before."""
+        ridden_out = min(kept.used_at + self._keep_unused, kept.dek.proven_at + kept.dek.outage_grace)
+        return max(kept.dek.deadline, ridden_out)
+
+    def _drop(self, dek: OpenedDek) -> None:
+        del self._kept[dek.id]
+        if self._active.get((dek.tenant, dek.purpose)) == dek.id:
+            del self._active[dek.tenant, dek.purpose]
+
+
+class _Kept:
+    """An opened DEK in the cache.
+
+    Attributes:
+        used_at: when it was last asked for.
+        asked: how many callers are asking its KEK.
+        overdue: whether it had to leave memory at the last look.
+    """
+
+    __slots__ = ("asked", "dek", "overdue", "used_at")
+
+    def __init__(self, dek: OpenedDek, used_at: float) -> None:
+        self.dek = dek
+        self.used_at = used_at
+        self.asked = 0
+        self.overdue = False

@@ -1,0 +1,73 @@
+"""What calls to a tenant's KEK have shown: that it refuses, or that it opens. See :class:`Observations`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy_cmk.errors import KeyRevoked, TamperedError
+from sqlalchemy_cmk.keys.audit.chain import AuditEvent
+from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.keys.model import TenantState
+from sqlalchemy_cmk.keys.records import TenantKeys
+from sqlalchemy_cmk.keys.storage.store import KeyStore
+from sqlalchemy_cmk.providers.base import Wrapped
+from sqlalchemy_cmk.runtime.background import BackgroundWriter
+
+
+class Observations:
+    """Writes the state of tenants' KEKs into the table of tenants, which no caller waits for.
+
+    Everything that asks a KEK reports here: reads, rewrapping, changes of keys and the doctor.
+
+    Args:
+        store: stores the state.
+        background: writes it.
+    """
+
+    def __init__(self, store: KeyStore, background: BackgroundWriter) -> None:
+        self._store = store
+        self._background = background
+
+    def refused(self, keys: TenantKeys, kek: Wrapped | None, reason: str) -> None:
+        """Note that a tenant's KEK refuses.
+
+        Args:
+            keys: the tenant's keys.
+            kek: one of the wrappings that it refused to open, if there is one.
+            reason: why.
+        """
+        if keys.tenant.state is TenantState.OK:
+            uri, version = (kek.kek_uri, kek.kek_version) if kek else (keys.tenant.kek_uri, "")
+            event = AuditEvent(EventKind.REVOKED, keys.tenant.name, "", uri, version, reason)
+            self._note(keys.tenant.name, TenantState.REVOKED, event)
+
+    @contextmanager
+    def noting(self, keys: TenantKeys) -> Iterator[None]:
+        """Note a refusal in a block that uses the tenant's KEKs; where it has two, one may still open."""
+        try:
+            yield
+        except KeyRevoked as error:
+            keks = {one.kek_uri for dek in keys.living for one in dek.wrappings} | {keys.tenant.kek_uri}
+            if len(keks) == 1:
+                self.refused(keys, None, str(error))
+            raise
+
+    def opened(self, keys: TenantKeys, kek: Wrapped) -> None:
+        """Note that a tenant's KEK has opened a DEK."""
+        name = keys.tenant.name
+        if keys.tenant.state is TenantState.REVOKED:
+            event = AuditEvent(EventKind.RESTORED, name, "", kek.kek_uri, kek.kek_version)
+            self._note(name, TenantState.OK, event)
+        if not self._store.is_seen(keys):
+            self._background.submit(("seen", name), lambda: self._store.note_seen(name))
+
+    def _note(self, tenant: str, state: TenantState, event: AuditEvent) -> None:
+        def write() -> None:
+            try:
+                self._store.note_state(tenant, state, event)
+            except TamperedError:
+                # Reading the keys raises it to the reader; to repeat this job would not help.
+                return
+
+        self._background.submit(("state", tenant), write)

@@ -1,0 +1,53 @@
+"""A negative cache: a KEK that refused is not asked again at every use of its DEKs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+from sqlalchemy_cmk.errors import KeyRevoked
+
+T = TypeVar("T")
+
+MAX_REFUSALS = 10_000
+
+
+class RevocationCache:
+    """Repeats a refusal for a while instead of asking again.
+
+    Args:
+        retry_after: seconds for which a refusal is repeated.
+        clock: returns monotonic seconds.
+    """
+
+    def __init__(self, retry_after: float, clock: Callable[[], float]) -> None:
+        self._retry_after = retry_after
+        self._clock = clock
+        self._refused: dict[Hashable, tuple[float, str, str | None]] = {}
+
+    def ask(self, question: Hashable, call: Callable[[], T]) -> T:
+        """Return ``call()``, or raise again what it raised a moment ago.
+
+        Raises:
+            KeyRevoked: the call was refused, now or less than ``retry_after`` seconds ago.
+        """
+        refused = self._refused.get(question)
+        if refused is not None and self._clock() < refused[0]:
+            raise KeyRevoked(refused[1], refused[2])
+        try:
+            answer = call()
+        except KeyRevoked as error:
+            if len(self._refused) >= MAX_REFUSALS:
+                self._refused = {}
+            self._refused[question] = self._clock() + self._retry_after, str(error), error.tenant
+            raise
+        if refused is not None:
+            self._refused.pop(question, None)
+        return answer
+
+    def forget(self, tenant: str | None = None) -> None:
+        """Forget the refusals of a tenant, or all of them."""
+        if tenant is None:
+            self._refused = {}
+        else:
+            self._refused = {key: one for key, one in self._refused.items() if one[2] != tenant}

@@ -1,0 +1,192 @@
+"""The keyring's own connections, separate from the application's so that the two cannot deadlock.
+
+A new key is committed in a transaction of its own, and a row that needs an unknown DEK must not wait for a
+connection that its own caller holds. Each unit of work here is one short transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy.pool import Pool, SingletonThreadPool
+
+from sqlalchemy_cmk.databases import Database, database_of
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.storage.turns import Turns
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+_memory_engines: WeakKeyDictionary[Engine, tuple[Engine, Any]] = WeakKeyDictionary()
+
+
+class Connections:
+    """Runs units of work on connections of the keyring's own.
+
+    Args:
+        engine: the application's engine, whose URL, driver arguments and pool settings are used. An
+            in-memory SQLite database is visible to one connection only, so its keys live in a second
+            in-memory database that is dropped with the engine.
+    """
+
+    def __init__(self, engine: Engine | AsyncEngine) -> None:
+        self._lock: Any = nullcontext()
+        self._async_pool: Pool | None = None
+        sync = engine if isinstance(engine, Engine) else engine.sync_engine
+        self._url = sync.url
+        self.database = database_of(sync.dialect)
+        self.in_memory = self.database.is_in_memory(sync.url)
+        if self.in_memory:
+            self._engine, self._lock = _memory_engine(sync, self.database)
+        elif sync is not engine:
+            self._async_pool = sync.pool.recreate()
+        elif isinstance(sync.pool, StaticPool | SingletonThreadPool):
+            self._engine = create_engine(sync.url, **self._transactional)
+        else:
+            self._engine = create_engine(sync.url, pool=sync.pool.recreate(), **self._transactional)
+        self._dedicated_engine: Engine | None = None
+        self._turns = Turns() if self.database.locks_whole_database and not self.in_memory else None
+        self._taken: dict[Connection, threading.Event | None] = {}
+        if self._async_pool is None:
+            self._prepare(self._engine)
+
+    @property
+    def _transactional(self) -> dict[str, Any]:
+        # The application's engine may be set to AUTOCOMMIT, which is not used here: a DEK is never written
+        # without its wrapping. Errors show no parameters: re-keying compares with plaintexts of columns that
+        # are being sealed, and writes plaintexts to columns that are being opened.
+        return {"isolation_level": self.database.isolation_level, "hide_parameters": True}
+
+    def run(self, work: Work[T], wait_for_lock: bool = True) -> T:
+        """Run one unit of work in a transaction of its own and commit it.
+
+        Args:
+            work: called with the connection.
+            wait_for_lock: whether to wait where one lock is held on the whole database, as by SQLite.
+
+        Raises:
+            ConfigurationError: called directly from a coroutine on an async engine.
+        """
+        unit = partial(self._committed if wait_for_lock else self._without_waiting, work)
+        if self._async_pool is not None:
+            return self._run_in_loop(self._async_pool, unit)
+        with self._lock, self._engine.connect() as connection:
+            return unit(connection)
+
+    def use(self, work: Work[T]) -> T:
+        """Run work that begins and commits its own transactions, on a connection opened for it alone.
+
+        The work may run for hours: its connection is not from a pool that other callers wait for.
+
+        Args:
+            work: called with the connection, with no transaction begun.
+
+        Raises:
+            ConfigurationError: the database is SQLite in memory, which no second connection can see; or the
+                call is made directly from a coroutine on an async engine.
+        """
+        if self.in_memory:
+            raise ConfigurationError(
+                "an in-memory SQLite database is visible to one connection only: use a database file"
+            )
+        if self._async_pool is not None:
+            return self._run_in_loop(self._async_pool, work)
+        # Its connections are all detached: the engine keeps its compiled statements and no connection.
+        if self._dedicated_engine is None:
+            self._dedicated_engine = create_engine(
+                self._url, pool=self._engine.pool.recreate(), **self._transactional
+            )
+            self._see_all(self._dedicated_engine)
+        with self._dedicated_engine.connect() as connection:
+            connection.detach()
+            return work(connection)
+
+    def after_fork(self) -> None:
+        """Forget the parent's connections without closing them."""
+        if self.in_memory:
+            self._lock = threading.RLock()
+        elif self._async_pool is None:
+            self._engine.dispose(close=False)
+            self._dedicated_engine = None
+        if self._turns is not None:
+            self._turns, self._taken = Turns(), {}
+
+    def close(self) -> None:
+        """Close every open connection."""
+        if self._async_pool is None and not self.in_memory:
+            self._engine.dispose()
+            if self._dedicated_engine is not None:
+                self._dedicated_engine.dispose()
+
+    def _committed(self, work: Work[T], connection: Connection) -> T:
+        turns, self._taken[connection] = self._turns, None
+        try:
+            return _committed(work, connection)
+        finally:
+            turn = self._taken.pop(connection)
+            if turn is not None and turns is not None:
+                turns.end(turn)
+
+    def _without_waiting(self, work: Work[T], connection: Connection) -> T:
+        with self.database.without_waiting(connection):
+            return _committed(work, connection)
+
+    def _prepare(self, engine: Engine) -> None:
+        """Have a unit of work see every row, and wait for its turn before its first statement that writes."""
+        self._see_all(engine)
+        if self._turns is not None:
+            event.listen(engine, "before_cursor_execute", self._take_turn)
+
+    def _see_all(self, engine: Engine) -> None:
+        statement = self.database.visibility.see_all
+        if statement:
+            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(statement))
+
+    def _take_turn(self, connection: Connection, *arguments: Any) -> None:
+        context = arguments[3]
+        writes = context is not None and (context.isinsert or context.isupdate or context.isdelete)
+        if writes and self._turns is not None and self._taken.get(connection, True) is None:
+            self._taken[connection] = self._turns.take()
+
+    def _run_in_loop(self, pool: Pool, work: Work[T]) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self._run_async(pool, work))
+        raise ConfigurationError(
+            "this call would block the event loop: use await asyncio.to_thread(...), "
+            "as in await asyncio.to_thread(keyring.warm, tenants)"
+        )
+
+    async def _run_async(self, pool: Pool, work: Work[T]) -> T:
+        # Connections of an async driver belong to one event loop, so each unit of work has its own pool.
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        engine = create_async_engine(self._url, pool=pool.recreate(), **self._transactional)
+        self._prepare(engine.sync_engine)
+        try:
+            async with engine.connect() as connection:
+                return await connection.run_sync(work)
+        finally:
+            await engine.dispose()
+
+
+def _committed(work: Work[T], connection: Connection) -> T:
+    with connection.begin():
+        return work(connection)
+
+
+def _memory_engine(engine: Engine, database: Database) -> tuple[Engine, Any]:
+    if engine not in _memory_engines:
+        _memory_engines[engine] = database.memory_engine(), threading.RLock()
+    return _memory_engines[engine]

@@ -1,0 +1,154 @@
+"""Reads tenants' keys, and gives out none that its manifest does not prove. See :class:`KeyReader`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count, groupby
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
+
+from sqlalchemy_cmk.errors import TamperedError
+from sqlalchemy_cmk.keys.manifest.manifest import Manifest, Manifests
+from sqlalchemy_cmk.keys.records import TenantKeys
+from sqlalchemy_cmk.keys.storage.database import KeyDatabase
+from sqlalchemy_cmk.keys.storage.rows import deks_of, select_deks, select_tenants, tenant_of
+
+ATTEMPTS = 20
+PAGE = 500
+
+Found = tuple[list[Row[Any]], list[Row[Any]]]
+
+
+class KeyReader:
+    """Reads and verifies tenants' keys, and remembers the newest epoch of each that it has seen.
+
+    Args:
+        database: the database of the key tables.
+        manifests: verifies what is read.
+    """
+
+    def __init__(self, database: KeyDatabase, manifests: Manifests) -> None:
+        self._database = database
+        self._manifests = manifests
+        self._tables = database.tables
+        self._epochs: dict[str, int] = {}
+
+    def of(self, tenant: str) -> TenantKeys | None:
+        """Return a tenant's keys, or ``None`` if it has none; takes two statements of one transaction.
+
+        Raises:
+            TamperedError: the tables do not hold what was written there.
+        """
+        found = self._verified(self._tables.tenants.c.tenant == tenant)
+        if found is None and tenant in self._epochs:
+            raise TamperedError(f"the keys of tenant {tenant!r} were removed from the table of tenants")
+        return found
+
+    def having(self, dek_id: bytes) -> TenantKeys | None:
+        """Return the keys of the tenant whose DEK this is, or ``None`` if there is no such DEK."""
+        deks = self._tables.deks.c
+        owner = select(deks.tenant).where(deks.id == dek_id).scalar_subquery()
+        return self._verified(self._tables.tenants.c.tenant == owner)
+
+    def every(self) -> Iterator[tuple[str, TenantKeys | TamperedError]]:
+        """Return every tenant's keys, or what is wrong with them, in the order of the names."""
+        name = self._tables.tenants.c.tenant
+        after: str | None = None
+        while True:
+            tenants, rows = self._read(None if after is None else name > after, PAGE)
+            of_tenant = {owner: list(those) for owner, those in _by_tenant(rows)}
+            for row in tenants:
+                after = row.tenant
+                yield row.tenant, self._verified_or_wrong(row, of_tenant.pop(row.tenant, []))
+            if len(tenants) < PAGE:
+                return
+
+    def unverified(self, tenant: str) -> TenantKeys | None:
+        """Return a tenant's keys as the tables hold them, proven by nothing; ``None`` if it has none."""
+        tenants, rows = self._read(self._tables.tenants.c.tenant == tenant)
+        return _keys(tenants[0], rows)[0] if tenants else None
+
+    def note_epoch(self, keys: TenantKeys) -> None:
+        """Remember the epoch of keys that this process has written."""
+        self._epochs[keys.tenant.name] = max(self._epochs.get(keys.tenant.name, 0), keys.tenant.epoch)
+
+    def _verified_or_wrong(self, row: Row[Any], deks: list[Row[Any]]) -> TenantKeys | TamperedError:
+        try:
+            return self._checked(row, deks)
+        except TamperedError:
+            pass
+        # The page may have been read while the tenant's keys were changed.
+        try:
+            return self.of(row.tenant) or TamperedError("its keys were removed meanwhile")
+        except TamperedError as error:
+            return error
+
+    def _verified(self, which: ColumnElement[bool]) -> TenantKeys | None:
+        """Read one tenant's keys and verify them.
+
+        The two statements may see two states of the tables, where another process writes between them:
+        what does not fit is read again, until it fits or stays as it is.
+        """
+        before: Found | None = None
+        for attempt in count(1):
+            found = tenants, deks = self._read(which)
+            if not tenants:
+                return None
+            try:
+                return self._checked(tenants[0], deks)
+            except TamperedError:
+                if found == before or attempt == ATTEMPTS:
+                    raise
+            before = found
+        return None
+
+    def _checked(self, row: Row[Any], rows: list[Row[Any]]) -> TenantKeys:
+        keys, manifest = _keys(row, rows)
+        self._manifests.verify(keys, manifest)
+        self._refuse_going_back(keys)
+        return keys
+
+    def _refuse_going_back(self, keys: TenantKeys) -> None:
+        name, epoch = keys.tenant.name, keys.tenant.epoch
+        newest = self._epochs.get(name, 0)
+        if epoch < newest:
+            raise TamperedError(
+                f"the keys of tenant {name!r} went back from epoch {newest} to {epoch}: an old copy was put "
+                "into the key tables; if you have restored a backup, restart the application"
+            )
+        self.note_epoch(keys)
+
+    def _read(self, which: ColumnElement[bool] | None, limit: int = 1) -> Found:
+        tenants = select_tenants(self._tables).limit(limit)
+        if which is not None:
+            tenants = tenants.where(which)
+        owner = self._tables.deks.c.tenant
+
+        def work(connection: Connection) -> Found:
+            found = _rows(connection, tenants)
+            if not found:
+                return [], []
+            first, last = found[0].tenant, found[-1].tenant
+            owned = owner == first if first == last else owner.between(first, last)
+            return found, _rows(connection, select_deks(self._tables).where(owned))
+
+        return self._database.run(work)
+
+
+def _keys(row: Row[Any], rows: list[Row[Any]]) -> tuple[TenantKeys, Manifest]:
+    without_deks, manifest = tenant_of(row)
+    return replace(without_deks, deks=deks_of(rows)), manifest
+
+
+def _rows(connection: Connection, statement: Select[Any]) -> list[Row[Any]]:
+    try:
+        return list(connection.execute(statement))
+    except (TypeError, ValueError):  # a date or a text that the column's type cannot read
+        pass
+    raise TamperedError("the key tables hold a value of the wrong kind: find out who can write to them")
+
+
+def _by_tenant(rows: list[Row[Any]]) -> Iterator[tuple[str, Iterator[Row[Any]]]]:
+    return groupby(sorted(rows, key=lambda row: row.tenant), key=lambda row: row.tenant)

@@ -1,0 +1,124 @@
+"""An alarm: calls a method of an object at a moment of a given clock, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from math import inf
+from queue import Empty, SimpleQueue
+from weakref import WeakMethod
+
+
+class Alarm:
+    """Calls a method at a moment or earlier, and again when that says so.
+
+    The thread is started when there is something to wait for, and ends when there is not. It does not keep
+    the method's object alive, and ends with it.
+
+    Args:
+        ring: a bound method; returns when it wants to be called next, by the clock, or ``None``.
+        clock: returns monotonic seconds.
+        longest: how many seconds of real time pass until it is called at the latest: threads sleep by a clock
+            that stands still while the machine sleeps, and the given one may go faster.
+    """
+
+    def __init__(self, ring: Callable[[], float | None], clock: Callable[[], float], longest: float) -> None:
+        self._state = _State(clock, longest)
+        self._ring = WeakMethod(ring, self._state.leave)
+
+    def set(self, at: float) -> None:
+        """Call the method at this moment at the latest."""
+        state = self._state
+        if at >= state.at:  # without the lock: this is asked often, and what is lost is asked again
+            return
+        with state.lock:
+            state.at = min(at, state.at)
+            if state.running:
+                state.woken.put(None)
+            else:
+                self._start()
+
+    def close(self) -> None:
+        """End the thread; :meth:`set` starts another."""
+        state = self._state
+        with state.lock:
+            state.at = inf
+            if state.running:
+                state.woken.put(None)
+
+    def after_fork(self) -> None:
+        """Start a thread in the child: the parent's does not run there."""
+        state = self._state
+        state.lock = threading.Lock()
+        state.woken = SimpleQueue()
+        state.running = False
+        if state.at < inf:
+            self._start()
+
+    def _start(self) -> None:
+        arguments = (self._state, self._ring)
+        thread = threading.Thread(target=_wait_and_ring, args=arguments, name="cmk-alarm", daemon=True)
+        self._state.running = True
+        try:
+            thread.start()
+        except RuntimeError:  # the process ends, or the system has no more threads: the next set tries again
+            self._state.running = False
+            self._state.at = inf
+
+
+class _State:
+    """What the thread and its owner share.
+
+    Attributes:
+        lock: held while ``at`` and ``running`` change.
+        woken: wakes the thread. Unlike a condition it can be used by the garbage collector, whatever locks
+            the thread that it interrupts holds.
+        at: when to call, by the clock.
+        running: whether there is a thread.
+        gone: whether the owner is gone.
+    """
+
+    def __init__(self, clock: Callable[[], float], longest: float) -> None:
+        self.lock = threading.Lock()
+        self.woken: SimpleQueue[None] = SimpleQueue()
+        self.clock = clock
+        self.longest = longest
+        self.at = inf
+        self.running = False
+        self.gone = False
+
+    def leave(self, _: object) -> None:
+        """Have the thread end: the owner is gone."""
+        self.gone = True
+        self.woken.put(None)
+
+    def wait(self) -> bool:
+        """Wait until the method is to be called; ``False`` if the thread has to end."""
+        overslept = False
+        while True:
+            with self.lock:
+                if self.gone or self.at == inf:
+                    self.running = False
+                    return False
+                left = self.at - self.clock()
+                if left <= 0 or overslept:
+                    self.at = inf
+                    return True
+            overslept = not self._woken_within(min(left, self.longest))
+
+    def _woken_within(self, seconds: float) -> bool:
+        try:
+            self.woken.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
+
+
+def _wait_and_ring(state: _State, ring: WeakMethod[Callable[[], float | None]]) -> None:
+    while state.wait():
+        method = ring()
+        again = method() if method is not None else None
+        del method
+        if again is not None:
+            with state.lock:
+                state.at = min(again, state.at)

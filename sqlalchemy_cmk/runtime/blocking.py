@@ -1,0 +1,133 @@
+"""Blocking work under asyncio: moved to the library's own threads, and waited for while the loop goes on.
+
+The three functions of SQLAlchemy's asyncio bridge that are used here are not documented. They are not in
+``databases/sqlalchemy_private/``, because that is a layer above, and the same tests watch them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_in_thread
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy.util import concurrency
+
+from sqlalchemy_cmk.runtime.threads import Threads
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+# What people ask for now and then, such as a tenant's status. Never the application's default executor.
+_threads = Threads("cmk-work", 16)
+
+_tasks: set[asyncio.Task[Any]] = set()
+
+
+# What asks many vaults: ten thousand that are 200 ms away have answered in about a minute.
+_askers = Threads("cmk-ask", 32)
+
+
+class Abandoned(Exception):
+    """Work ended without a result, since its loop ended or was stopped: whoever needs it begins anew."""
+
+
+def on_the_bridge() -> bool:
+    """Return whether this code runs inside SQLAlchemy's asyncio bridge, which needs greenlet."""
+    return "sqlalchemy.ext.asyncio" in sys.modules and concurrency.in_greenlet()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def side_by_side(items: Iterable[Item], ask: Callable[[Item], T]) -> dict[Item, T]:
+    """Return what calls that wait for others have given, made at once on up to 32 threads.
+
+    Args:
+        items: an argument of each call.
+        ask: makes a call; it must not raise.
+    """
+    futures = {item: _askers.submit("", partial(ask, item)) for item in items}
+    for future in futures.values():
+        wait_for(future)
+    return {item: future.result() for item, future in futures.items()}
+
+
+def off_the_loop(work: Callable[[], T], threads: Threads = _threads, place: str = "") -> T:
+    """Run blocking work and return its result; under the asyncio bridge in a thread, off the loop.
+
+    Args:
+        work: the work.
+        threads: where it runs under the bridge.
+        place: what it calls; see :class:`~sqlalchemy_cmk.runtime.threads.Threads`.
+    """
+    if not on_the_bridge():
+        return work()
+    future = threads.submit(place, work)
+    try:
+        wait_for(future)
+    except BaseException:  # the caller was cancelled
+        future.cancel()
+        raise
+    try:
+        return future.result()
+    finally:
+        del future  # an error's traceback holds this frame, which must not hold the error
+
+
+def wait_for(future: Future[Any], seconds: float | None = None) -> bool:
+    """Wait until a future is done, and return whether it is; under the asyncio bridge the loop goes on.
+
+    Args:
+        future: the future.
+        seconds: the longest wait; ``None`` for any.
+    """
+    if on_the_bridge():
+        concurrency.await_only(_done(future, seconds))
+    else:
+        wait_in_thread([future], seconds)
+    return future.done()
+
+
+def in_a_task(work: Callable[[], T]) -> Future[T]:
+    """Run work on the asyncio bridge, in a task of its own: it goes on when its caller is cancelled.
+
+    Returns:
+        Its future; it fails with :class:`Abandoned` where the loop ends first.
+    """
+    future: Future[T] = Future()
+
+    def landed(task: asyncio.Task[T]) -> None:
+        _tasks.discard(task)
+        if task.cancelled():
+            future.set_exception(Abandoned())
+        elif (error := task.exception()) is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
+
+    task = asyncio.get_running_loop().create_task(concurrency.greenlet_spawn(work))
+    _tasks.add(task)
+    task.add_done_callback(landed)
+    return future
+
+
+async def _done(future: Future[Any], seconds: float | None) -> None:
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(_: Future[Any]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(done.set)
+
+    future.add_done_callback(tell)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(done.wait(), seconds)

@@ -1,0 +1,1 @@
+"""What a sealed column is by itself."""

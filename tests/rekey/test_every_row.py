@@ -1,0 +1,92 @@
+"""What hides rows from the keyring keeps it from destroying DEKs, and from re-keying what it sees."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from sqlalchemy_cmk import ConfigurationError
+from sqlalchemy_cmk.keys.model import DekState
+from sqlalchemy_cmk.rekey import Job, Rekey, drop_retired
+from sqlalchemy_cmk.rekey.every_row import refuse_contradicted
+from tests.rekey.test_dropping import rotated, state
+from tests.support.databases import Database
+from tests.support.roles import isolate, owner_of
+from tests.support.world import World
+
+POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+@pytest.fixture(params=["postgresql+psycopg", "postgresql+asyncpg"])
+def isolated(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> Iterator[World]:
+    """A world whose role owns the tables, and is shown the rows of one tenant at a time."""
+    with owner_of(database) as url:
+        world = World(url, tmp_path).create()
+        world.write("acme", "one", "two")
+        for statement in isolate("notes", "owner"):
+            world.execute(statement)
+        yield world
+        world.close()
+
+
+@POSTGRESQL
+def test_no_dek_is_destroyed_where_a_policy_hides_its_rows(isolated: World) -> None:
+    old = rotated(isolated)
+    assert isolated.raw("SELECT count(*) FROM notes") == [(0,)]
+    with pytest.raises(ConfigurationError, match=r"notes has row level security.*BYPASSRLS"):
+        drop_retired(isolated.keyring)
+    assert state(isolated, old) is DekState.RETIRED
+
+
+@POSTGRESQL
+def test_rows_that_a_policy_hides_are_not_taken_for_done(isolated: World) -> None:
+    isolated.keyring.lifecycle.rotate_dek("acme")
+    engine, job = Rekey(isolated.keyring, rate=None), Job.of(isolated.notes)
+    for act in (engine.run, engine.rows_left, engine.verify):
+        with pytest.raises(ConfigurationError, match="row level security"):
+            act(job)
+
+
+@POSTGRESQL
+def test_every_transaction_of_the_keyring_fails_rather_than_see_some_rows(isolated: World) -> None:
+    connections = isolated.keyring.connections
+    for run in (connections.run, connections.use):
+        with pytest.raises(Exception, match="row-level security"):
+            run(lambda connection: connection.execute(text("SELECT count(*) FROM notes")).scalar_one())
+
+
+def test_a_view_in_the_place_of_a_table_is_not_counted(world: World) -> None:
+    old = rotated(world)
+    world.execute("DROP TABLE codes")
+    world.execute("CREATE VIEW codes AS SELECT id, owner, text FROM notes WHERE id < 0")
+    with pytest.raises(ConfigurationError, match="codes is a view"):
+        drop_retired(world.keyring)
+    assert state(world, old) is DekState.RETIRED
+
+
+def test_of_a_view_that_is_named_only_the_table_behind_it_counts(world: World) -> None:
+    world.execute("ALTER TABLE notes RENAME TO all_notes")
+    world.execute("CREATE VIEW notes AS SELECT id, owner, text FROM all_notes WHERE id < 0")
+    old = rotated(world)
+    with pytest.raises(ConfigurationError, match="notes is a view"):
+        drop_retired(world.keyring, "acme")
+    assert "all_notes.text" in drop_retired(world.keyring, "acme", ignoring=["notes"]).kept[old]
+    world.execute("DELETE FROM all_notes")
+    assert drop_retired(world.keyring, "acme", ignoring=["notes"]).dropped == (old,)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_count_that_statistics_contradict_is_refused(world: World) -> None:
+    run = world.keyring.connections.run
+    run(lambda connection: connection.execute(text("ANALYZE notes")))
+    with pytest.raises(ConfigurationError, match=r"notes: 40 rows were seen, and .* statistics say 120"):
+        refuse_contradicted(run, world.notes, 40)
+    refuse_contradicted(run, world.notes, 60)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_statistics_that_are_out_of_date_are_made_anew(world: World) -> None:
+    world.execute("ANALYZE notes")
+    world.execute("DELETE FROM notes")
+    refuse_contradicted(world.keyring.connections.run, world.notes, 0)

@@ -1,0 +1,98 @@
+"""What happens to processes: time, crashes, forks, and what owners and networks do to KEKs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tests.simulation.steps import CONVERT
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+def a_moment_passes(world: World) -> None:
+    _pass(world, world.random.uniform(0.1, 5))
+
+
+def time_passes(world: World) -> None:
+    """The time for which keys stay open, or somewhat less or more."""
+    settings = world.random.choice(world.processes).settings
+    length = world.random.choice((10, 120, settings.revalidate_after, settings.longest_use))
+    _pass(world, length * world.random.uniform(0.7, 1.3))
+
+
+def a_process_crashes(world: World) -> None:
+    process = world.random.choice(world.processes)
+    world.scheduler.note(f"{process.name} crashes")
+    process.crash()
+    world.remove(process)
+    world.add_process()
+
+
+def a_process_forks(world: World) -> None:
+    process = world.random.choice(world.processes)
+    world.scheduler.note(f"{process.name} forks, and goes on as its child")
+    world.finish(process.fork())
+
+
+def an_owner_revokes(world: World) -> None:
+    uri = world.random.choice(world.invariants.keks_in_use() or sorted(world.vault.keks))
+    world.scheduler.note(f"{uri} is taken away")
+    world.vault.keks[uri].enabled = False
+    world.revoked_ever = True
+    world.invariants.note_access()
+
+
+def an_owner_gives_back(world: World) -> None:
+    for uri in sorted(world.vault.keks):
+        if not world.vault.gives(uri) and world.random.random() < 0.7:
+            world.scheduler.note(f"{uri} is given back")
+            world.vault.keks[uri].enabled = True
+    world.invariants.note_access()
+
+
+def a_kek_is_rotated(world: World) -> None:
+    uri = world.random.choice(sorted(world.vault.keks))
+    world.scheduler.note(f"{uri} is rotated")
+    world.vault.rotate(uri)
+
+
+def a_network_breaks(world: World) -> None:
+    uri = world.random.choice(sorted(world.vault.keks))
+    world.scheduler.note(f"{uri} is out of reach")
+    world.faults.unreachable.add(uri)
+
+
+def networks_heal(world: World) -> None:
+    world.scheduler.note("every KEK can be reached")
+    world.faults.unreachable.clear()
+
+
+def a_version_is_deployed(world: World) -> None:
+    """Two machines begin with its migration at the same time."""
+    world.scheduler.note("a version is deployed")
+    for _ in range(2):
+        world.begin(world.random.choice(world.processes), CONVERT)
+
+
+def _pass(world: World, seconds: float) -> None:
+    world.scheduler.note(f"{seconds:.1f} seconds pass")
+    for process in world.processes:
+        if process.keeps_calls_waiting():
+            process.in_trouble()
+    world.scheduler.now += seconds
+
+
+HAPPENINGS: tuple[tuple[Callable[[World], None], float], ...] = (
+    (a_moment_passes, 3),
+    (time_passes, 4),
+    (a_process_crashes, 1),
+    (a_process_forks, 0.5),
+    (an_owner_revokes, 1),
+    (an_owner_gives_back, 2),
+    (a_kek_is_rotated, 1),
+    (a_network_breaks, 0.7),
+    (networks_heal, 1.5),
+    (a_version_is_deployed, 1),
+)

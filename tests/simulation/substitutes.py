@@ -1,0 +1,122 @@
+"""Puts the simulated clock, threads and randomness where the library has imported the real ones."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import queue
+import random
+import secrets
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+from random import Random, SystemRandom
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy
+
+import sqlalchemy_cmk.alembic.plugin
+import sqlalchemy_cmk.hooks
+import sqlalchemy_cmk.rekey.dropping
+import sqlalchemy_cmk.rekey.engine  # noqa: F401  (whatever is imported later would keep the real ones)
+from sqlalchemy_cmk.keys.storage import database
+from sqlalchemy_cmk.keys.storage.tables import make_all_tables
+from sqlalchemy_cmk.runtime import clock
+from tests.simulation import primitives
+from tests.simulation.dialects import all_tables, create_engine, key_metadata
+from tests.simulation.scheduler import Scheduler
+
+_OURS = "sqlalchemy_cmk."
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@contextmanager
+def simulated(scheduler: Scheduler, randomness: Random) -> Iterator[Callable[[], float]]:
+    """Have the library run under a scheduler; yields its clock, for keyrings.
+
+    Args:
+        scheduler: the scheduler.
+        randomness: gives the bytes of keys and the ids of DEKs, so that a seed repeats them.
+    """
+
+    def elapsed() -> float:
+        return scheduler.now
+
+    replacements = _replacements(scheduler, randomness, elapsed)
+    undo = [(names, key, names[key]) for names, key in _places(len(sys.modules))]
+    for names, key, value in undo:
+        names[key] = replacements[id(value)] if id(value) in replacements else Random(randomness.random())
+    undo += [(vars(clock), "datetime", clock.datetime), (vars(database), "MetaData", database.MetaData)]
+    vars(clock)["datetime"] = _Today(scheduler)
+    vars(database)["MetaData"] = lambda: key_metadata
+    try:
+        yield elapsed
+    finally:
+        for names, key, value in undo:
+            names[key] = value
+
+
+@cache
+def _places(_: int) -> list[tuple[dict[str, Any], str]]:
+    """Where the library's modules hold what is replaced, for as long as no module is added to these."""
+    originals = _replacements(Scheduler(Random()), Random(), float)
+    modules = [vars(module) for name, module in sorted(sys.modules.items()) if name.startswith(_OURS)]
+    return [
+        (names, key)
+        for names in modules
+        for key, value in names.items()
+        if id(value) in originals or isinstance(value, SystemRandom)
+    ]
+
+
+class _Today:
+    """`datetime`, of which the clock asks nothing else; machines may be some seconds apart."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def now(self, zone: Any = None) -> datetime:
+        task = self._scheduler.current
+        apart = task.process.seconds_apart if task and task.process else 0.0
+        return EPOCH + timedelta(seconds=round(self._scheduler.now + apart, 6))
+
+
+def _replacements(scheduler: Scheduler, randomness: Random, elapsed: Callable[[], float]) -> dict[int, Any]:
+    times = primitives.time_of(scheduler)
+    originals: list[tuple[Any, Any]] = [
+        (threading, primitives.threading_of(scheduler)),
+        (time, times),
+        (time.sleep, times.sleep),
+        (clock.elapsed, elapsed),
+        (queue.Queue, partial(primitives.Queue, scheduler)),
+        (queue.SimpleQueue, partial(primitives.Queue, scheduler)),
+        (concurrent.futures.wait, partial(primitives.wait_for_futures, scheduler)),
+        (concurrent.futures.ThreadPoolExecutor, partial(primitives.Executor, scheduler)),
+        (os.urandom, randomness.randbytes),
+        (secrets.token_bytes, randomness.randbytes),
+        (secrets.token_hex, lambda count=16: randomness.randbytes(count).hex()),
+        (random.uniform, randomness.uniform),
+        (sqlalchemy.create_engine, create_engine),
+        (make_all_tables, all_tables),
+        (sqlite3, _sqlite3_of(scheduler)),
+    ]
+    return {id(original): new for original, new in originals}
+
+
+def _sqlite3_of(scheduler: Scheduler) -> SimpleNamespace:
+    """The module `sqlite3`, whose connections end with their process: their locks are files'."""
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = sqlite3.connect(*arguments, **options)
+        task = scheduler.current
+        if task is not None and task.process is not None:
+            task.process.wire.connections.append(connection)
+        return connection
+
+    return SimpleNamespace(**{**vars(sqlite3), "connect": connect})

@@ -1,0 +1,93 @@
+"""Between a process and its database: where it is suspended, where it fails, and where others look on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.models import CONVERTED, TABLE
+from tests.simulation.scheduler import Crashed, Scheduler
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+
+SHOWN = 100
+
+
+class Wire:
+    """What all connections of one life of a process share. A fork or a crash cuts it.
+
+    Attributes:
+        connections: the driver's, open or closed.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.world = process.world
+        self.connections: list[Any] = []
+        self._cut = False
+
+    @property
+    def scheduler(self) -> Scheduler:
+        return self.process.scheduler
+
+    def cut(self) -> None:
+        """Close every connection; what was not committed is gone."""
+        self._cut = True
+        for connection in self.connections:
+            self.world.database.drop(connection)
+        self.stirred()
+
+    def stirred(self) -> None:
+        """Locks may have been given back."""
+        self.world.stirred += 1
+
+    def await_others(self, seconds: float) -> None:
+        """Wait until locks may have been given back."""
+        before = self.world.stirred
+        self.scheduler.wait(lambda: self.world.stirred != before, seconds)
+
+    def statement(self, connection: Any, sql: str, parameters: Any, error: Callable[[], Exception]) -> None:
+        """A statement is about to run."""
+        self._point(sql)
+        connection.wrote = connection.wrote or writes(sql)
+        self._fail(self.world.faults.rates.statement, error)
+        self.world.invariants.about_to_write(sql, parameters)
+
+    @contextmanager
+    def committing(self, connection: Any, sql: str, error: Callable[[], Exception]) -> Iterator[None]:
+        """A transaction is about to end: it may fail, or succeed and look as if it had failed."""
+        self._point(sql)
+        self._fail(self.world.faults.rates.commit, error)
+        yield
+        self.committed(connection)
+        self._fail(self.world.faults.rates.commit_unnoticed, error)
+
+    def committed(self, connection: Any) -> None:
+        """Something was committed."""
+        self.stirred()
+        wrote, connection.wrote = connection.wrote, False
+        self.world.invariants.after_commit(self.scheduler.current, wrote=wrote)
+
+    def ending(self, connection: Any, sql: str) -> None:
+        """A transaction is rolled back; the end of a process does that too."""
+        connection.wrote = False
+        if not self._cut:
+            self._point(sql)
+
+    def _point(self, sql: str) -> None:
+        if self._cut:
+            raise Crashed
+        self.scheduler.point(" ".join(sql.split())[:SHOWN])
+
+    def _fail(self, rate: float, error: Callable[[], Exception]) -> None:
+        if not self.world.calm and self.world.faults.happens(rate):
+            self.process.in_trouble()
+            self.scheduler.note("the database fails (simulated)")
+            raise error()
+
+
+def writes(sql: str) -> bool:
+    """Whether a statement writes to the application's tables."""
+    return sql.startswith(("INSERT INTO", "UPDATE", "DELETE FROM")) and (TABLE in sql or CONVERTED in sql)
