@@ -85,6 +85,12 @@ class Scheduler:
         self._undisturbed = 0
 
     @property
+    def runs_here(self) -> bool:
+        """Whether the caller belongs to this simulation: a task, or the hub; no other thread does."""
+        found = getcurrent()
+        return found is self.hub or isinstance(found, Task)
+
+    @property
     def current(self) -> Task | None:
         """The task that runs; `None` in the hub, where the world chooses."""
         found = getcurrent()

@@ -1,4 +1,8 @@
-"""Puts the simulated clock, threads and randomness where the library has imported the real ones."""
+"""Puts the simulated clock, threads and randomness where the library has imported the real ones.
+
+The modules are those of the whole test process, in which threads of earlier tests' keyrings may still run. So
+each substitute looks at who calls: the simulation's own tasks get what is simulated, all others the real thing.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy
+from sqlalchemy import MetaData
 
 import sqlalchemy_cmk.alembic.plugin
 import sqlalchemy_cmk.hooks
@@ -51,10 +56,11 @@ def simulated(scheduler: Scheduler, randomness: Random) -> Iterator[Callable[[],
     replacements = _replacements(scheduler, randomness, elapsed)
     undo = [(names, key, names[key]) for names, key in _places(len(sys.modules))]
     for names, key, value in undo:
-        names[key] = replacements[id(value)] if id(value) in replacements else Random(randomness.random())
-    undo += [(vars(clock), "datetime", clock.datetime), (vars(database), "MetaData", database.MetaData)]
-    vars(clock)["datetime"] = _Today(scheduler)
-    vars(database)["MetaData"] = lambda: key_metadata
+        new = replacements[id(value)] if id(value) in replacements else Random(randomness.random())
+        names[key] = _Substitute(scheduler, value, new)
+    for module, name, new in ((clock, "datetime", _Today(scheduler)), (database, "MetaData", _key_metadata)):
+        undo.append((vars(module), name, getattr(module, name)))
+        vars(module)[name] = _Substitute(scheduler, getattr(module, name), new)
     try:
         yield elapsed
     finally:
@@ -73,6 +79,35 @@ def _places(_: int) -> list[tuple[dict[str, Any], str]]:
         for key, value in names.items()
         if id(value) in originals or isinstance(value, SystemRandom)
     ]
+
+
+class _Substitute:
+    """A module, function, class or object, of which each caller finds its own.
+
+    Args:
+        scheduler: knows whether its tasks call.
+        real: for everybody else.
+        simulated: for its tasks.
+    """
+
+    def __init__(self, scheduler: Scheduler, real: Any, simulated: Any) -> None:
+        self._scheduler = scheduler
+        self._real = real
+        self._simulated = simulated
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._of_the_caller(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of_the_caller, name)
+
+    @property
+    def _of_the_caller(self) -> Any:
+        return self._simulated if self._scheduler.runs_here else self._real
+
+
+def _key_metadata() -> MetaData:
+    return key_metadata
 
 
 class _Today:
