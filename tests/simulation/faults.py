@@ -64,7 +64,7 @@ class Faults:
             process.scheduler.note(f"the call of {kek_uri} stalls")
             process.scheduler.sleep(self._random.uniform(0.1, 40))
         if kek_uri in self.unreachable or self.happens(self.rates.unreachable):
-            process.in_trouble()
+            process.troubles.note(kek_uri)
             raise KeyUnavailable(f"{kek_uri} cannot be reached ({SIMULATED})")
 
     def lies(self, process: Process, kek_uri: str) -> bool:
@@ -72,5 +72,5 @@ class Faults:
         if not self.happens(self.rates.lie):
             return False
         process.scheduler.note(f"{kek_uri} lies")
-        process.was_lied_to = True
+        process.lied_to_at = process.scheduler.now
         return True

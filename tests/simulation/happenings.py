@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.simulation.access import Troubles
 from tests.simulation.steps import CONVERT
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _pass(world: World, seconds: float) -> None:
     world.scheduler.note(f"{seconds:.1f} seconds pass")
     for process in world.processes:
         if process.keeps_calls_waiting():
-            process.in_trouble()
+            process.troubles.note(Troubles.THREADS)
     world.scheduler.now += seconds
 
 

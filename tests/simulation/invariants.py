@@ -6,16 +6,15 @@ The checks read past the library. What they know they know from the database, th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.access import Access
 from tests.simulation.ledger import Change, Row
 from tests.simulation.models import CONVERTED_COLUMN, SEALED, TABLE
 from tests.simulation.scheduler import Task
 from tests.simulation.stored import Dek, Keys, Unreadable, header
 
 if TYPE_CHECKING:
-    from tests.simulation.process import Process
     from tests.simulation.world import World
 
 MARK = "plain-"
@@ -27,7 +26,7 @@ class Invariants:
     def __init__(self, world: World) -> None:
         self._world = world
         self._keys = Keys()
-        self._closed: dict[bytes, float] = {}
+        self._access = Access(world.vault, lambda: world.scheduler.now)
         self._destroyed: set[bytes] = set()
 
     def about_to_write(self, sql: str, parameters: Any) -> None:
@@ -63,7 +62,7 @@ class Invariants:
             wanted = pending[key].after(known) if key in pending else known
             rows[key] = self._visit(key, tenant, value, form, wanted)
         for key in sorted(rows.keys() | world.ledger.now.keys()):
-            self._compare(key, rows.get(key), pending.get(key), task)
+            self._compare(key, rows.get(key), pending.get(key))
         if task is not None and wrote:
             task.pending = {}
         world.ledger.commit(rows)
@@ -71,8 +70,8 @@ class Invariants:
     def look_at_keys(self) -> None:
         """What the key tables say is possible, proven, and never goes back."""
         before, self._keys = self._keys, self._world.stored.keys()
-        for name, (_, epoch) in before.tenants.items():
-            if self._keys.tenants.get(name, ("", -1))[1] < epoch:
+        for name, tenant in before.tenants.items():
+            if name not in self._keys.tenants or self._keys.tenants[name].epoch < tenant.epoch:
                 self._broken(f"the epoch of {name!r} went back")
         active: set[tuple[str, str]] = set()
         for dek in self._keys.deks.values():
@@ -88,22 +87,22 @@ class Invariants:
 
     def note_access(self) -> None:
         """Note since when no KEK opens a DEK."""
-        world = self._world
-        for dek in self._keys.deks.values():
-            if any(world.vault.gives(uri) for uri, _, _ in dek.wrappings):
-                self._closed.pop(dek.id, None)
-            else:
-                self._closed.setdefault(dek.id, world.scheduler.now)
+        self._access.note(self._keys)
 
-    def may_serve(self, process: Process, began: float, row: Row, columns: Iterable[str]) -> None:
-        """No value is opened or sealed, in a statement that began after its bound."""
-        for column in columns:
-            since = self._closed.get(row.deks.get(column, b""), inf)
-            if since < inf and began >= since + process.bound(since):
-                self._broken(
-                    f"{process.name} uses DEK {row.deks[column].hex()} of {row.tenant!r} "
-                    f"{began - since:.3f} s after it was closed"
-                )
+    def about_to_use(self, dek_id: bytes, seals: bool) -> None:
+        """A value is opened or sealed within the bound of its DEK, which is committed and not destroyed."""
+        task = self._world.scheduler.current
+        assert task is not None
+        dek, does = self._keys.deks.get(dek_id), "seals under" if seals else "opens with"
+        if dek is None:
+            self._broken(f"{task.name} {does} DEK {dek_id.hex()}, which is not committed")
+            return
+        overdue = self._access.overdue(task.process, dek)
+        if overdue is not None:
+            who = f"{task.name} {does} DEK {dek_id.hex()} of {dek.tenant!r}"
+            self._broken(f"{who} {overdue:.3f} s after it was closed")
+        if seals and dek.state == "destroyed" and not self._is_shredded(dek.tenant):
+            self._broken(f"{task.name} {does} DEK {dek_id.hex()}, which is destroyed")
 
     def keks_in_use(self) -> list[str]:
         """The KEKs that wrap a DEK."""
@@ -145,7 +144,7 @@ class Invariants:
                 elif dek.purpose != (form or SEALED[column].scheme.purpose):
                     self._broken(f"{where} is sealed under a DEK for {dek.purpose}")
                 elif dek.state == "destroyed":
-                    if self._keys.tenants[tenant][0] != "shredded":
+                    if not self._is_shredded(tenant):
                         self._broken(f"{where} stands under DEK {dek_id.hex()}, which is destroyed")
                     values[column] = wanted.values.get(column) if wanted else None
                 else:
@@ -163,16 +162,14 @@ class Invariants:
             plain = None
         return Row(tenant, {CONVERTED_COLUMN: None if plain is None else plain.decode()}, {})
 
-    def _compare(self, key: int, row: Row | None, change: Change | None, task: Task | None) -> None:
+    def _compare(self, key: int, row: Row | None, change: Change | None) -> None:
         before = self._world.ledger.now.get(key)
         wanted = before if change is None else change.after(before)
         if row != wanted and not (row is not None and self._is_shredded(row.tenant)):
             self._broken(f"row {key} is {row}, and {wanted} was written last")
-        if change is not None and row is not None and task is not None:
-            self.may_serve(task.process, task.began, row, change.values or ())
 
     def _is_shredded(self, tenant: str) -> bool:
-        return self._keys.tenants.get(tenant, ("",))[0] == "shredded"
+        return tenant in self._keys.tenants and self._keys.tenants[tenant].state == "shredded"
 
     def _broken(self, rule: str) -> None:
         self._world.fail(rule)

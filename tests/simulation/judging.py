@@ -28,10 +28,10 @@ def judge(world: World, process: Process, step: Step, error: Exception) -> None:
         return
     explained = {
         KeyRevoked: world.revoked_ever or bool(world.shredded),
-        KeyUnavailable: process.trouble_at > float("-inf"),
-        DBAPIError: process.trouble_at > float("-inf"),
-        OperationalError: process.trouble_at > float("-inf"),
-        TamperedError: process.was_lied_to,
+        KeyUnavailable: process.troubles.last(world.vault.keks) > float("-inf"),
+        DBAPIError: process.troubles.last(world.vault.keks) > float("-inf"),
+        OperationalError: process.troubles.last(world.vault.keks) > float("-inf"),
+        TamperedError: process.lied_to_at > float("-inf"),
     }
     if not any(isinstance(error, kind) and so for kind, so in explained.items()):
         world.fail(f"{step.name} ends in {name}, which nothing explains: {message}")

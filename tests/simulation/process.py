@@ -13,6 +13,7 @@ from sqlalchemy_cmk import Keyring
 from sqlalchemy_cmk.runtime import forks
 from sqlalchemy_cmk.runtime.background import BackgroundWriter
 from tests.simulation import models
+from tests.simulation.access import Troubles
 from tests.simulation.dialects import create_engine
 from tests.simulation.faults import Faults
 from tests.simulation.scheduler import Scheduler, Task
@@ -50,8 +51,8 @@ class Process:
     Attributes:
         settings: its keyring's.
         seconds_apart: how far its wall clock is from that of the others.
-        was_lied_to: whether the vault has answered it with another key.
-        trouble_at: when a vault or the database was last out of its reach.
+        troubles: when a KEK or the database was last out of its reach.
+        lied_to_at: when the vault last answered it with another key.
     """
 
     def __init__(self, world: World, name: str, seconds_apart: float) -> None:
@@ -59,8 +60,8 @@ class Process:
         self.name = name
         self.settings = Settings.chosen(world.random)
         self.seconds_apart = seconds_apart
-        self.was_lied_to = False
-        self.trouble_at = float("-inf")
+        self.troubles = Troubles(lambda: world.scheduler.now)
+        self.lied_to_at = float("-inf")
         self.alive = True
         self.models = models.take()
         self.wire = Wire(self)
@@ -110,20 +111,10 @@ class Process:
     def session(self) -> Session:
         return Session(self.engine)
 
-    def in_trouble(self) -> None:
-        """Note that something was out of reach."""
-        self.trouble_at = self.scheduler.now
-
     def keeps_calls_waiting(self) -> bool:
         """Whether a call of the vault waits for a thread to begin it: it is given up after ten seconds."""
         mine = (one for one in self.scheduler.tasks if one.process is self and "cmk-kek" in one.name)
         return any(one.may_run(self.scheduler.now) for one in mine)
-
-    def bound(self, since: float) -> float:
-        """Seconds after which a KEK that was taken away at this moment must not serve here any more."""
-        if self.trouble_at < since:
-            return self.settings.revalidate_after
-        return self.settings.longest_use
 
     def fork(self) -> Task:
         """Go on as the child of this process, whose other threads and connections the child has not."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.simulation.access import Troubles
 from tests.simulation.wire import Wire
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class Connection(sqlite3.Connection):
                 if code & 0xFF not in (_BUSY, _LOCKED):
                     raise
                 if code == _BUSY_SNAPSHOT or left <= 0:
-                    self.wire.process.in_trouble()
+                    self.wire.process.troubles.note(Troubles.DATABASE)
                     raise
             self.wire.await_others(left)
 

@@ -7,8 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy_cmk.ciphers import cipher_for
-from sqlalchemy_cmk.format import Context, NotAuthentic, NotSealed, Suite, column_key, parse_header
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
+
+from sqlalchemy_cmk.format import (
+    HEADER_BYTES,
+    NONCE_BYTES,
+    Context,
+    NotSealed,
+    Suite,
+    associated_data,
+    column_key,
+    parse_header,
+)
 from sqlalchemy_cmk.keys.manifest.check_value import is_checked
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -18,6 +29,15 @@ from tests.simulation.vault import Vault
 
 class Unreadable(Exception):
     """A stored value that the simulation cannot open; the message says why."""
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A row of the table of tenants."""
+
+    state: str
+    epoch: int
+    outage_grace: float | None
 
 
 @dataclass(frozen=True)
@@ -37,11 +57,11 @@ class Keys:
     """The key tables.
 
     Attributes:
-        tenants: by name, the state and the epoch.
+        tenants: by name.
         deks: by id.
     """
 
-    tenants: dict[str, tuple[str, int]] = field(default_factory=dict)
+    tenants: dict[str, Tenant] = field(default_factory=dict)
     deks: dict[bytes, Dek] = field(default_factory=dict)
 
 
@@ -61,7 +81,7 @@ class Stored:
 
     def keys(self) -> Keys:
         """The key tables as they are now."""
-        tenants = {text(name): (state, epoch) for name, state, epoch in self._rows(_TENANTS)}
+        tenants = {text(name): Tenant(*others) for name, *others in self._rows(_TENANTS)}
         wrappings: dict[bytes, list[tuple[str, str, bytes]]] = {}
         for dek_id, uri, version, data in self._rows(_WRAPPINGS):
             wrappings.setdefault(bytes(dek_id), []).append((text(uri), version, bytes(data)))
@@ -114,11 +134,18 @@ class Stored:
         context = Context.of_column(None, table, column)
         key = column_key(self.unwrapped(dek, dek.wrappings[0]), suite, context)
         try:
-            opened = cipher_for(key, sealed[:9], context).open(sealed).decode(errors="backslashreplace")
-        except NotAuthentic:
+            opened = _plaintext(suite, key.reveal(), sealed, associated_data(sealed[:HEADER_BYTES], context))
+        except InvalidTag:
             raise Unreadable("it does not open under its DEK") from None
-        self._opened[column, sealed] = opened
-        return opened
+        text = self._opened[column, sealed] = opened.decode(errors="backslashreplace")
+        return text
+
+
+def _plaintext(suite: Suite, key: bytes, sealed: bytes, associated: bytes) -> bytes:
+    body = sealed[HEADER_BYTES:]
+    if suite is Suite.SIV:
+        return AESSIV(key).decrypt(body, [associated])
+    return AESGCM(key).decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], associated)
 
 
 def header(sealed: Any) -> tuple[Suite, bytes]:
@@ -134,7 +161,7 @@ def text(stored: Any) -> str:
     return stored.decode() if isinstance(stored, bytes) else stored
 
 
-_TENANTS = "SELECT tenant, state, epoch FROM cmk_tenants"
+_TENANTS = "SELECT tenant, state, epoch, outage_grace FROM cmk_tenants"
 _DEKS = "SELECT id, tenant, purpose, state, check_value FROM cmk_deks"
 _WRAPPINGS = "SELECT dek_id, kek_uri, kek_version, wrapped FROM cmk_wrappings"
 _SCHEME = "SELECT scheme FROM cmk_columns"

@@ -1,7 +1,7 @@
 """Puts the simulated clock, threads and randomness where the library has imported the real ones.
 
 The modules are those of the whole test process, in which threads of earlier tests' keyrings may still run. So
-each substitute looks at who calls: the simulation's own tasks get what is simulated, all others the real thing.
+each substitute looks at who calls: the simulation's tasks get what is simulated, all others the real thing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from random import Random, SystemRandom
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import sqlalchemy
 from sqlalchemy import MetaData
 
@@ -36,18 +37,20 @@ from sqlalchemy_cmk.runtime import clock
 from tests.simulation import primitives
 from tests.simulation.dialects import all_tables, create_engine, key_metadata
 from tests.simulation.scheduler import Scheduler
+from tests.simulation.uses import Judge, SeenCipher, ciphers
 
 _OURS = "sqlalchemy_cmk."
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @contextmanager
-def simulated(scheduler: Scheduler, randomness: Random) -> Iterator[Callable[[], float]]:
+def simulated(scheduler: Scheduler, randomness: Random, judge: Judge) -> Iterator[Callable[[], float]]:
     """Have the library run under a scheduler; yields its clock, for keyrings.
 
     Args:
         scheduler: the scheduler.
         randomness: gives the bytes of keys and the ids of DEKs, so that a seed repeats them.
+        judge: judges each use of a DEK.
     """
 
     def elapsed() -> float:
@@ -58,14 +61,16 @@ def simulated(scheduler: Scheduler, randomness: Random) -> Iterator[Callable[[],
     for names, key, value in undo:
         new = replacements[id(value)] if id(value) in replacements else Random(randomness.random())
         names[key] = _Substitute(scheduler, value, new)
-    for module, name, new in ((clock, "datetime", _Today(scheduler)), (database, "MetaData", _key_metadata)):
-        undo.append((vars(module), name, getattr(module, name)))
-        vars(module)[name] = _Substitute(scheduler, getattr(module, name), new)
-    try:
-        yield elapsed
-    finally:
-        for names, key, value in undo:
-            names[key] = value
+    others = [(clock, "datetime", _Today(scheduler)), (database, "MetaData", _key_metadata)]
+    others += [(one, "algorithm", partial(SeenCipher, one.algorithm, judge)) for one in ciphers()]
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name, new in others:
+            patch.setattr(owner, name, _Substitute(scheduler, getattr(owner, name), new))
+        try:
+            yield elapsed
+        finally:
+            for names, key, value in undo:
+                names[key] = value
 
 
 @cache

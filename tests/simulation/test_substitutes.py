@@ -24,10 +24,14 @@ USES: tuple[Callable[[], Any], ...] = (
 real_clock = clock.elapsed
 
 
+def _nobody_seals(dek_id: bytes, seals: bool) -> None:
+    raise AssertionError
+
+
 def test_threads_of_others_keep_the_real_clock_locks_and_randomness() -> None:
     expected = [use() for use in USES]
     found: list[Any] = []
-    with simulated(Scheduler(Random(0)), Random(1)):
+    with simulated(Scheduler(Random(0)), Random(1), _nobody_seals):
         thread = threading.Thread(target=lambda: found.extend(use() for use in USES))
         thread.start()
         thread.join()
@@ -42,7 +46,7 @@ def test_tasks_have_the_simulated_clock_and_randomness() -> None:
         dropping.time.sleep(1000)
         found.extend((clock.elapsed(), clock.utc_now().year, maker.urandom(4)))
 
-    with simulated(scheduler, Random(1)):
+    with simulated(scheduler, Random(1), _nobody_seals):
         task = scheduler.spawn("task", work)
         while not task.ended:
             if not scheduler.step():
@@ -53,6 +57,6 @@ def test_tasks_have_the_simulated_clock_and_randomness() -> None:
 
 def test_nothing_simulated_stays_behind() -> None:
     before = dropping.time, background.threading, alarm.SimpleQueue, clock.elapsed, clock.datetime
-    with simulated(Scheduler(Random(0)), Random(1)):
+    with simulated(Scheduler(Random(0)), Random(1), _nobody_seals):
         pass
     assert (dropping.time, background.threading, alarm.SimpleQueue, clock.elapsed, clock.datetime) == before

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.access import Troubles
 from tests.simulation.models import CONVERTED, TABLE
 from tests.simulation.scheduler import Crashed, Scheduler
 
@@ -83,7 +84,7 @@ class Wire:
 
     def _fail(self, rate: float, error: Callable[[], Exception]) -> None:
         if not self.world.calm and self.world.faults.happens(rate):
-            self.process.in_trouble()
+            self.process.troubles.note(Troubles.DATABASE)
             self.scheduler.note("the database fails (simulated)")
             raise error()
 

@@ -81,7 +81,9 @@ class World:
             Broken: a rule does not hold.
         """
         with ExitStack() as stack:
-            self.clock = stack.enter_context(simulated(self.scheduler, self.randomness))
+            self.clock = stack.enter_context(
+                simulated(self.scheduler, self.randomness, self.invariants.about_to_use)
+            )
             stack.callback(self._bury)
             for _ in range(self.random.randint(1, MOST_PROCESSES)):
                 self.add_process()
