@@ -8,6 +8,7 @@ beyond 64 bits is extension type 1 holding its decimal digits. See :func:`codec_
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.msgpack import Decoder, Encoder
@@ -16,6 +17,7 @@ from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.codec.base import BIG_INT_EXT, NO_VALUE, Codec, Packed, ext_hook, pack
 from sqlalchemy_cmk.codec.plain import plain_reader
+from sqlalchemy_cmk.codec.refused import refuse, refuse_other_values
 from sqlalchemy_cmk.codec.scalars import (
     NEUTRAL,
     SIMPLE,
@@ -28,8 +30,7 @@ from sqlalchemy_cmk.codec.scalars import (
     text_codec,
     uuid_for,
 )
-from sqlalchemy_cmk.codec.structures import array_of, is_structured, json_value, python_codec
-from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.codec.structures import array_of, is_structured, json_packed, python_codec
 
 __all__ = ["BIG_INT_EXT", "NO_VALUE", "Codec", "codec_for", "is_structured"]
 
@@ -48,6 +49,8 @@ def codec_for(declared: TypeEngine[Any] | Any, *, canonical: bool) -> Codec:
     """
     if not isinstance(declared, TypeEngine):
         return python_codec(declared, canonical)
+    refuse_other_values(declared)
+    declared = generic(declared)
     if isinstance(declared, types.TypeDecorator) and not isinstance(declared, types.Interval):
         return _decorated_codec(declared, canonical)
     codec = _codec_of(declared, canonical)
@@ -55,12 +58,29 @@ def codec_for(declared: TypeEngine[Any] | Any, *, canonical: bool) -> Codec:
     return codec
 
 
+def generic(declared: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return the generic type of a dialect's own, such as PostgreSQL's INTERVAL or MySQL's LONGBLOB."""
+    if isinstance(declared, types.UserDefinedType | types.TypeDecorator):
+        return declared
+    try:
+        make = _GENERIC.get(declared.python_type)
+    except NotImplementedError:
+        return declared
+    return declared if make is None else make(declared)
+
+
+_GENERIC: dict[type[Any], Callable[[Any], TypeEngine[Any]]] = {
+    bytes: lambda declared: types.LargeBinary(getattr(declared, "length", None)),
+    dt.timedelta: lambda declared: types.Interval(),
+}
+
+
 def _codec_of(declared: TypeEngine[Any], canonical: bool) -> Codec:
     if isinstance(declared, types.Enum):
         return enum_codec(declared)
     if isinstance(declared, types.String):
         return text_codec(declared)
-    if isinstance(declared, types.LargeBinary | types.BINARY | types.VARBINARY):
+    if isinstance(declared, types.LargeBinary):
         return Codec(bytes_check(declared.length), bytes, declared.length)
     check, restore, max_bytes = _packed(declared, canonical)
     encoder = Encoder(order="deterministic" if canonical else None)
@@ -92,16 +112,16 @@ def _packed(declared: TypeEngine[Any], canonical: bool) -> Packed:
     if isinstance(declared, types.ARRAY):
         return array_of(declared, codec_for(declared.item_type, canonical=canonical))
     if isinstance(declared, JSON):
-        return json_value, json_value, None
+        return json_packed()
     if isinstance(declared, types.Uuid):
         return uuid_for(declared), restored_uuid(declared), 38
     if isinstance(declared, types.Numeric | types.Float):
         return numeric(declared, canonical)
     if isinstance(declared, types.DateTime):
-        return moment(dt.datetime, canonical), from_iso(dt.datetime), 45
+        return moment(declared, canonical), from_iso(dt.datetime), 45
     if isinstance(declared, types.Time):
-        return moment(dt.time, canonical), from_iso(dt.time), 35
+        return moment(declared, canonical), from_iso(dt.time), 35
     for sql_type, convert in SIMPLE:
         if isinstance(declared, sql_type):
             return convert
-    raise ConfigurationError(f"EncryptedType cannot seal values of {type(declared).__name__}")
+    refuse(declared)

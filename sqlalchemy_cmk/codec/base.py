@@ -92,7 +92,7 @@ def guarded(encode: Convert, misfits: tuple[type[Exception], ...] = (Exception,)
         except UnicodeError:
             reason = "the text cannot be encoded as UTF-8"
         except misfits as error:
-            reason = f"a {type(value).__name__} does not fit the declared type ({type(error).__name__})"
+            reason = f"{kind_of(value)} does not fit the declared type ({type(error).__name__})"
         raise InvalidValue(reason)
 
     return guarded
@@ -125,7 +125,13 @@ def ext_hook(code: int, data: memoryview) -> int:
 
 def wrong(expected: str, value: object) -> InvalidValue:
     """Return the error for a value of a wrong type, naming types only."""
-    return InvalidValue(f"expected {expected}, not {type(value).__name__}")
+    return InvalidValue(f"expected {expected}, not {kind_of(value)}")
+
+
+def kind_of(value: object) -> str:
+    """Return the name of a value's type, with its module: numpy's bool is not Python's."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def expect(kind: type[Kind], value: Any) -> Kind:

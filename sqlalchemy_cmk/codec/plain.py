@@ -138,8 +138,6 @@ def _uuid(stored: Any) -> uuid.UUID:
 _READERS: tuple[tuple[type[TypeEngine[Any]], Convert], ...] = (
     (types.String, _text),
     (types.LargeBinary, _binary),
-    (types.BINARY, _binary),
-    (types.VARBINARY, _binary),
     (types.Boolean, _boolean),
     (types.Integer, _integer),
     (types.DateTime, lambda stored: dt.datetime.fromisoformat(_matching(_MOMENT, stored))),

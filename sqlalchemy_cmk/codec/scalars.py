@@ -8,8 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation, Overflow
+from collections.abc import Hashable
+from decimal import (
+    MAX_EMAX,
+    MAX_PREC,
+    MIN_EMIN,
+    ROUND_HALF_UP,
+    Context,
+    Decimal,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+)
 from functools import partial
+from numbers import Integral, Real
 from typing import Any
 
 import msgspec
@@ -17,10 +29,11 @@ from sqlalchemy import types
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeEngine
 
-from sqlalchemy_cmk.codec.base import Codec, Convert, Packed, expect, wrong
-from sqlalchemy_cmk.errors import InvalidValue
+from sqlalchemy_cmk.codec.base import Codec, Convert, Packed, expect, kind_of, wrong
+from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue
 
 NEUTRAL = DefaultDialect()
+_ROUNDING = Context(MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 # str(Decimal) asks the thread's context whether the exponent is an "E" or an "e".
 _decimal_text = Context(capitals=1).to_sci_string
 
@@ -34,7 +47,7 @@ def text_codec(declared: types.String) -> Codec:
             raise wrong("str", value)
         if length is not None and len(value) > length:
             raise InvalidValue(f"a text of {len(value)} characters is longer than the {length} allowed")
-        return value.encode()
+        return str.encode(value)
 
     return Codec(encode, bytes.decode, None if length is None else 4 * length, text=True)
 
@@ -58,18 +71,20 @@ def enum_codec(declared: types.Enum) -> Codec:
     bind: Convert | None = declared.bind_processor(NEUTRAL)  # type: ignore[no-untyped-call,unused-ignore]
     result: Convert | None = declared.result_processor(NEUTRAL, None)  # type: ignore[no-untyped-call,unused-ignore]
     members = frozenset(declared.enums)
+    if not members:
+        raise ConfigurationError("EncryptedType cannot seal values of an Enum without members: give it some")
 
     def encode(value: Any) -> bytes:
         name = bind(value) if bind else value
         if name not in members:
-            raise InvalidValue("the value is not a member of the declared Enum")
-        return str(name).encode()
+            raise wrong("a member of the declared Enum", value)
+        return str.encode(name)
 
     def decode(raw: bytes) -> Any:
         name = raw.decode()
         return result(name) if result else name
 
-    return Codec(encode, decode, 4 * max(map(len, members), default=0))
+    return Codec(encode, decode, 4 * max(map(len, members)))
 
 
 def uuid_for(declared: types.Uuid[Any]) -> Convert:
@@ -97,24 +112,47 @@ def restored_uuid(declared: types.Uuid[Any]) -> Convert:
 
 
 def numeric(declared: Any, canonical: bool) -> Packed:
-    """Return packed for a Numeric or Float type."""
+    """Return packed for a Numeric or Float type; a declared scale rounds, as it does in databases."""
     if not declared.asdecimal:
         return (lambda value: _float(value) + 0.0) if canonical else _float, partial(expect, float), 9
-    precision, scale = declared.precision, declared.scale or 0
 
     def check(value: Any) -> str:
-        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-            raise wrong("Decimal", value)
-        number = Decimal(float.__repr__(value) if isinstance(value, float) else value)
+        number = _decimal(value)
         if number.is_snan():
             raise InvalidValue("a signalling NaN cannot be stored")
-        if precision is not None and number.is_finite() and number.adjusted() >= precision - scale and number:
-            raise InvalidValue(f"the number has more than the {precision - scale} integer digits allowed")
-        if canonical and number.is_finite():
-            number = number.normalize(_exact(number)) if number else Decimal(0)
+        if number.is_finite():
+            number = _rounded(number, declared.precision, declared.scale)
+            if canonical:
+                number = number.normalize(_exact(number)) if number else Decimal(0)
         return _decimal_text(number)
 
     return check, lambda value: Decimal(expect(str, value)), None
+
+
+def _rounded(number: Decimal, precision: int | None, scale: int | None) -> Decimal:
+    """Return what a NUMERIC of a precision and a scale keeps of a number: databases round half up.
+
+    Raises:
+        InvalidValue: the number has too many digits before the point.
+    """
+    if precision is None:
+        return number
+    places = precision - (scale or 0)
+    decimals = -int(number.as_tuple().exponent)
+    if scale is not None and decimals > scale and number.adjusted() < places:
+        number = number.quantize(Decimal((0, (1,), -scale)), ROUND_HALF_UP, _ROUNDING)
+    if number and number.adjusted() >= places:
+        raise InvalidValue(f"the number has more than the {places} integer digits allowed")
+    return number
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, Decimal):
+        return Decimal(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise wrong("Decimal", value)
+    # The shortest digits that name a float, as databases take them: 0.1, not 0.1000000000000000055.
+    return Decimal(int(value)) if isinstance(value, Integral) else Decimal(float.__repr__(float(value)))
 
 
 def _exact(number: Decimal) -> Context:
@@ -123,13 +161,18 @@ def _exact(number: Decimal) -> Context:
     return Context(digits, Emin=MIN_EMIN, Emax=MAX_EMAX, clamp=0, traps=[Inexact, InvalidOperation, Overflow])
 
 
-def moment(kind: type[dt.datetime] | type[dt.time], canonical: bool) -> Convert:
+def moment(declared: types.DateTime | types.Time, canonical: bool) -> Convert:
     """Return the check of a datetime or time type: ISO 8601 text."""
+    kind = dt.datetime if isinstance(declared, types.DateTime) else dt.time
     # A subclass may write itself in another form.
     written: Convert = kind.isoformat
+    # What a database makes of a date is midnight; of which time zone, it says for itself.
+    takes_dates = isinstance(declared, types.DateTime) and not declared.timezone
 
     def check(value: Any) -> str:
-        if not isinstance(value, kind):
+        if takes_dates and isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+            value = dt.datetime(value.year, value.month, value.day)
+        if not isinstance(value, kind) or _is_missing(value):
             raise wrong(kind.__name__, value)
         offset = value.utcoffset()
         if canonical and isinstance(value, dt.datetime) and offset is not None:
@@ -142,6 +185,11 @@ def moment(kind: type[dt.datetime] | type[dt.time], canonical: bool) -> Convert:
     return check
 
 
+def _is_missing(value: Any) -> bool:
+    """Return whether a moment is none: pandas' NaT is a datetime, of the year 1, that is equal to nothing."""
+    return bool(value != value)
+
+
 def from_iso(kind: type[dt.datetime] | type[dt.date] | type[dt.time]) -> Convert:
     """Return what restores a date or a time from ISO 8601 text."""
     read: Convert = kind.fromisoformat
@@ -149,31 +197,33 @@ def from_iso(kind: type[dt.datetime] | type[dt.date] | type[dt.time]) -> Convert
 
 
 def _integer(value: Any) -> int:
-    if not isinstance(value, int):
+    if not isinstance(value, Integral):
         raise wrong("int", value)
-    if not -(2**63) <= value < 2**63:
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
         raise InvalidValue("the integer has more than 64 bits")
-    return int(value)
+    return number
 
 
 def _boolean(value: Any) -> bool:
-    if value is True or value is False:
+    # As SQLAlchemy does: 1, 0 and numpy's bool are equal to Python's, and have their hashes.
+    if isinstance(value, Hashable) and value in _BOOLEANS:
         return bool(value)
-    if isinstance(value, int) and value in (0, 1):
-        return value == 1
     raise wrong("bool", value)
 
 
 def _date(value: Any) -> str:
-    if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
+    if not isinstance(value, dt.date) or _is_missing(value):
         raise wrong("date", value)
-    return dt.date.isoformat(value)
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        raise InvalidValue(f"expected date, not {kind_of(value)} with a time zone")
+    return dt.date(value.year, value.month, value.day).isoformat()
 
 
 def _interval(value: Any) -> dt.timedelta:
     if not isinstance(value, dt.timedelta):
         raise wrong("timedelta", value)
-    return value
+    return dt.timedelta(value.days, value.seconds, value.microseconds)
 
 
 def _restore_interval(value: Any) -> dt.timedelta:
@@ -181,11 +231,12 @@ def _restore_interval(value: Any) -> dt.timedelta:
 
 
 def _float(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         raise wrong("float", value)
     return float(value)
 
 
+_BOOLEANS = frozenset((False, True))
 SIMPLE: tuple[tuple[type[TypeEngine[Any]], Packed], ...] = (
     (types.Boolean, (_boolean, partial(expect, bool), 1)),
     (types.Integer, (_integer, partial(expect, int), 9)),

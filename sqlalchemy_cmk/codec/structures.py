@@ -3,29 +3,61 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, get_origin, is_typeddict
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn, get_origin, is_typeddict
 
 import msgspec
 from msgspec.msgpack import Decoder, Encoder
 from sqlalchemy import JSON, types
 
-from sqlalchemy_cmk.codec.base import Codec, Packed, expect, ext_hook, pack, wrong
+from sqlalchemy_cmk.codec.base import Codec, Convert, Packed, expect, ext_hook, kind_of, pack, wrong
+from sqlalchemy_cmk.codec.refused import refuse_foreign_parts
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue
 
 
-def json_value(value: Any) -> Any:
-    """Check that a value is JSON, and nothing that MessagePack would take beyond it."""
+def json_packed() -> Packed:
+    """Return packed for JSON."""
+    return partial(_json_value, key=_json_key), partial(_json_value, key=partial(expect, str)), None
+
+
+def _json_value(value: Any, key: Callable[[Any], str]) -> Any:
+    """Return a value as Python's ``json`` would write and read it; MessagePack would take more.
+
+    Subclasses of str, int and float lose their class, and tuples become lists.
+
+    Args:
+        value: the value.
+        key: what makes the text of a dict's key.
+    """
+    if value is None or type(value) in _JSON_SCALARS:
+        return value
     if value is JSON.NULL:
         return None
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
+    for kind, plain in _JSON_SCALARS.items():
+        if isinstance(value, kind):
+            return plain(value)
     if isinstance(value, list | tuple):
-        return [json_value(item) for item in value]
+        return [_json_value(item, key) for item in value]
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise InvalidValue("the keys of a JSON object are str")
-        return {str.__str__(key): json_value(item) for key, item in value.items()}
+        return {key(name): _json_value(item, key) for name, item in value.items()}
     raise wrong("a JSON value", value)
+
+
+# Each with what gives the value without its class: str() of an Enum's member is not its value.
+_JSON_SCALARS: dict[type[Any], Convert] = {
+    **{str: str.__str__, bool: bool, int: int.__int__, float: float.__float__}
+}
+
+
+def _json_key(key: Any) -> str:
+    """Return the text that Python's ``json`` makes of a dict's key."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    if key is None or isinstance(key, bool | int | float):
+        return json.dumps(key)
+    raise InvalidValue(f"the keys of a JSON object are str, not {kind_of(key)}")
 
 
 def array_of(declared: types.ARRAY[Any], item: Codec) -> Packed:
@@ -65,13 +97,14 @@ def is_structured(declared: Any) -> bool:
 
 def python_codec(declared: Any, canonical: bool) -> Codec:
     """Return the codec of a Python type or annotation."""
-    encoder = Encoder(order="deterministic" if canonical else None)
+    encoder = Encoder(order="deterministic" if canonical else None, enc_hook=_refuse_part)
     if _is_pydantic(declared):
         return _pydantic_codec(declared, encoder)
     try:
         decoder = Decoder(declared, ext_hook=ext_hook)
     except TypeError as error:
         raise ConfigurationError(f"EncryptedType cannot seal values of {declared!r}") from error
+    refuse_foreign_parts(declared)
     kind = dict if is_typeddict(declared) else get_origin(declared) or declared
     exact = dataclasses.is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
 
@@ -83,6 +116,10 @@ def python_codec(declared: Any, canonical: bool) -> Codec:
         return raw
 
     return Codec(encode, decoder.decode, None)
+
+
+def _refuse_part(part: Any) -> NoReturn:
+    raise wrong("values of the declared type", part)
 
 
 def _pydantic_codec(model: Any, encoder: Encoder) -> Codec:

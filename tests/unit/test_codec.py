@@ -208,9 +208,10 @@ NUMBERS = (int, float, Decimal)
 # Which of the samples a type takes; types that are not listed take none of them.
 TAKEN: dict[str, tuple[type, ...]] = {
     **{"text": (str,), "binary": (bytes,), "member": (Colour,), "boolean": (bool,)},
-    **{"integer": (int, bool), "date": (dt.date,), "time": (dt.time,)},
+    **{"integer": (int, bool), "date": (dt.date, dt.datetime), "time": (dt.time,)},
     **{"float": NUMBERS, "double": NUMBERS, "numeric": NUMBERS, "money": NUMBERS},
-    **{"naive": (dt.datetime,), "aware": (dt.datetime,), "interval": (dt.timedelta,), "uuid": (uuid.UUID,)},
+    **{"naive": (dt.date, dt.datetime), "aware": (dt.datetime,)},
+    **{"interval": (dt.timedelta,), "uuid": (uuid.UUID,)},
     **{"texts": (list, tuple), "json": (type(None), str, int, float, bool, list, tuple, dict)},
     **{"mapped": (dict,), "untyped": (dict,), "named_tuple": (Place,), "dataclass": (Address,)},
     **{"struct": (Point,), "array_like": (Pair,), "pydantic": (Visit,)},
@@ -246,7 +247,7 @@ def test_a_value_of_a_wrong_type_is_refused_and_not_shown(name: str, canonical: 
         (sa.Numeric(), Decimal("sNaN")),
         (sa.Uuid(as_uuid=False), "no uuid"),
         (sa.Enum(Colour), "GREEN"),
-        (sa.JSON(), {1: "a key that is no text"}),
+        (sa.JSON(), {(1,): "a key that is no text"}),
         (sa.JSON(), [{"deep": b"bytes"}]),
         (sa.ARRAY(sa.Integer, dimensions=2), [[1], 2]),
         (sa.ARRAY(sa.Integer, dimensions=1), [[1]]),
