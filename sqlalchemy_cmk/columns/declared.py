@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -13,20 +12,18 @@ from typing import Any
 from sqlalchemy import (
     CheckConstraint,
     Column,
-    ColumnClause,
     ForeignKey,
     ForeignKeyConstraint,
     MetaData,
     PrimaryKeyConstraint,
     Table,
-    TextClause,
     event,
 )
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.schema import ColumnCollectionConstraint, SchemaItem
-from sqlalchemy.sql.visitors import iterate
 
 from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY, SealedColumn
+from sqlalchemy_cmk.columns.computing import expressions_of, named_in
 from sqlalchemy_cmk.columns.identity import identity_of
 from sqlalchemy_cmk.columns.tenants import ROW_INFO_KEY, refuse_shared_type, sealed_columns, tenant_source
 from sqlalchemy_cmk.errors import ConfigurationError
@@ -42,8 +39,9 @@ Sealed = Mapping[str, SealedColumn]
 def wrong_declarations(metadata: MetaData) -> dict[Table, list[str]]:
     """Return what a metadata's tables declare wrongly, and what to do about it.
 
-    - a key, a unique constraint or an index over a randomized column, and an index over an expression of a
-      sealed one;
+    - a key, a unique constraint or an index over a randomized column;
+    - an index over an expression of a sealed column, a condition on one, a CHECK or a computed column that
+      reads one: the database would compute with its sealed bytes;
     - a foreign key whose two columns are not sealed alike;
     - a row-bound column of rows without an identity;
     - sealed columns of a table that does not say whose rows it holds, while others say it.
@@ -80,6 +78,9 @@ def _of_table(table: Table, beside_tenants: bool) -> Iterator[str]:
         yield from _unsaid_owner(table, sealed)
     yield from _constraints(table, sealed)
     yield from _indexes(table, sealed)
+    for where, advice, expression in expressions_of(table):
+        for column in named_in(expression, sealed.values()):
+            yield f"{column.where}: {where} would compute with its sealed bytes: {advice}"
     yield from _row_bound(table, sealed)
 
 
@@ -128,23 +129,6 @@ def _indexes(table: Table, sealed: Sealed) -> Iterator[str]:
                         f"{one.where}: the index {index.name} over a column that is sealed with a random "
                         f"nonce {what}: declare it EncryptedType(..., deterministic=True), or drop the index"
                     )
-            else:
-                for one in _named_in(expression, sealed):
-                    yield (
-                        f"{one.where}: the index {index.name} would compute with its sealed bytes: index the "
-                        "column itself, declared EncryptedType(..., deterministic=True)"
-                    )
-
-
-def _named_in(expression: Any, sealed: Sealed) -> Iterator[SealedColumn]:
-    """Return the sealed columns that an expression uses, also those that SQL text names."""
-    names: set[str] = set()
-    for part in iterate(expression):
-        if isinstance(part, TextClause):
-            names.update(re.findall(r"\w+", part.text))
-        elif isinstance(part, ColumnClause):
-            names.update(re.findall(r"\w+", part.name) if part.is_literal else [part.name])
-    return (one for one in sealed.values() if one.column.name in names)
 
 
 def _randomized(columns: Any, sealed: Sealed) -> Iterator[SealedColumn]:

@@ -18,6 +18,7 @@ from sqlalchemy_cmk.hooks.flush import (
     end_of_flush,
 )
 from sqlalchemy_cmk.hooks.loads import note_row
+from sqlalchemy_cmk.hooks.mapped_expressions import refuse_mapped_expressions
 from sqlalchemy_cmk.hooks.mutables import note_mapper, shield_loads
 from sqlalchemy_cmk.hooks.objects import check_scope, refuse_attached, refuse_found, refuse_given
 from sqlalchemy_cmk.hooks.redaction import redact_rows
@@ -37,6 +38,7 @@ def install() -> None:
         return
     _installed = True
     event.listen(Mapper, "after_mapper_constructed", note_tenant_column)
+    event.listen(Mapper, "after_mapper_constructed", refuse_mapped_expressions)
     event.listen(Mapper, "after_mapper_constructed", note_mapper)
     event.listen(Mapper, "after_mapper_constructed", note_keyed_mapper)
     event.listen(Mapper, "after_configured", shield_loads)

@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, declarative_base, mapped_column
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring, UnsupportedOperation
 from sqlalchemy_cmk.keys.declarations import refuse_wrong_declarations
@@ -115,6 +115,34 @@ REFUSED: dict[str, tuple[Callable[[], MetaData], str]] = {
     "an index over a literal column": (
         lambda: late(Column("a", alike()), lambda c: Index("ix", func.lower(literal_column("t.a")), c.plain)),
         r"^t\.a: the index ix would compute",
+    ),
+    "a unique index over a function": (
+        lambda: table(Column("a", alike()), Index("ix", text("lower(a)"), unique=True)),
+        r"^t\.a: the index ix would compute",
+    ),
+    "an index over a function beside its column": (
+        lambda: table(column := Column("a", random()), Index("ix", func.lower(column))),
+        r"^t\.a: the index ix would compute",
+    ),
+    "the condition of an index": (
+        lambda: late(Column("a", alike()), lambda c: Index("ix", c.plain, sqlite_where=c.a == "x")),
+        r"^t\.a: the condition of the index ix would compute.* only IS NULL and IS NOT NULL may stand",
+    ),
+    "the condition of an index in SQL text": (
+        lambda: late(Column("a", random()), lambda c: Index("ix", c.plain, postgresql_where="a <> ''")),
+        r"^t\.a: the condition of the index ix would compute",
+    ),
+    "a check": (
+        lambda: table(Column("a", random()), CheckConstraint("length(a) < 12", name="short")),
+        r"^t\.a: the CHECK constraint short would compute.* check the value in Python, in @validates",
+    ),
+    "a check that is an expression": (
+        lambda: table(column := Column("a", alike()), CheckConstraint(func.length(column) < 12)),
+        r"^t\.a: a CHECK constraint would compute",
+    ),
+    "a computed column": (
+        lambda: table(Column("a", random()), Column("b", String(40), Computed("lower(a)"))),
+        r"^t\.a: the computed column b would compute.* compute the value in Python, in a property",
     ),
     "a primary key": (
         lambda: table(Column("a", random(), primary_key=True)),
@@ -213,6 +241,12 @@ FINE: dict[str, Callable[[], MetaData]] = {
         Column("a", random()), lambda c: Index("ix", c.plain, postgresql_where=c.a.is_not(None))
     ),
     "a check that there is a value": lambda: table(Column("a", random()), CheckConstraint("a IS NOT NULL")),
+    "a check beside a sealed column": lambda: table(
+        Column("a", random()), Column("b", String(9)), CheckConstraint("b IN ('a', 'it''s a') OR a is null")
+    ),
+    "a computed column beside a sealed one": lambda: table(
+        Column("a", random()), Column("b", String(9)), Column("c", String(9), Computed("lower(b)"))
+    ),
     "a foreign key within a context": lambda: pair(alike("x"), alike("x")),
     "a foreign key within a context and owner": lambda: pair(alike("x"), alike("x"), CLINICS, CLINICS),
     "a foreign key between the platform's": lambda: pair(
@@ -290,6 +324,30 @@ def test_protect_refuses_and_serves_nothing(tmp_path: Path) -> None:
         connection.execute(metadata.tables["t"].insert(), [{"a": "x"}])
     keyring.close()
     engine.dispose()
+
+
+def mapped(expression: Callable[[Any], Any], **options: Any) -> Any:
+    """A model that loads an expression over a randomized and a deterministic column."""
+    base = declarative_base()
+    a, b = mapped_column(random()), mapped_column(alike())
+    names = {"__tablename__": "t", "id": mapped_column(Integer, primary_key=True), "a": a, "b": b}
+    return type("Thing", (base,), {**names, "x": column_property(expression((a, b)), **options)})
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [lambda c: func.lower(c[0]), lambda c: c[1].like("x%"), lambda c: c[0] + c[1], lambda c: c[0] == "x"],
+    ids=["function", "like", "concatenation", "comparison"],
+)
+def test_a_column_property_that_computes_with_a_sealed_column_is_refused(expression: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^Thing\.x is loaded with every object: .* or defer it$"):
+        mapped(expression)
+    mapped(expression, deferred=True)
+
+
+def test_a_column_property_that_sealed_values_can_answer_is_mapped() -> None:
+    mapped(lambda c: c[0].is_(None))
+    mapped(lambda c: c[1] == "x")
 
 
 STATEMENTS: dict[str, Callable[[Any], Any]] = {
