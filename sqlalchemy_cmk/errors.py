@@ -72,4 +72,12 @@ class InvalidValue(CmkError, ValueError):
 
 
 class UnsupportedOperation(CmkError, TypeError):
-    """A SQL operation has no meaning on a sealed column, such as LIKE or an ordering."""
+    """A SQL operation has no meaning on a sealed column, such as LIKE or an ordering.
+
+    Attributes:
+        index: the option of ``EncryptedType`` that would answer it; ``None`` where none does.
+    """
+
+    def __init__(self, message: str, index: str | None = None) -> None:
+        super().__init__(message)
+        self.index = index

@@ -17,6 +17,7 @@ from sqlalchemy_cmk.columns.opening import ColumnKeys
 from sqlalchemy_cmk.columns.scheme import Scheme
 from sqlalchemy_cmk.errors import ConfigurationError, TenantRequired
 from sqlalchemy_cmk.format import Context
+from sqlalchemy_cmk.keys.dry_run import DryRun, dry_run_of
 from sqlalchemy_cmk.keys.keyring import Keyring, keyring_of
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, current_tenant
 
@@ -59,6 +60,12 @@ class SealedColumn:
     def keyring(self) -> Keyring:
         """The keyring that protects the column's metadata."""
         return keyring_of(self.table, self.where)
+
+    @property
+    def dry_run(self) -> DryRun | None:
+        """The dry run in which the column holds plain values; ``None`` where they are sealed."""
+        table = self.column.table
+        return None if table is None else dry_run_of(table.metadata)
 
     @property
     def is_tenants(self) -> bool:

@@ -24,17 +24,26 @@ class Opened:
         return "(an opened value)"
 
 
-def opening_processor(column: SealedColumn) -> Callable[[Any], Any]:
+def opening_processor(
+    column: SealedColumn, plain_processor: Callable[[], Callable[[Any], Any] | None]
+) -> Callable[[Any], Any]:
     """Return the result processor of a sealed column.
 
     A fetch opens whole rows itself and takes this function out of its way. It is called for a value whose row
     is not at hand: an element of an array, or what RETURNING gives for defaults. Such a value opens in a
     scope only, with every check.
+
+    Args:
+        column: the column.
+        plain_processor: returns the result processor of the column's plain type, for a dry run.
     """
 
     def open_without_row(stored: Any) -> Any:
         if stored is None or type(stored) is Opened:
             return stored and stored.value
+        if column.dry_run is not None:
+            read = plain_processor()
+            return stored if read is None else read(stored)
         if column.scheme.row_bound:
             raise UnsupportedOperation(
                 f"{column.where} is row-bound and its row is not known here: select the column itself, with "

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy_cmk.ciphers import ColumnCipher, Opener, open_each
 from sqlalchemy_cmk.codec import NO_VALUE
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.plain import PlainReader
 from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.errors import (
     CredentialError,
@@ -42,6 +43,11 @@ class Owners:
     name: Callable[[Hashable], str | None]
     held: Sequence[Hashable] | None = None
     row_says: bool = False
+
+
+def reader_of(column: SealedColumn) -> ColumnReader | PlainReader:
+    """Return what opens a column's values for one fetch; in a dry run what only checks whose they are."""
+    return ColumnReader(column) if column.dry_run is None else PlainReader(column.dry_run)
 
 
 class ColumnReader:

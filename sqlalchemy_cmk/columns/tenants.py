@@ -29,6 +29,7 @@ from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY, SealedColumn
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases.comparing import equals_exactly, python_type_of
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.dry_run import noting
 from sqlalchemy_cmk.scope import tenant_name
 
 MODEL_ATTRIBUTE = "__cmk_tenant__"
@@ -98,14 +99,16 @@ def sealed_columns(table: Table) -> dict[str, SealedColumn]:
     found = _sealed_columns.get(table)
     if found is None:
         for one in table.columns:
-            refuse_shared_type(one)
+            with noting(table.metadata):
+                refuse_shared_type(one)
         found = {
             column.key: column.type.sealed_column
             for column in table.columns
             if isinstance(column.type, EncryptedType) and column.type.sealed_column is not None
         }
         for column in found.values():
-            _refuse_computed(column)
+            with noting(table.metadata):
+                _refuse_computed(column)
         if any(column.column.primary_key for column in found.values()):
             # RETURNING would be matched to parameters by the key, which is sealed in the one and not yet
             # opened in the other.

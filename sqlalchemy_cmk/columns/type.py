@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,6 +25,7 @@ from sqlalchemy_cmk.codec import Codec, codec_for, is_structured
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.comparator import SealedComparator
 from sqlalchemy_cmk.columns.nesting import has_sealed_inside, refuse_nesting
+from sqlalchemy_cmk.columns.plain import Plain, plain_type
 from sqlalchemy_cmk.columns.presealed import PREFIX, PREFIX_BYTES, Unsealed
 from sqlalchemy_cmk.columns.processors import opening_processor
 from sqlalchemy_cmk.columns.scheme import KEYS_COME_FROM, ContextName, OnRevoked, Owner, Scheme
@@ -186,8 +188,26 @@ class EncryptedType(TypeDecorator[Any]):
             "type of the values: EncryptedType(String().with_variant(...))"
         )
 
+    @property
+    def plain(self) -> TypeEngine[Any]:
+        """The type under which a dry run stores the values."""
+        return plain_type(self.type_, self._codec)
+
+    def bind_plain(self, value: Any, dialect: Dialect) -> Any:
+        """Return a plain value of a dry run as the driver takes it.
+
+        Raises:
+            ConfigurationError: the column is in no dry run.
+        """
+        if self.sealed_column is None or self.sealed_column.dry_run is None:
+            raise ConfigurationError("no plain value is written outside of a dry run")
+        processor = self.plain.dialect_impl(dialect).bind_processor(dialect)
+        return value if processor is None else processor(value)
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the database's type of sealed values, with a length where the codec has one."""
+        if self.sealed_column is not None and self.sealed_column.dry_run is not None:
+            return dialect.type_descriptor(self.plain)
         length = self._codec.max_bytes
         max_bytes = None if length is None else length + self.scheme.suite.overhead
         return dialect.type_descriptor(database_of(dialect).sealed_type(max_bytes))
@@ -209,20 +229,35 @@ class EncryptedType(TypeDecorator[Any]):
                 return value[PREFIX_BYTES:]
             if (value is None and nulls) or isinstance(value, Null):
                 return None
+            if type(value) is Plain:  # of a dry run
+                return self.bind_plain(value.value, dialect)
             return value if type(value) is Unsealed else Unsealed(column, value)
 
         return process
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         """Return the function that opens a value whose row is not at hand."""
-        return opening_processor(self.sealed_column or self._refuse_unattached())
+
+        @cache
+        def plain() -> Any:
+            return self.plain.dialect_impl(dialect).result_processor(dialect, coltype)
+
+        return opening_processor(self.sealed_column or self._refuse_unattached(), plain)
 
     def literal_processor(self, dialect: Dialect) -> Callable[[Any], str]:
         """Refuse: a literal would put a plaintext into the SQL text.
 
         Here and not in a processor, whose error SQLAlchemy would wrap in one that shows the value.
         """
-        self._refuse_literal()
+        dry_run = None if self.sealed_column is None else self.sealed_column.dry_run
+        plain = None if dry_run is None else self.plain.dialect_impl(dialect).literal_processor(dialect)
+        if dry_run is None or plain is None:
+            self._refuse_literal()
+        try:
+            self._refuse_literal()
+        except UnsupportedOperation as error:
+            dry_run.note(error)
+        return plain
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
         """Refuse: a literal would put a plaintext into the SQL text."""

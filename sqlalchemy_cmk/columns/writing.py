@@ -10,6 +10,7 @@ from sqlalchemy import Null
 
 from sqlalchemy_cmk.ciphers import ColumnCipher
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.plain import PlainWriter
 from sqlalchemy_cmk.columns.presealed import PREFIX
 from sqlalchemy_cmk.columns.sealed import Sealed, stored_bytes
 from sqlalchemy_cmk.errors import InvalidValue, KeyRevoked
@@ -17,6 +18,11 @@ from sqlalchemy_cmk.format import DEK_ID_BYTES, TAG_BYTES, header_of
 
 # What is not simply encoded and sealed.
 _UNUSUAL = {type(None), Null, Sealed}
+
+
+def writer_of(column: SealedColumn) -> ColumnWriter | PlainWriter:
+    """Return what seals a column's values for one statement; in a dry run what only checks them."""
+    return ColumnWriter(column) if column.dry_run is None else PlainWriter(column, column.dry_run)
 
 
 class ColumnWriter:

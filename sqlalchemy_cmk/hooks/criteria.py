@@ -7,7 +7,8 @@ named by :func:`explain_error`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,14 +18,16 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import Compiled
 
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.plain import Plain
 from sqlalchemy_cmk.columns.presealed import Unsealed, is_presealed, strip
 from sqlalchemy_cmk.columns.tenants import tenant_source
-from sqlalchemy_cmk.columns.writing import ColumnWriter
+from sqlalchemy_cmk.columns.writing import ColumnWriter, writer_of
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import CmkError, UnsupportedOperation
 from sqlalchemy_cmk.hooks.equality import statement_tenant
 from sqlalchemy_cmk.hooks.unsupported.operands import held
 from sqlalchemy_cmk.hooks.values import Row
+from sqlalchemy_cmk.keys.dry_run import DryRun, noting
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 # The execution option with the tenant for whose rows a statement asks, where the unit of work knows it.
@@ -58,18 +61,24 @@ def seal_criteria(context: Any, parameters: Any, executemany: bool) -> Any:
         return parameters
     if isinstance(compiled.statement, Update):
         _refuse_unsealed_writes(context)
-    if executemany:
-        return [_sealed_set(context, one, i) for i, one in enumerate(parameters)]
-    return _sealed_set(context, parameters, 0)
+    return _replaced(parameters, executemany, partial(_sealed, context))
+
+
+def pass_criteria(context: Any, parameters: Any, executemany: bool, dry_run: DryRun) -> Any:
+    """Return the parameters of an execution in a dry run: plain, with what sealing would refuse noted."""
+    compares = False
+    with dry_run.noting():
+        compares = _compares_sealed(context.compiled)
+    return _replaced(parameters, executemany, partial(_plain, context, compares))
 
 
 def seal_named(binds: Iterable[BindParameter[Any]], rows: Sequence[Row], tenants: Sequence[str]) -> None:
     """Seal parameters given by name in criteria, each under its row's tenant, in place."""
     columns = _columns(binds)
     for key, column in columns.items():
-        writer = ColumnWriter(column)
+        writer = writer_of(column)
         for row, tenant in zip(rows, tenants, strict=True):
-            if row.get(key) is not None and not is_presealed(row[key]):
+            if row.get(key) is not None and not (is_presealed(row[key]) or type(row[key]) is Plain):
                 row[key] = writer.seal(row[key], tenant if column.is_tenants else PLATFORM_TENANT)
 
 
@@ -145,13 +154,30 @@ def _refuse_shared(names: Mapping[BindParameter[Any], str]) -> None:
             )
 
 
-def _sealed_set(context: Any, parameters: Any, row: int) -> Any:
+def _replaced(parameters: Any, executemany: bool, replace: Callable[[int, Any], Any]) -> Any:
+    """Return the parameters of an execution with each value replaced, given its row's number."""
+    if executemany:
+        return [_replaced_set(one, partial(replace, i)) for i, one in enumerate(parameters)]
+    return _replaced_set(parameters, partial(replace, 0))
+
+
+def _replaced_set(parameters: Any, replace: Callable[[Any], Any]) -> Any:
     if isinstance(parameters, dict):
-        return {key: _sealed(context, value, row) for key, value in parameters.items()}
-    return type(parameters)([_sealed(context, value, row) for value in parameters])
+        return {key: replace(value) for key, value in parameters.items()}
+    return type(parameters)(list(map(replace, parameters)))
 
 
-def _sealed(context: Any, value: Any, row: int) -> Any:
+def _plain(context: Any, compares: bool, row: int, value: Any) -> Any:
+    if type(value) is not Unsealed:
+        return value
+    column: SealedColumn = value.column
+    with noting(column.table.metadata):
+        if compares:
+            _owner(context, column, row)
+    return column.column.type.bind_plain(value.value, context.dialect)  # type: ignore[attr-defined]
+
+
+def _sealed(context: Any, row: int, value: Any) -> Any:
     if type(value) is not Unsealed:
         return value
     column: SealedColumn = value.column
@@ -180,7 +206,7 @@ def _refuse_unsealed_writes(context: Any) -> None:
 def _hidden(column: SealedColumn, value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_hidden(column, one) for one in value]
-    return value if is_presealed(value) or isinstance(value, Unsealed) else Unsealed(column, value)
+    return value if is_presealed(value) or isinstance(value, Unsealed | Plain) else Unsealed(column, value)
 
 
 def _values(parameters: Any) -> Iterable[Any]:

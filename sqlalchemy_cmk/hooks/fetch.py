@@ -15,13 +15,14 @@ from sqlalchemy import Connection, CursorResult, Table
 from sqlalchemy.engine.interfaces import Compiled
 
 from sqlalchemy_cmk.columns.identity import NO_IDENTITY, IdentityEncoder
-from sqlalchemy_cmk.columns.reading import ColumnReader, Owners
+from sqlalchemy_cmk.columns.reading import Owners, reader_of
 from sqlalchemy_cmk.columns.tenants import tenant_source
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.hooks.equality import statement_tenant
 from sqlalchemy_cmk.hooks.positions import SealedPosition, sealed_positions
 from sqlalchemy_cmk.hooks.redaction import redact_rows
+from sqlalchemy_cmk.keys.dry_run import noting
 from sqlalchemy_cmk.runtime.blocking import on_the_bridge
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
@@ -75,10 +76,13 @@ def open_result(
     if loaded is None:
         for position in positions:
             if position.column.scheme.row_bound and position.identity_indexes is None:
-                result.close()
-                refuse_without_row(position)
-    redact_rows(connection.engine)
-    private.take_out_processors(result, tuple(position.index for position in positions))
+                if position.column.dry_run is None:
+                    result.close()
+                with noting(position.column.table.metadata):
+                    refuse_without_row(position)
+    if positions[0].column.dry_run is None:
+        redact_rows(connection.engine)
+        private.take_out_processors(result, tuple(position.index for position in positions))
     opener = RowOpener(result.context, positions, loaded)
     # Under asyncio rows may be read outside of the bridge, where no key can be opened: open them now.
     private.open_fetched(result, opener.open, now=on_the_bridge())
@@ -97,7 +101,7 @@ class RowOpener:
         self._context = context
         self._positions = positions
         self._loaded = loaded
-        self._readers = [ColumnReader(position.column) for position in positions]
+        self._readers = [reader_of(position.column) for position in positions]
 
     def open(self, rows: Sequence[Any]) -> Sequence[Any]:
         """Return the raw rows of one batch with their sealed values opened."""
@@ -124,7 +128,7 @@ class RowOpener:
                 at = position.tenant_index
                 owners = Owners(name, None if at is None else columns[at], self._row_says(position))
                 identities = None
-                if position.encode is not None:
+                if position.encode is not None and position.column.dry_run is None:
                     row = position.column.table, position.identity_indexes
                     if row not in known:
                         known[row] = self._identities(position, columns)
@@ -141,7 +145,9 @@ class RowOpener:
         if not position.is_tenants:
             return _platform
         if position.tenant_index is None:
-            named = self._named(position)
+            named = None
+            with noting(column.table.metadata):
+                named = self._named(position)
             return _once(lambda _: column.reading_owner(named))
         return _once(lambda held: column.reading_owner(tenant) if (tenant := name(held)) else PLATFORM_TENANT)
 

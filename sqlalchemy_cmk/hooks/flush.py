@@ -18,6 +18,7 @@ from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.hooks.defaults import depended_on, fill_defaults
 from sqlalchemy_cmk.hooks.models import SealedModel, sealed_model
 from sqlalchemy_cmk.hooks.values import MISSING, Row
+from sqlalchemy_cmk.keys.dry_run import noting
 from sqlalchemy_cmk.keys.keyring import Keyring
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
@@ -92,6 +93,9 @@ def _needed_by_dirty(session: Session) -> set[Need]:
 
 
 def _needs(model: SealedModel, owner: Any, columns: Iterable[SealedColumn]) -> Iterator[Need]:
+    columns = [one for one in columns if one.dry_run is None]
+    if not columns:
+        return
     known = model.source is None or owner not in (None, "")
     tenant = model.tenant(owner) if known else PLATFORM_TENANT
     for column in columns:
@@ -190,8 +194,7 @@ def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> N
         for key, column in model.attributes.items()
         if key in state.committed_state or column.column.primary_key
     )
-    for table in tables:
-        flushes[-1][1][_row_key(state, mapper, table)] = _flushed(mapper, model, table, target)
+    _note_rows(state, mapper, model, tables, target)
 
 
 def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -201,8 +204,17 @@ def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> N
     if model is None or not flushes:
         return
     state: InstanceState[Any] = inspect(target)
-    for table in {column.table for column in model.attributes.values()}:
-        flushes[-1][1][_row_key(state, mapper, table)] = _flushed(mapper, model, table, target)
+    _note_rows(state, mapper, model, {column.table for column in model.attributes.values()}, target)
+
+
+def _note_rows(
+    state: InstanceState[Any], mapper: Mapper[Any], model: SealedModel, tables: set[Table], target: Any
+) -> None:
+    """Note a row in each of its tables, for the statements of this flush."""
+    rows = _flushes.get()[-1][1]
+    for table in tables:
+        with noting(table.metadata):
+            rows[_row_key(state, mapper, table)] = _flushed(mapper, model, table, target)
 
 
 def _moved(state: InstanceState[Any], mapper: Mapper[Any], model: SealedModel, target: Any) -> set[Table]:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapper
 
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from sqlalchemy_cmk.hooks.unsupported import refuse_unsupported
+from sqlalchemy_cmk.keys.dry_run import noting_everywhere
 
 # Any dialect serves: what sealed bytes may be asked is the same on all of them.
 _DIALECT = sqlite.dialect()  # type: ignore[no-untyped-call,unused-ignore]
@@ -38,7 +39,8 @@ def refuse_mapped_expressions(mapper: Mapper[Any], model: type[Any]) -> None:
         except SQLAlchemyError:
             continue  # of another dialect, or of models still to come: each query is looked at anyway
         if reason:
-            raise ConfigurationError(
-                f"{model.__name__}.{name} is loaded with every object: {reason}. Make it a property of the "
-                "class, or defer it"
-            )
+            with noting_everywhere():
+                raise ConfigurationError(
+                    f"{model.__name__}.{name} is loaded with every object: {reason}. Make it a property of "
+                    "the class, or defer it"
+                )

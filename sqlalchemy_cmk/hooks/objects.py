@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from sqlalchemy import inspect
+from sqlalchemy import MetaData, inspect
 from sqlalchemy.orm import InstanceState, Session
 
 from sqlalchemy_cmk.errors import ConfigurationError, TenantMismatch, TenantRequired
 from sqlalchemy_cmk.hooks.models import SealedModel, sealed_model
 from sqlalchemy_cmk.hooks.sealed_keys import TENANT_HELD
+from sqlalchemy_cmk.keys.dry_run import noting
 from sqlalchemy_cmk.scope import current_tenant
 
 Instance = TypeVar("Instance")
@@ -55,7 +56,8 @@ def refuse_found(state: InstanceState[Any], may_load: bool) -> None:
     if owner is None and may_load:
         getattr(state.obj(), str(model.tenant_attribute))
         owner = row_tenant(state)
-    _refuse_other(state, owner, scoped)
+    with noting(_metadata(model)):
+        _refuse_other(state, owner, scoped)
 
 
 def refuse_given(state: InstanceState[Any]) -> None:
@@ -65,7 +67,10 @@ def refuse_given(state: InstanceState[Any]) -> None:
         TenantMismatch: the scope is another tenant's.
     """
     scoped = current_tenant()
-    if scoped is not None and _tenants_model(state) is not None:
+    model = None if scoped is None else _tenants_model(state)
+    if scoped is None or model is None:
+        return
+    with noting(_metadata(model)):
         _refuse_other(state, row_tenant(state) or _given_tenant(state), scoped)
 
 
@@ -119,6 +124,10 @@ def _tenants_model(state: InstanceState[Any]) -> SealedModel | None:
     if model is None or model.tenant_attribute is None:
         return None
     return model if any(column.is_tenants for column in model.attributes.values()) else None
+
+
+def _metadata(model: SealedModel) -> MetaData:
+    return next(iter(model.attributes.values())).table.metadata
 
 
 def _given_tenant(state: InstanceState[Any]) -> str | None:

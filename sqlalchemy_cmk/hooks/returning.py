@@ -17,6 +17,7 @@ from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.hooks.fetch import RowOpener, refuse_without_row
 from sqlalchemy_cmk.hooks.positions import SealedPosition, find_positions
+from sqlalchemy_cmk.keys.dry_run import noting
 
 _positions: WeakKeyDictionary[Compiled, tuple[SealedPosition, ...]] = WeakKeyDictionary()
 
@@ -46,7 +47,8 @@ def refuse_unbound(context: Any) -> None:
     """
     for position in returns_sealed(context):
         if position.column.scheme.row_bound and position.identity_indexes is None:
-            refuse_without_row(position)
+            with noting(position.column.table.metadata):
+                refuse_without_row(position)
 
 
 def open_batches(context: Any) -> None:
@@ -68,6 +70,8 @@ def after_cursor_execute(
 
 
 def _opened(context: Any, positions: Sequence[SealedPosition], rows: Sequence[Any]) -> Sequence[Any]:
+    if positions[0].column.dry_run is not None:
+        return RowOpener(context, positions, None).open(rows)
     indexes = {position.index for position in positions}
     return [
         tuple(Opened(value) if i in indexes and value is not None else value for i, value in enumerate(row))

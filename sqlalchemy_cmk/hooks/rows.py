@@ -17,9 +17,10 @@ from sqlalchemy.types import NullType
 
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.identity import RowIdentity, identity_of
+from sqlalchemy_cmk.columns.plain import PlainWriter
 from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.columns.type import EncryptedType
-from sqlalchemy_cmk.columns.writing import ColumnWriter
+from sqlalchemy_cmk.columns.writing import ColumnWriter, writer_of
 from sqlalchemy_cmk.errors import InvalidValue, TenantRequired, UnsupportedOperation
 from sqlalchemy_cmk.hooks.values import MISSING, Row, as_element, known_value
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
@@ -43,7 +44,7 @@ class RowWriter:
         bound = any(column.scheme.row_bound for column in self.columns.values())
         self.identity: RowIdentity | None = identity_of(table) if bound else None
         self._encode = None if self.identity is None else self.identity.encoder(dialect)
-        self._writers: dict[str, ColumnWriter] = {}
+        self._writers: dict[str, ColumnWriter | PlainWriter] = {}
 
     def seal_rows(
         self,
@@ -188,11 +189,11 @@ class RowWriter:
         """Return :meth:`seal_value` as a SQL element, the form in which ``values()`` keeps it."""
         return as_element(self.columns[key], self.seal_value(key, value, tenant, params, identity))
 
-    def writer(self, key: str) -> ColumnWriter:
+    def writer(self, key: str) -> ColumnWriter | PlainWriter:
         """Return what seals one column's values for this statement."""
         writer = self._writers.get(key)
         if writer is None:
-            writer = self._writers[key] = ColumnWriter(self.columns[key])
+            writer = self._writers[key] = writer_of(self.columns[key])
         return writer
 
     def bound(self, key: str, value: Any, identity: Sequence[Any] | None) -> bytes:

@@ -13,14 +13,15 @@ from sqlalchemy.sql import visitors
 
 from sqlalchemy_cmk.columns.tenants import sealed_columns, tenant_source
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
-from sqlalchemy_cmk.hooks.criteria import hide, seal_criteria, seal_named
+from sqlalchemy_cmk.hooks.criteria import hide, pass_criteria, seal_criteria, seal_named
 from sqlalchemy_cmk.hooks.equality import equalities, pinned
 from sqlalchemy_cmk.hooks.flush import flushed_row
 from sqlalchemy_cmk.hooks.inserts import seal_insert
 from sqlalchemy_cmk.hooks.returning import open_batches, refuse_unbound
-from sqlalchemy_cmk.hooks.unsupported import refuse_unsupported
+from sqlalchemy_cmk.hooks.unsupported import dry_run_in, refuse_unsupported
 from sqlalchemy_cmk.hooks.updates import seal_update
 from sqlalchemy_cmk.hooks.values import known_value
+from sqlalchemy_cmk.keys.dry_run import noting
 
 Row = dict[str, Any]
 
@@ -37,7 +38,8 @@ def before_execute(
         flushed = private.bulk_persists(execution_options)
         rows = _own_rows(multiparams if many else [params] if params else [], flushed)
         seal = seal_insert if isinstance(statement, Insert) else seal_update
-        statement, rows = seal(connection, statement, table, rows)  # type: ignore[arg-type]
+        with noting(table.metadata):
+            statement, rows = seal(connection, statement, table, rows)  # type: ignore[arg-type]
         if isinstance(statement, Update) and not flushed:
             hide(_binds(statement, rows[0] if rows else {}), rows)
     elif isinstance(statement, Select | CompoundSelect | Delete) and (params or many):
@@ -54,11 +56,17 @@ def before_execute(
 def before_cursor_execute(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> tuple[str, Any]:
-    """Refuse what sealed values cannot serve, and seal the values of criteria."""
+    """Refuse what sealed values cannot serve, and seal the values of criteria; in a dry run note it only."""
     if getattr(context, "compiled", None) is not None:
-        refuse_unsupported(context.compiled)
+        dry_run = dry_run_in(context.compiled)
+        if dry_run is not None:
+            dry_run.refuse_sealed(connection)
+        refuse_unsupported(context.compiled, dry_run)
         refuse_unbound(context)
-        parameters = seal_criteria(context, parameters, executemany)
+        if dry_run is None:
+            parameters = seal_criteria(context, parameters, executemany)
+        else:
+            parameters = pass_criteria(context, parameters, executemany, dry_run)
         if private.is_in_batches(context):
             open_batches(context)
     return statement, parameters

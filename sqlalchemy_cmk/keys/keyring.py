@@ -12,6 +12,7 @@ from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.arguments import cache_policy, check_arguments
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations
+from sqlalchemy_cmk.keys.dry_run import Refusal, begin, dry_run_for, noting
 from sqlalchemy_cmk.keys.kek_uses import KekUse, read_kek_uses
 from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
 from sqlalchemy_cmk.keys.lifecycle.record_keys import RecordKeyLifecycle, required
@@ -75,6 +76,8 @@ class Keyring:
         table_prefix: the prefix of the key tables' names.
         record_exceptions: whether OpenTelemetry's spans record the errors of providers, whose messages name
             KEKs and files.
+        dry_run: seal nothing: store plain values, ask no KEK, and note in :attr:`refusals` what sealing would
+            refuse. For test suites; a database with sealed values is refused.
         clock: returns monotonic seconds, for tests. By default a clock that goes on while the machine sleeps.
 
     Attributes:
@@ -108,9 +111,11 @@ class Keyring:
         actor: str | Callable[[], str] | None = None,
         table_prefix: str = "cmk_",
         record_exceptions: bool = False,
+        dry_run: bool = False,
         clock: Callable[[], float] = elapsed,
     ) -> None:
         check_arguments(engine, platform_key, providers)
+        self.dry_run = dry_run_for(dry_run, table_prefix)
         self.platform_key = platform_key
         self.reads_without_tenant = reads_without_tenant
         self.table_prefix = table_prefix
@@ -161,23 +166,27 @@ class Keyring:
         holder = metadata.info.get(INFO_KEY)
         if holder is not None and holder is not self:
             raise ConfigurationError("another keyring protects this metadata: close() that one first")
-        make_all_tables(metadata, self.table_prefix)
-        refuse_wrong_declarations(metadata)
+        begin(metadata, self.dry_run)
+        if self.dry_run is None:
+            make_all_tables(metadata, self.table_prefix)
+        with noting(metadata):
+            refuse_wrong_declarations(metadata)
         metadata.info[INFO_KEY] = self
         if metadata not in self._protected:
             self._protected.append(metadata)
 
     def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
-        """Wrap a tenant's DEKs by another KEK; no data row is touched.
+        """Wrap a tenant's DEKs by another KEK; no data row is touched. A dry run does nothing.
 
         See :meth:`Lifecycle.assign`.
         """
-        off_the_loop(lambda: self.lifecycle.assign(tenant, kek_uri, fresh_dek=fresh_dek))
+        if self.dry_run is None:
+            off_the_loop(lambda: self.lifecycle.assign(tenant, kek_uri, fresh_dek=fresh_dek))
 
     def warm(
         self, tenants: Iterable[object], purposes: Iterable[Purpose | str] = (Purpose.RANDOMIZED,)
     ) -> None:
-        """Open the active DEKs of these tenants now, making those that do not exist.
+        """Open the active DEKs of these tenants now, making those that do not exist. A dry run does nothing.
 
         Args:
             tenants: the tenants' names; ``""`` is the platform.
@@ -185,7 +194,7 @@ class Keyring:
         """
         if isinstance(tenants, str):
             raise ConfigurationError(f"warm takes a list of tenants: give it [{tenants!r}]")
-        for tenant in tenants:
+        for tenant in tenants if self.dry_run is None else ():
             for purpose in purposes:
                 self.active(key_owner(tenant), Purpose.named(purpose))
 
@@ -275,6 +284,7 @@ class Keyring:
             KeyRevoked: its KEK refuses, or it was destroyed.
             KeyUnavailable: its KEK or the key tables cannot be reached, and ``outage_grace`` is over.
         """
+        self._refuse_dry_run()
         return self._opened.fresh(dek_id) or self._opener.dek(dek_id)
 
     def active(self, tenant: str, purpose: Purpose) -> OpenedDek:
@@ -284,6 +294,7 @@ class Keyring:
             KeyRevoked: its KEK refuses, or the tenant was shredded.
             KeyUnavailable: its KEK or the key tables cannot be reached, and ``outage_grace`` is over.
         """
+        self._refuse_dry_run()
         fresh = self._opened.fresh_active(tenant, purpose)
         return fresh or self._opener.active(tenant, purpose, lambda: self._maker.make(tenant, purpose))
 
@@ -294,8 +305,18 @@ class Keyring:
             KeyRevoked: its KEK refuses, or the tenant was shredded.
             KeyUnavailable: its KEK or the key tables cannot be reached, and ``outage_grace`` is over.
         """
+        self._refuse_dry_run()
         fresh = self._opened.fresh_active(tenant, purpose)
         return fresh or self._opener.existing(tenant, purpose)
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What sealing would refuse, as a dry run has seen it so far; empty where values are sealed."""
+        return () if self.dry_run is None else self.dry_run.refusals
+
+    def _refuse_dry_run(self) -> None:
+        if self.dry_run is not None:
+            raise ConfigurationError("a dry run has no keys: nothing is sealed, and no KEK is asked")
 
     def after_fork(self) -> None:
         """Replace the connections and locks that a forked child has inherited; called after a fork."""
@@ -315,5 +336,6 @@ def keyring_of(table: Table, where: str) -> Keyring:
         raise ConfigurationError(
             f"{where}: no keyring protects this metadata: call keyring.protect(Base) first"
         )
-    refuse_wrong_declarations(table.metadata, table)
+    if keyring.dry_run is None:
+        refuse_wrong_declarations(table.metadata, table)
     return keyring

@@ -1,15 +1,95 @@
-"""Fixtures for pytest: an emulator for the session, and a new vault for each test."""
+"""The pytest plugin: a keyring and a tenant for each test, an emulated vault, and ``--cmk-check``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
 if TYPE_CHECKING:
+    from sqlalchemy_cmk import Keyring
     from sqlalchemy_cmk.testing import KeyVaultEmulator, Vault
+
+_UNDEFINED = "the fixture cmk_keyring needs {name}: define it in conftest.py, and return {what}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--cmk-check``."""
+    parser.getgroup("sqlalchemy_cmk").addoption(
+        "--cmk-check",
+        action="store_true",
+        help="Seal nothing, and print every statement that sealing would refuse, with its file and line.",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Begin the dry run before the application's modules are imported, and its keyring made."""
+    if early_config.known_args_namespace.cmk_check:
+        from sqlalchemy_cmk.keys.dry_run import run_dry
+        from sqlalchemy_cmk.testing.check_plugin import NAME, CheckPlugin
+
+        early_config.pluginmanager.register(CheckPlugin(run_dry()), NAME)
+
+
+@pytest.fixture
+def cmk_engine() -> Any:
+    """The application's engine, sync or async; to be defined by the test suite, in any scope."""
+    pytest.fail(_UNDEFINED.format(name="cmk_engine", what="the engine that the tests run on"))
+
+
+@pytest.fixture
+def cmk_base() -> Any:
+    """The application's declarative base or ``MetaData``; to be defined by the test suite, in any scope."""
+    pytest.fail(_UNDEFINED.format(name="cmk_base", what="the declarative base of the models"))
+
+
+@pytest.fixture(scope="session")
+def cmk_key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the session's KEKs: what one test has sealed opens in the next."""
+    return tmp_path_factory.mktemp("cmk") / "keys.json"
+
+
+@pytest.fixture
+def cmk_keyring(cmk_engine: Any, cmk_base: Any, cmk_key_file: Path) -> Iterator[Keyring]:
+    """A keyring with local KEKs that protects ``cmk_base`` on ``cmk_engine`` for one test.
+
+    Tables that are missing are made, the key tables included.
+    """
+    from sqlalchemy_cmk import Keyring
+    from sqlalchemy_cmk.providers import LocalKeyProvider
+
+    keyring = Keyring(cmk_engine, platform_key="local:platform", providers=[LocalKeyProvider(cmk_key_file)])
+    keyring.protect(cmk_base)
+    try:
+        _make_missing_tables(keyring, cmk_engine)
+        yield keyring
+    finally:
+        keyring.close()
+
+
+def _make_missing_tables(keyring: Keyring, engine: Any) -> None:
+    from sqlalchemy_cmk.runtime.blocking import off_the_loop
+
+    for metadata in keyring.protected:
+        if not hasattr(engine, "sync_engine"):
+            metadata.create_all(engine)
+        elif not keyring.connections.in_memory:  # else only the application's own connection sees its tables
+            off_the_loop(partial(keyring.connections.run, metadata.create_all))
+
+
+@pytest.fixture
+def cmk_tenant(cmk_keyring: Keyring) -> str:
+    """The name of a tenant whose keys are open: no key is made while the test holds locks."""
+    from sqlalchemy_cmk.keys.model import Purpose
+
+    name = "cmk-tenant"
+    cmk_keyring.warm([name], Purpose)
+    return name
 
 
 @pytest.fixture(scope="session")

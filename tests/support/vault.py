@@ -16,14 +16,15 @@ from tests.support.databases import Database
 class Vault:
     """An engine, a declarative base and a keyring that protects it."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, **options: Any) -> None:
         self.base: Any = type("Base", (DeclarativeBase,), {})
         self.engine: Engine = create_engine(url)
         self.provider = LocalKeyProvider(folder / "keys.json")
+        self.options = options
         self.keyring = self.new_keyring()
 
     def new_keyring(self) -> Keyring:
-        keyring = Keyring(self.engine, platform_key="local:pmk", providers=[self.provider])
+        keyring = Keyring(self.engine, platform_key="local:pmk", providers=[self.provider], **self.options)
         keyring.protect(self.base)
         return keyring
 
@@ -62,12 +63,12 @@ def vault(database: Database, tmp_path: Path) -> Iterator[Vault]:
 
 
 @pytest.fixture
-def make_vault(sqlite_database: Database, tmp_path: Path) -> Iterator[Callable[[], Vault]]:
-    """Makes vaults on SQLite, for tests that need one database only."""
+def make_vault(sqlite_database: Database, tmp_path: Path) -> Iterator[Callable[..., Vault]]:
+    """Makes vaults on SQLite, for tests that need one database only; options are the keyring's."""
     made: list[Vault] = []
 
-    def make() -> Vault:
-        made.append(Vault(f"{sqlite_database.url}-{len(made)}", tmp_path))
+    def make(**options: Any) -> Vault:
+        made.append(Vault(f"{sqlite_database.url}-{len(made)}", tmp_path, **options))
         return made[-1]
 
     yield make

@@ -7,21 +7,27 @@ a way to write into a sealed column that the hooks do not know (``writing.py``).
 
 from __future__ import annotations
 
-from weakref import WeakSet
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import chain
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import ClauseElement
+from sqlalchemy import ClauseElement, Table
 from sqlalchemy.engine.interfaces import Compiled
 
 from sqlalchemy_cmk.hooks.unsupported.check import Check
 from sqlalchemy_cmk.hooks.unsupported.kinds import check_element
+from sqlalchemy_cmk.hooks.unsupported.operands import held
 from sqlalchemy_cmk.hooks.unsupported.parts import parts_of
 from sqlalchemy_cmk.hooks.unsupported.writing import refuse_unknown_columns
+from sqlalchemy_cmk.keys.dry_run import DryRun, dry_run_of, is_under_way
 
 _passed: WeakSet[Compiled] = WeakSet()
+_dry_runs: WeakKeyDictionary[Compiled, DryRun | None] = WeakKeyDictionary()
 
 
-def refuse_unsupported(compiled: Compiled) -> None:
-    """Refuse a compiled statement that would misuse a sealed column.
+def refuse_unsupported(compiled: Compiled, dry_run: DryRun | None = None) -> None:
+    """Refuse a compiled statement that would misuse a sealed column; in a dry run note all that is refused.
 
     Raises:
         UnsupportedOperation: it orders by, compares or computes with sealed bytes in a way that has no
@@ -31,7 +37,31 @@ def refuse_unsupported(compiled: Compiled) -> None:
         return
     if isinstance(compiled.statement, ClauseElement):
         check = Check(compiled)
+        noting = nullcontext if dry_run is None else dry_run.noting
         for element in parts_of(compiled):
-            check_element(check, element)
-        refuse_unknown_columns(compiled)
-    _passed.add(compiled)
+            with noting():
+                check_element(check, element)
+        with noting():
+            refuse_unknown_columns(compiled)
+    if dry_run is None:  # one statement comes from several places
+        _passed.add(compiled)
+
+
+def dry_run_in(compiled: Compiled) -> DryRun | None:
+    """Return the dry run that a statement's sealed columns are in; ``None`` where there is none."""
+    if not is_under_way() or not isinstance(compiled.statement, ClauseElement):
+        return None
+    if compiled not in _dry_runs:
+        _dry_runs[compiled] = next(filter(None, _found_in(compiled)), None)
+    return _dry_runs[compiled]
+
+
+def _found_in(compiled: Compiled) -> Iterator[DryRun | None]:
+    target = getattr(compiled.statement, "table", None)
+    written, binds = getattr(target, "c", ()), getattr(compiled, "bind_names", ())
+    for one in chain((target,), written, binds, parts_of(compiled)):
+        type_ = held(one)
+        if isinstance(one, Table):
+            yield dry_run_of(one.metadata)
+        elif type_ is not None and type_.sealed_column is not None:
+            yield type_.sealed_column.dry_run

@@ -109,6 +109,10 @@ class Check:
         """Binary operators."""
         check_comparison(element)
 
+    def refused(self, element: Any) -> None:
+        """An operation that was refused when it was built; a dry run has compiled it all the same."""
+        raise element.error()
+
     def unary(self, element: Any) -> None:
         """DISTINCT in an aggregate, and directions of an ORDER BY."""
         sealed = held(element.element)

@@ -10,6 +10,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import CollectionAggregate, Grouping
 from sqlalchemy.types import TupleType
 
+from sqlalchemy_cmk.columns.answers import EQUAL
 from sqlalchemy_cmk.columns.comparator import EQUALITY, MEMBERSHIP, no_equality
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import UnsupportedOperation
@@ -62,7 +63,7 @@ def _check_types(element: Any, types: list[EncryptedType | None]) -> None:
         refuse_plain(element, sealed[0])
     for type_ in sealed:
         if is_random(type_) and all(is_random(one) for one in sealed):
-            raise UnsupportedOperation(no_equality(where(type_)))
+            raise UnsupportedOperation(no_equality(where(type_)), EQUAL)
         if is_random(type_) or not are_alike(type_, sealed[0]):
             refuse_comparison(sealed[0], type_ if type_ is not sealed[0] else sealed[-1])
 

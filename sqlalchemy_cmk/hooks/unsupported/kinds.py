@@ -40,6 +40,7 @@ from sqlalchemy.sql.expression import ColumnClause
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows, ForUpdateArg, TableValuedAlias
 
+from sqlalchemy_cmk.columns.refused import RefusedOperation
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.hooks.unsupported.check import Check
 from sqlalchemy_cmk.hooks.unsupported.comparing import COMPARISONS
@@ -77,6 +78,7 @@ RULES: dict[Any, Rule] = {
     Grouping: Check.same,
     BooleanClauseList: Check.condition,
     BinaryExpression: Check.comparison,
+    RefusedOperation: Check.refused,
     UnaryExpression: Check.unary,
     Over: Check.window,
     WithinGroup: Check.window,

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from sqlalchemy.sql.functions import FunctionElement
 
+from sqlalchemy_cmk.columns.answers import EQUAL, ORDER, answer_to
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.hooks.unsupported.operands import kind_of, where
@@ -20,18 +21,28 @@ def title(element: Any) -> str:
     return f"{name}()" if name else kind_of(element).__name__
 
 
+def _index_for(element: Any) -> str | None:
+    """Return the option that would answer an element, by its operator or the function's name."""
+    operator = getattr(element, "operator", None)
+    if isinstance(element, FunctionElement) or operator is None:
+        return answer_to(str(getattr(element, "name", "")).lower())
+    return answer_to(operator, (getattr(element, "right", None),))
+
+
 def refuse_use(element: Any, type_: EncryptedType) -> NoReturn:
     """Refuse an element that has no meaning on sealed bytes."""
     raise UnsupportedOperation(
         f"{title(element)} of {where(type_)} has no meaning on sealed bytes: load the rows and compute in "
-        "Python; type_coerce(column, LargeBinary) is the stored bytes themselves"
+        "Python; type_coerce(column, LargeBinary) is the stored bytes themselves",
+        _index_for(element),
     )
 
 
 def refuse_order(type_: EncryptedType) -> NoReturn:
     """Refuse an ORDER BY."""
     raise UnsupportedOperation(
-        f"ORDER BY {where(type_)}: sealed bytes have no useful order: sort the loaded rows in Python"
+        f"ORDER BY {where(type_)}: sealed bytes have no useful order: sort the loaded rows in Python",
+        ORDER,
     )
 
 
@@ -39,7 +50,8 @@ def refuse_grouping(what: str, type_: EncryptedType) -> NoReturn:
     """Refuse what asks which of a randomized column's values are equal."""
     raise UnsupportedOperation(
         f"{what} over {where(type_)}: it is sealed with a random nonce, no two values are equal: declare it "
-        "EncryptedType(..., deterministic=True), or select the primary key too"
+        "EncryptedType(..., deterministic=True), or select the primary key too",
+        EQUAL,
     )
 
 
@@ -56,7 +68,8 @@ def refuse_comparison(one: EncryptedType, other: EncryptedType) -> NoReturn:
     """Refuse a comparison that could never be true."""
     raise UnsupportedOperation(
         f"{where(one)} = {where(other)}: sealed columns can only be compared if both are deterministic and "
-        "of the same context and owner: declare both EncryptedType(..., deterministic=True, context=...)"
+        "of the same context and owner: declare both EncryptedType(..., deterministic=True, context=...)",
+        EQUAL,
     )
 
 
