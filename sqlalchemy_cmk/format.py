@@ -66,6 +66,7 @@ class Suite(IntEnum):
 
 
 SUITES = frozenset(int(suite) for suite in Suite)
+_FIRST_BYTES = frozenset(bytes((suite,)) for suite in SUITES)
 
 
 class NotSealed(ValueError):
@@ -113,6 +114,13 @@ class Context:
 
     def __str__(self) -> str:
         return ".".join(filter(None, self.names))
+
+
+def begins_sealed(stored: object) -> bool:
+    """Return whether a stored value begins as a sealed one does, whole or not."""
+    if isinstance(stored, str):
+        return bool(stored) and ord(stored[0]) in SUITES
+    return isinstance(stored, bytes | bytearray | memoryview) and bytes(stored[:1]) in _FIRST_BYTES
 
 
 def _prefixed(data: bytes) -> bytes:

@@ -22,6 +22,7 @@ TO_BE_TRIED = (
     "hsm",
     "key-tables",
     "migrations",
+    "other-libraries",
     "rekeying",
     "scopes",
 )

@@ -12,6 +12,7 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.cli.output import safe
+from sqlalchemy_cmk.columns.scheme import Scheme
 from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.databases.errors import complaint
 from sqlalchemy_cmk.keys import Keyring
@@ -25,14 +26,14 @@ class CountedColumn:
 
     Attributes:
         where: ``table.column``.
-        accepts_plaintext: whether it may hold rows that are not sealed.
+        scheme: its options.
         rows: the counts; ``None`` if the table cannot be read.
         states: the states of the DEKs under which there are rows.
         problem: why it cannot be read.
     """
 
     where: str
-    accepts_plaintext: bool
+    scheme: Scheme
     rows: RowCounts | None
     states: dict[bytes, DekState]
     problem: str = ""
@@ -44,12 +45,12 @@ class CountedColumn:
 
 
 def mixed_columns(keyring: Keyring) -> list[str]:
-    """Return the columns that accept plaintext."""
+    """Return what columns accept that is not sealed, one sentence for each such column."""
     return sorted(
-        column.where
+        f"{column.where} accepts {'plaintext' if column.scheme.accept_plaintext else 'old ciphertext'}"
         for table, _ in sealed_tables(keyring)
         for column in sealed_columns(table).values()
-        if column.scheme.accept_plaintext
+        if column.scheme.is_mixed
     )
 
 
@@ -57,7 +58,7 @@ def counted_columns(keyring: Keyring) -> Iterator[CountedColumn]:
     """Count the rows of every protected sealed column, table by table."""
     states = keyring.dek_states()
     for table, names in sealed_tables(keyring):
-        mixed = {one.column.name: one.scheme.accept_plaintext for one in sealed_columns(table).values()}
+        schemes = {one.column.name: one.scheme for one in sealed_columns(table).values()}
         counts: dict[str, RowCounts] = {}
         problem = ""
         try:
@@ -69,12 +70,16 @@ def counted_columns(keyring: Keyring) -> Iterator[CountedColumn]:
         for name in names:
             rows = counts.get(name)
             known = {one: states[one] for one in (rows.by_dek if rows else ()) if one}
-            yield CountedColumn(f"{table.fullname}.{name}", mixed[name], rows, known, problem)
+            yield CountedColumn(f"{table.fullname}.{name}", schemes[name], rows, known, problem)
 
 
 def described_column(column: CountedColumn) -> dict[str, Any]:
     """Return a column's counts as JSON holds them."""
-    described: dict[str, Any] = {"column": column.where, "accepts_plaintext": column.accepts_plaintext}
+    described: dict[str, Any] = {
+        "column": column.where,
+        "accepts_plaintext": column.scheme.accept_plaintext,
+        "accepts_legacy": bool(column.scheme.accept_legacy),
+    }
     if column.rows is None:
         return {**described, "problem": column.problem}
     by_dek = {dek_id.hex(): count for dek_id, count in column.rows.by_dek.items() if dek_id}
@@ -93,7 +98,7 @@ def rows_table(columns: list[CountedColumn]) -> Table:
             table.add_row(Text(f"{safe(column.where)}\n{safe(column.problem)}"), *["?"] * 5)
             continue
         plain = column.rows.unsealed
-        style = "" if not plain else "yellow" if column.accepts_plaintext else "bold red"
+        style = "" if not plain else "yellow" if column.scheme.is_mixed else "bold red"
         table.add_row(
             Text(safe(column.where)),
             str(column.under(DekState.ACTIVE)),

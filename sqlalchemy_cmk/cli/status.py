@@ -66,8 +66,8 @@ def status(
     if columns:
         console().print(rows_table(columns))
     elif columns is None:
-        for where in mixed_columns(keyring):
-            note(f"{where} accepts plaintext: cmk status --rows counts the rows that are not sealed yet.")
+        for accepts in mixed_columns(keyring):
+            note(f"{accepts}: cmk status --rows counts the rows that are not sealed yet.")
 
 
 def _uses(keyring: Keyring, tenant: str | None, newest: bool) -> Uses:

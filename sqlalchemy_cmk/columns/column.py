@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Table
 
 from sqlalchemy_cmk.codec import Codec
+from sqlalchemy_cmk.columns.legacy import LegacyTypes
 from sqlalchemy_cmk.columns.opening import ColumnKeys
 from sqlalchemy_cmk.columns.scheme import Scheme
 from sqlalchemy_cmk.errors import ConfigurationError, TenantRequired
@@ -31,12 +32,14 @@ class SealedColumn:
         column: the column; its table is looked up at first use.
         codec: value to plaintext and back.
         scheme: the column's options.
+        legacy: what reads values that another library's types have written.
     """
 
-    def __init__(self, column: Column[Any], codec: Codec, scheme: Scheme) -> None:
+    def __init__(self, column: Column[Any], codec: Codec, scheme: Scheme, legacy: LegacyTypes) -> None:
         self.column = column
         self.codec = codec
         self.scheme = scheme
+        self.legacy = legacy
 
     @cached_property
     def table(self) -> Table:

@@ -23,7 +23,7 @@ from sqlalchemy_cmk.errors import (
     KeyUnavailable,
     TamperedError,
 )
-from sqlalchemy_cmk.format import HEADER_BYTES, header_part, is_header
+from sqlalchemy_cmk.format import HEADER_BYTES, begins_sealed, header_part, is_header
 
 MAX_UNKNOWN_HEADERS = 10_000
 
@@ -62,6 +62,7 @@ class ColumnReader:
         "_ciphers",
         "_column",
         "_decode",
+        "_entitled",
         "_is_tenants",
         "_keys",
         "_openers",
@@ -82,11 +83,14 @@ class ColumnReader:
         self._usual: dict[Hashable, tuple[bytes, Opener]] = {}
         # What the KEKs refused during this fetch: asked once, not once for every value.
         self._refused: dict[bytes, KeyRevoked | KeyUnavailable | CredentialError] = {}
+        # Owners whose key opens, for values that only another library's key protects.
+        self._entitled: set[str] = set()
         # What looked like a header, and named no DEK: plaintext that begins so.
         self._unknown: set[bytes] = set()
 
     def end(self) -> None:
         """End a batch: the next checks its keys anew, and none stays in memory while rows are awaited."""
+        self._entitled.clear()
         if self._checked:
             self._checked.clear()
             self._ciphers.clear()
@@ -200,6 +204,8 @@ class ColumnReader:
         if self._column.scheme.accept_plaintext and not self._names_a_dek(sealed):
             return self._read_plain(sealed)
         self._require_owner(owner)
+        if self._column.scheme.accept_legacy and not begins_sealed(sealed):
+            return self._read_legacy(sealed, owner)
         header = sealed[:HEADER_BYTES] if isinstance(sealed, bytes) else b""
         try:
             if header in self._refused:
@@ -245,6 +251,27 @@ class ColumnReader:
         reason = ""
         try:
             return self._column.codec.read_plain(stored)
+        except TamperedError as error:
+            reason = str(error)
+        raise TamperedError(f"{self._column.where}: {reason}")
+
+    def _read_legacy(self, stored: Any, owner: str | None) -> Any:
+        """Return a value that another library's type has written, while its owner's own key opens.
+
+        The old key is the application's, and knows nothing of a tenant's revocation.
+        """
+        if owner is not None and owner not in self._entitled:
+            try:
+                self._keys.comparing(owner)
+            except KeyRevoked as error:
+                if self._column.scheme.on_revoked == "seal":
+                    raw = stored.encode() if isinstance(stored, str) else stored
+                    return Sealed(error.tenant or owner, str(self._column.context), str(error), raw)
+                raise
+            self._entitled.add(owner)
+        reason = ""
+        try:
+            return self._column.legacy.read(stored)
         except TamperedError as error:
             reason = str(error)
         raise TamperedError(f"{self._column.where}: {reason}")

@@ -6,8 +6,10 @@ read it. A new option is a field here, a parameter of ``EncryptedType``, and the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
+
+from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.format import Context, Suite
@@ -36,6 +38,8 @@ class Scheme:
     accept_plaintext: bool = False
     owner: Owner = "row"
     row_bound: bool = False
+    # Not shown: another library's type may hold its key, and show it.
+    accept_legacy: tuple[TypeEngine[Any], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for name in ("deterministic", "accept_plaintext", "row_bound"):
@@ -48,6 +52,11 @@ class Scheme:
         _choose("owner", self.owner, "row", "platform")
         if self.context is not None:
             context_named(self.context)
+        if self.accept_plaintext and self.accept_legacy:
+            raise ConfigurationError(
+                "EncryptedType: with accept_legacy a value that no old type opens is an error, with "
+                "accept_plaintext it would be read as it is: choose one"
+            )
         if self.deterministic and self.row_bound:
             raise ConfigurationError(
                 "EncryptedType: deterministic=True seals equal values alike in all rows, row_bound=True "
@@ -58,6 +67,16 @@ class Scheme:
     def suite(self) -> Suite:
         """The algorithm of the values that are written."""
         return Suite.SIV if self.deterministic else Suite.GCM
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the column may hold values that are not sealed yet."""
+        return self.accept_plaintext or bool(self.accept_legacy)
+
+    def reads_all_of(self, other: Scheme) -> bool:
+        """Return whether what another column may hold unsealed may be in this one, too."""
+        plaintext = self.accept_plaintext or not other.accept_plaintext
+        return plaintext and set(other.accept_legacy) <= set(self.accept_legacy)
 
     @property
     def purpose(self) -> Purpose:

@@ -12,7 +12,7 @@ is at hand, by the hooks, not by the type's processors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from inspect import signature
@@ -24,6 +24,7 @@ from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, to_instance
 from sqlalchemy_cmk.codec import Codec, codec_for, is_structured
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.comparator import SealedComparator
+from sqlalchemy_cmk.columns.legacy import LegacyTypes, legacy_types
 from sqlalchemy_cmk.columns.nesting import has_sealed_inside, refuse_nesting
 from sqlalchemy_cmk.columns.plain import Plain, plain_type
 from sqlalchemy_cmk.columns.presealed import PREFIX, PREFIX_BYTES, Unsealed
@@ -70,6 +71,11 @@ class EncryptedType(TypeDecorator[Any]):
             **still opens after the tenant revokes their key**.
         row_bound: bind each value to its row as well: the primary key, or the columns that ``__cmk_row__``
             names. A value copied to another row is :class:`~sqlalchemy_cmk.TamperedError`.
+        accept_legacy: types of other libraries, ``[StringEncryptedType(String, key)]``: while a column is
+            being adopted, the first of these that can opens what is not sealed yet; what is written is always
+            sealed. What begins like a sealed value is never handed to them. A writer to the database can put
+            an old ciphertext of any row in a sealed value's place: leave it on no longer than the adoption
+            takes. ``==`` and ``in_`` of a deterministic column find sealed rows only.
         scheme: all of these options in one object, in their place; for copies.
         sealed_column: set by the library when the type meets its column; it makes the cache key honest.
 
@@ -105,12 +111,14 @@ class EncryptedType(TypeDecorator[Any]):
         accept_plaintext: bool = False,
         owner: Owner = "row",
         row_bound: bool = False,
+        accept_legacy: Sequence[Any] = (),
         scheme: Scheme | None = None,
         sealed_column: SealedColumn | None = None,
     ) -> None:
         # Not keyword-only: SQLAlchemy takes a type's cache key from the parameters that could be positional.
         super().__init__()
-        options = Scheme(deterministic, context, on_revoked, accept_plaintext, owner, row_bound)
+        old = legacy_types(accept_legacy)
+        options = Scheme(deterministic, context, on_revoked, accept_plaintext, owner, row_bound, old)
         if scheme is not None and (not isinstance(scheme, Scheme) or options != Scheme()):
             raise ConfigurationError("EncryptedType: scheme is a Scheme in place of all other options")
         self.scheme = scheme or options
@@ -122,6 +130,7 @@ class EncryptedType(TypeDecorator[Any]):
                 f"accept_plaintext: what a column of {self.type_!r} holds unsealed cannot be read back for "
                 "certain: seal its rows in one migration instead"
             )
+        self.legacy = LegacyTypes(self.scheme.accept_legacy, self._codec)
         if isinstance(self.type_, TypeEngine):
             self.should_evaluate_none = self.type_.should_evaluate_none
             self.hashable = self.type_.hashable
@@ -139,7 +148,9 @@ class EncryptedType(TypeDecorator[Any]):
             )
 
     def __repr__(self) -> str:
-        return f"EncryptedType({', '.join((self._type_text(), *self.option_texts()))})"
+        old = ", ".join(type(one).__name__ for one in self.scheme.accept_legacy)
+        legacy = [f"accept_legacy=[{old}]"] if old else []
+        return f"EncryptedType({', '.join((self._type_text(), *self.option_texts(), *legacy))})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the options only: a copy belongs to no column, and keeps its context."""
@@ -153,8 +164,13 @@ class EncryptedType(TypeDecorator[Any]):
         return _with_scheme(self.type_, replace(self.scheme, **options))
 
     def option_texts(self) -> list[str]:
-        """Return the options that differ from their defaults, as source text."""
-        return [f"{name}={value!r}" for name, value in self.scheme.options().items()]
+        """Return the options that differ from their defaults, as source text; without ``accept_legacy``.
+
+        The types of other libraries may show their keys.
+        """
+        options = self.scheme.options()
+        options.pop("accept_legacy", None)
+        return [f"{name}={value!r}" for name, value in options.items()]
 
     def _type_text(self) -> str:
         if isinstance(self.type_, TypeEngine):
@@ -175,7 +191,7 @@ class EncryptedType(TypeDecorator[Any]):
 
     def attach(self, column: Column[Any]) -> None:
         """Make this the type of one column."""
-        self.sealed_column = SealedColumn(column, self._codec, self.scheme)
+        self.sealed_column = SealedColumn(column, self._codec, self.scheme, self.legacy)
 
     def with_variant(self, type_: Any, *dialect_names: str) -> NoReturn:
         """Refuse: values would be stored unsealed where the variant applies.
@@ -210,6 +226,9 @@ class EncryptedType(TypeDecorator[Any]):
             return dialect.type_descriptor(self.plain)
         length = self._codec.max_bytes
         max_bytes = None if length is None else length + self.scheme.suite.overhead
+        if max_bytes is not None and self.scheme.accept_legacy:
+            # What they have written is there as well.
+            max_bytes = None if self.legacy.max_bytes is None else max(max_bytes, self.legacy.max_bytes)
         return dialect.type_descriptor(database_of(dialect).sealed_type(max_bytes))
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:

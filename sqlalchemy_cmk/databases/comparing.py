@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, TypeDecorator
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeEngine
 
@@ -20,8 +20,9 @@ def python_type_of(type_: TypeEngine[Any]) -> type[Any] | None:
 
 
 def is_binary(type_: TypeEngine[Any]) -> bool:
-    """Return whether a reflected type holds bytes."""
-    return python_type_of(type_) is bytes
+    """Return whether a column of a type holds bytes, whatever it makes of them."""
+    stored = type_.impl_instance if isinstance(type_, TypeDecorator) else type_
+    return python_type_of(stored) is bytes
 
 
 def exactly(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:

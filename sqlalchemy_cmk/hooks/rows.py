@@ -250,4 +250,4 @@ def same_values(column: SealedColumn, element: Any) -> bool:
         same_row = other.table is column.table and hash(element.table) == hash(column.table)
         if not (same_row and other.scheme.row_bound and column.scheme.row_bound):
             return False
-    return column.scheme.accept_plaintext or not other.scheme.accept_plaintext
+    return column.scheme.reads_all_of(other.scheme)

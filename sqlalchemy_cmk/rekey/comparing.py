@@ -132,12 +132,12 @@ class Comparing:
         if not isinstance(move.seals, EncryptedType):
             return lambda value, *_: value
         # Never mixed: a plain value in the place of a sealed one is what is looked for.
-        seals = move.seals.with_options(accept_plaintext=False)
+        seals = move.seals.with_options(accept_plaintext=False, accept_legacy=())
         return self._opened(Move(move.target, move.source, seals, NullType()))
 
     def _opened(self, move: Move) -> Read:
         values = MoveValues(self._keyring, move)
-        is_mixed = isinstance(move.opens, EncryptedType) and move.opens.scheme.accept_plaintext
+        is_mixed = isinstance(move.opens, EncryptedType) and move.opens.scheme.is_mixed
 
         def read(value: Any, owner: Any, identity: Any) -> Any:
             if identity is None or not (is_mixed or isinstance(value, bytes | memoryview)):

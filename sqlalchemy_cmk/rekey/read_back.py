@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, Enum, String
 
+from sqlalchemy_cmk.columns.legacy import decrypts
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases.read_back import KeepsAll
 from sqlalchemy_cmk.errors import InvalidValue
@@ -28,7 +29,9 @@ class ReadBack:
     def __init__(self, layout: Layout, move: Move) -> None:
         self._seals: Any = move.seals
         self._kept: KeepsAll | None = None
-        if isinstance(move.seals, EncryptedType) and not move.opens_sealed:
+        # Another library encrypts the same value to other bytes each time: values are compared, not bytes.
+        self._by_value = not move.opens_sealed and decrypts(move.opens)
+        if isinstance(move.seals, EncryptedType) and not (move.opens_sealed or self._by_value):
             self._kept = layout.database.keeps_all(move.opens, layout.column(move.source).type)
 
     def changed(self, connection: Connection, values: Sequence[Any], forms: Sequence[Any]) -> set[int]:
@@ -39,6 +42,8 @@ class ReadBack:
             values: what was read.
             forms: what is stored, in the form of ``Database.exact``.
         """
+        if self._by_value:
+            return {i for i, value in enumerate(values) if not self._comes_back(value)}
         if self._kept is None:
             return set()
         there = {i: self._there_and_back(values[i]) for i, form in enumerate(forms) if form is not None}
@@ -47,6 +52,10 @@ class ReadBack:
             return set()
         kept = list(self._kept(connection, list(there.values()), [forms[i] for i in there]))
         return {i for i, is_kept in zip(there, kept, strict=True) if not is_kept}
+
+    def _comes_back(self, value: Any) -> bool:
+        back = self._there_and_back(value)
+        return back is None or bool(self._seals.codec.encode(back) == self._seals.codec.encode(value))
 
     def _there_and_back(self, value: Any) -> Any:
         codec = self._seals.codec

@@ -7,6 +7,7 @@ of a batch that share them. Keys are asked of the keyring anew for each batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy import JSON, String
 from sqlalchemy_cmk.codec import NO_VALUE
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, TamperedError
-from sqlalchemy_cmk.format import HEADER_BYTES, NotAuthentic, is_header
+from sqlalchemy_cmk.format import HEADER_BYTES, NotAuthentic, begins_sealed, is_header
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey.ciphers import Ciphers
 from sqlalchemy_cmk.rekey.converters import (
@@ -65,7 +66,7 @@ class MoveValues:
         self.name_of = _naming(move.opens)
         self._are_headers = self.name_of is _header
         make = _checking(keyring, move) if only_check else _maker(keyring, move)
-        self.converter: Make = _accepting_plaintext(keyring, move, make, only_check)
+        self.converter: Make = _accepting_unsealed(keyring, move, make, only_check)
 
     def are_alike(self, values: Sequence[Any]) -> bool:
         """Return whether values have one name; raises an error where one of them is NULL."""
@@ -112,15 +113,19 @@ class MoveValues:
 def _naming(opens: Any) -> Callable[[Any], Any]:
     if not isinstance(opens, EncryptedType):
         return type
-    return _header_or_plain if opens.scheme.accept_plaintext else _header
+    return _header_or_plain if opens.scheme.is_mixed else _header
 
 
-def _accepting_plaintext(keyring: Keyring, move: Move, make: Make, only_check: bool) -> Make:
-    """Take what a mixed column holds unsealed by its declared type, and the rest as it is."""
+def _accepting_unsealed(keyring: Keyring, move: Move, make: Make, only_check: bool) -> Make:
+    """Take what a mixed column holds unsealed by its declared type or an old one, and the rest as it is."""
     opens = move.opens
-    if not isinstance(opens, EncryptedType) or not opens.scheme.accept_plaintext:
+    if not isinstance(opens, EncryptedType) or not opens.scheme.is_mixed:
         return make
-    read, seals = opens.codec.read_plain, move.seals
+    seals = move.seals
+    is_plain: Callable[[Any], bool] = partial(_is_plain, keyring)
+    read: Read = opens.codec.read_plain
+    if opens.scheme.accept_legacy:
+        is_plain, read = _is_legacy, opens.legacy.read
     if only_check:
         plain = _reading(read, checked=True)
     elif isinstance(seals, EncryptedType):
@@ -134,7 +139,7 @@ def _accepting_plaintext(keyring: Keyring, move: Move, make: Make, only_check: b
         )
     else:
         plain = _reading(read)
-    return lambda tenant, stored: (plain if _is_plain(keyring, stored) else make)(tenant, stored)
+    return lambda tenant, stored: (plain if is_plain(stored) else make)(tenant, stored)
 
 
 def _reading(read: Read, *, checked: bool = False) -> Make:
@@ -287,6 +292,10 @@ def _header_or_plain(stored: Any) -> Any:
     """Return a value's header if it may be sealed; one name for all that cannot be."""
     begin = bytes(stored[:HEADER_BYTES]) if isinstance(stored, bytes | memoryview) else _PLAIN
     return begin if is_header(begin) else _PLAIN
+
+
+def _is_legacy(stored: Any) -> bool:
+    return not begins_sealed(stored)
 
 
 def _is_plain(keyring: Keyring, stored: Any) -> bool:

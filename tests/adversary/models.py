@@ -1,13 +1,27 @@
 """Patients of clinics: sealed columns of each kind."""
 
+from base64 import urlsafe_b64encode
 from secrets import randbelow
 
-from sqlalchemy import ForeignKey, String
+from cryptography.fernet import Fernet
+from sqlalchemy import Dialect, ForeignKey, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType
 
 REACTION = EncryptedType(String(80), row_bound=True, context="reaction")
+
+
+FERNET = Fernet(urlsafe_b64encode(bytes(32)))
+
+
+class OwnFernet(TypeDecorator[str]):
+    """What the application encrypted values by before."""
+
+    impl, cache_ok = String, True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return value and FERNET.decrypt(value.encode()).decode()
 
 
 class Base(DeclarativeBase):
@@ -18,8 +32,8 @@ class Patient(Base):
     """Sealed columns of each kind.
 
     `name` and `nickname` are not bound to their row, `history` is; `allergy` and `intolerance` are too, and
-    share a context; `legacy` is being adopted, so that plain values are read as well; `region` is under the
-    platform's key.
+    share a context; `legacy` and `imported` are being adopted, so that plain values are read as well, and
+    those that were encrypted before; `region` is under the platform's key.
     """
 
     __tablename__ = "patients"
@@ -33,6 +47,7 @@ class Patient(Base):
     allergy: Mapped[str | None] = mapped_column(REACTION)
     intolerance: Mapped[str | None] = mapped_column(REACTION)
     legacy: Mapped[str | None] = mapped_column(EncryptedType(String(80), accept_plaintext=True))
+    imported: Mapped[str | None] = mapped_column(EncryptedType(String(80), accept_legacy=[OwnFernet()]))
     region: Mapped[str | None] = mapped_column(EncryptedType(String(80), owner="platform"))
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.adversary.forgeries import flipped
+from tests.adversary.models import FERNET
 from tests.adversary.town import Tenant, Town
 
 
@@ -124,6 +125,17 @@ def test_puts_a_plaintext_in_a_column_that_accepts_them(town: Town, acme: Tenant
     # What names one of our DEKs is never taken for a plaintext.
     town.store(number, flipped(value, 30), "legacy")
     assert acme.read(number, "legacy").error == "TamperedError"
+
+
+def test_puts_an_old_ciphertext_in_a_column_that_accepts_them(town: Town, acme: Tenant) -> None:
+    number = acme.add(imported="sealed")
+    value = bytes(town.stored(number, "imported"))
+    town.store(number, FERNET.encrypt(b"of another row"), "imported")
+    assert acme.says(number, "imported") == "of another row"
+    # One that is no old ciphertext is not read, and what begins like ours is never taken for one.
+    for forged in (b"the attacker's", flipped(value, 30), value[:9], value[:1] + FERNET.encrypt(b"x")):
+        town.store(number, forged, "imported")
+        assert acme.read(number, "imported").error == "TamperedError"
 
 
 def test_relabels_nothing_by_a_query_of_their_own(town: Town, acme: Tenant, globex: Tenant) -> None:

@@ -96,7 +96,7 @@ def test_options_are_those_that_differ_from_their_defaults() -> None:
     assert Scheme(**given).options() == given
     assert Scheme(**Scheme(**given).options()) == Scheme(**given)
     every = {field.name for field in dataclasses.fields(Scheme)}
-    assert every == {"deterministic", "context", "on_revoked", "accept_plaintext", "owner", "row_bound"}
+    assert every == {*given, "deterministic", "accept_plaintext", "accept_legacy"}
 
 
 def test_a_scheme_is_a_value_that_cannot_change() -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.alembic.autogenerate import render_ops as _renderers  # noqa: F401
 from sqlalchemy_cmk.alembic.autogenerate.changes import changed, wanted
+from sqlalchemy_cmk.alembic.autogenerate.old_types import old_type
 from sqlalchemy_cmk.alembic.autogenerate.renames import New, Renames, created_columns
 from sqlalchemy_cmk.alembic.autogenerate.render_types import render_item
 from sqlalchemy_cmk.alembic.autogenerate.tidy import drop_info, drop_last, keep_shadows, make_repeatable
@@ -192,11 +193,11 @@ def _newly_sealed(context: AutogenContext, comparison: Comparison, pair: Pair) -
     if content is not Content.PLAIN:
         return _unregistered(comparison, model, rows)
     log.info("Detected that %s becomes a sealed column", name)
-    options = Options(
-        bool(model.nullable), _default_of(pair.database), rows, mixed=type_.scheme.accept_plaintext
-    )
+    options = Options(bool(model.nullable), _default_of(pair.database), rows, mixed=type_.scheme.is_mixed)
     plain = _plain_type(context, pair, type_)
-    return [EncryptColumnOp(name.table, name.column, type_, plain, options, name.schema)]
+    operation = EncryptColumnOp(name.table, name.column, type_, plain, options, name.schema)
+    operation.existing_type = old_type(context, comparison.connection, operation) or plain
+    return [operation]
 
 
 def _unregistered(comparison: Comparison, model: Column[Any], rows: TableRows) -> list[TableOp]:

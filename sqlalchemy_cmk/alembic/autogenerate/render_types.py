@@ -8,6 +8,7 @@ from sqlalchemy import ARRAY
 from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.alembic import alembic_private
+from sqlalchemy_cmk.alembic.ciphertext.held import held_as
 from sqlalchemy_cmk.alembic.registry.type_text import modules_of, python_name
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases.types import exact_text_type
@@ -39,6 +40,10 @@ def render_type(type_: Any, autogen_context: AutogenContext) -> str:
     """Return a type as Alembic renders it, its import noted."""
     if isinstance(type_, EncryptedType):
         return _encrypted(type_, autogen_context)
+    held = held_as(type_)
+    if held is not None:
+        autogen_context.imports.add(f"import {held.module}")
+        return str(held)
     _import_module(type_, autogen_context)
     return alembic_private.rendered_type(type_, autogen_context)
 
@@ -51,6 +56,8 @@ def _encrypted(item: EncryptedType, autogen_context: AutogenContext) -> str:
         options = [python_name(item.type_)]
         autogen_context.imports.update(f"import {module}" for module in modules_of(item.type_))
     options += item.option_texts()
+    legacy = [render_type(one, autogen_context) for one in item.scheme.accept_legacy]
+    options += [f"accept_legacy=[{', '.join(legacy)}]"] if legacy else []
     return f"EncryptedType({', '.join(options)})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,13 @@ from alembic.operations import Operations
 from sqlalchemy import Connection, and_, update
 from sqlalchemy.exc import DBAPIError
 
+from sqlalchemy_cmk.alembic.ciphertext.refusal import refuse_ciphertext, refuse_objects
+from sqlalchemy_cmk.alembic.ciphertext.samples import stored_values
 from sqlalchemy_cmk.alembic.configuration import keyring_of
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
 from sqlalchemy_cmk.alembic.jobs import committed
 from sqlalchemy_cmk.alembic.names import printable
+from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey import Rekey
 from sqlalchemy_cmk.rekey.layout import Layout
@@ -37,6 +41,7 @@ def look_beforehand(operations: Operations, plan: Plan) -> None:
     with committed(operations):
         keyring.connections.use(partial(refuse_too_long, job=plan.job))
         keyring.connections.use(partial(_look, plan))
+        keyring.connections.use(partial(_refuse_misread, plan))
         _refuse_changed_values(Rekey(keyring, **options), plan)
 
 
@@ -52,6 +57,17 @@ def _look(plan: Plan, connection: Connection) -> None:
     _refuse_unwritable(plan, layout, connection)
     for sentence in copies:
         log.warning("%s: %s", plan.where, printable(sentence))
+
+
+def _refuse_misread(plan: Plan, connection: Connection) -> None:
+    """Refuse values that would be sealed as ciphertext, or as objects that cannot be sealed."""
+    if isinstance(plan.opens, EncryptedType) or not isinstance(plan.seals, EncryptedType):
+        return
+    stored = stored_values(connection, plan.name)
+    connection.rollback()
+    if not (plan.plaintexts or plan.seals.scheme.accept_legacy):
+        refuse_ciphertext(plan.name, plan.opens, plan.seals, stored, connection.dialect)
+    refuse_objects(plan.name, plan.opens, plan.seals, stored, connection.dialect)
 
 
 def _refuse_unwritable(plan: Plan, layout: Layout, connection: Connection) -> None:
@@ -81,7 +97,10 @@ def _refuse_unwritable(plan: Plan, layout: Layout, connection: Connection) -> No
 def _refuse_changed_values(rekey: Rekey, plan: Plan) -> None:
     if plan.job.moves[0].opens_sealed:
         return
-    report = rekey.check(plan.job)
+    # Values that an old type of the model opens stay where they are, and are checked as it reads them.
+    sealed = plan.seals
+    legacy = isinstance(sealed, EncryptedType) and sealed.scheme.accept_legacy
+    report = rekey.check(replace(plan, opens=sealed).job_in_place if legacy else plan.job)
     if report.damaged:
         first = report.damaged[0]
         raise ConfigurationError(

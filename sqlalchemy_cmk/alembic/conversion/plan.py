@@ -36,6 +36,7 @@ class Plan:
         default: the text of its default in the database afterwards.
         rows: how the table's rows name their tenant and themselves.
         existing_row_columns: what identified a row, where that changes.
+        plaintexts: the values that are there are plaintexts, though they look like ciphertext.
         existing_default: the text of the column's default before, which the downgrade puts back.
     """
 
@@ -49,6 +50,7 @@ class Plan:
     rows: TableRows
     existing_row_columns: RowColumns = ()
     existing_default: str | None = None
+    plaintexts: bool = False
 
     @property
     def name(self) -> ColumnName:

@@ -32,6 +32,7 @@ class Options:
         rows: how the table's rows name their tenant and themselves.
         phase: which part of the conversion is done.
         mixed: make the column one of bytes, and seal no row.
+        plaintexts: the values are the plaintexts, though they look like ciphertext.
         scrub: rewrite the table afterwards.
 
     Raises:
@@ -44,6 +45,7 @@ class Options:
     phase: Phase = "all"
     mixed: bool = False
     scrub: bool = False
+    plaintexts: bool = False
 
     def __post_init__(self) -> None:
         if self.phase not in PHASES:
@@ -96,6 +98,7 @@ class EncryptColumnOp(ConversionOp):
         phase: Phase = "all",
         mixed: bool = False,
         scrub: bool = False,
+        existing_plaintexts: bool = False,
     ) -> None:
         """Seal a column that holds plain values.
 
@@ -104,7 +107,8 @@ class EncryptColumnOp(ConversionOp):
             table_name: the table.
             column_name: the column.
             type_: the model's type; without a ``context`` values are bound to the table and column.
-            existing_type: the type of the plain values, as the database has it.
+            existing_type: the type that the column had: as the database has it, or another library's with its
+                key, whose values are decrypted and sealed.
             existing_nullable: whether the column takes NULL.
             existing_server_default: the column's default in the database. A sealed column has none;
                 ``downgrade`` puts it back.
@@ -122,11 +126,15 @@ class EncryptColumnOp(ConversionOp):
             scrub: afterwards rewrite the table, so that the old values are no longer in its files. It
                 locks the table. The write-ahead log, the binary log and backups keep them.
 
+            existing_plaintexts: the values really are the plaintexts, though ``existing_type`` reads what
+                looks like another library's ciphertext, which is refused otherwise.
+
         Raises:
             ConfigurationError: the column cannot be sealed as it is, or the keyring is not configured.
         """
         rows = TableRows(tenant_column, tenant_type, identity(row_columns))
-        options = Options(existing_nullable, _text(existing_server_default), rows, phase, mixed, scrub)
+        default = _text(existing_server_default)
+        options = Options(existing_nullable, default, rows, phase, mixed, scrub, existing_plaintexts)
         expect(type_, sealed=True, name="type_")
         expect(existing_type, sealed=False, name="existing_type")
         operations.invoke(cls(table_name, column_name, type_, existing_type, options, schema))
@@ -218,7 +226,7 @@ class DecryptColumnOp(ConversionOp):
     def reverse(self) -> MigrateOperation:
         """Return the operation that seals the column again."""
         sealed = self.existing_type
-        mixed = isinstance(sealed, EncryptedType) and sealed.scheme.accept_plaintext
+        mixed = isinstance(sealed, EncryptedType) and sealed.scheme.is_mixed
         return EncryptColumnOp(*self.inverse(mixed=mixed))
 
 

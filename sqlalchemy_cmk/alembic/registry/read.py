@@ -19,7 +19,7 @@ from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.rekey.job import TenantColumn
 
 # These change nothing about what is stored.
-_OF_THE_APPLICATION = ("on_revoked", "accept_plaintext")
+_OF_THE_APPLICATION = ("on_revoked", "accept_plaintext", "accept_legacy")
 _STORED = {field.name: field.default for field in fields(Scheme) if field.name not in _OF_THE_APPLICATION}
 
 # The columns of a row identity, each with its type as text.

@@ -19,8 +19,10 @@ from sqlalchemy_cmk.errors import ConfigurationError
 
 @Operations.implementation_for(EncryptColumnOp)
 def _encrypt(operations: Operations, operation: EncryptColumnOp) -> None:
-    plan = replace(_plan(operations, operation, None), existing_default=operation.options.default)
-    if operation.options.mixed:
+    options = operation.options
+    plan = _plan(operations, operation, None)
+    plan = replace(plan, existing_default=options.default, plaintexts=options.plaintexts)
+    if options.mixed:
         explained(operations, plan.where, partial(make_mixed, operations, plan))
     else:
         _convert(operations, operation, plan)

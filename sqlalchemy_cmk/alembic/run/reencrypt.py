@@ -19,6 +19,7 @@ from sqlalchemy_cmk.alembic.ops.reencrypt import ChangeSchemeOp, ReencryptOp
 from sqlalchemy_cmk.alembic.registry.read import Entry
 from sqlalchemy_cmk.alembic.registry.write import registry_of
 from sqlalchemy_cmk.alembic.rows import TableRows, typed
+from sqlalchemy_cmk.columns.scheme import Scheme
 from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases.reflection import reflected_columns
@@ -101,8 +102,10 @@ def _job(operations: Operations, operation: ReencryptOp) -> Job:
         type_ = entries[name].encrypted_type()
         if type_ is None:
             raise ConfigurationError(f"{entries[name].name}: its type {entries[name].type} is not known here")
-        accepts = name in models and models[name][0].scheme.accept_plaintext
-        whole = bound(type_, entries[name].name).with_options(accept_plaintext=accepts)
+        accepts = models[name][0].scheme if name in models else Scheme()
+        whole = bound(type_, entries[name].name).with_options(
+            accept_plaintext=accepts.accept_plaintext, accept_legacy=accepts.accept_legacy
+        )
         moves.append(Move(name, name, whole, whole))
     types = [move.seals for move in moves]
     rows = _rows([entries[name] for name in chosen])

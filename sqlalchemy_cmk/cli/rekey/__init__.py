@@ -13,7 +13,8 @@ from sqlalchemy_cmk.cli.rekey.runs import pause, report, resume
 def rekey() -> None:
     """Seal rows under their tenants' active DEKs.
 
-    Plain values in columns that accept plaintext are sealed as well. The application may run meanwhile.
+    Values that are not sealed are sealed as well, in columns that accept them. The application may run
+    meanwhile.
     """
 
 
