@@ -71,13 +71,18 @@ class Project:
 
     def autogenerate(self) -> str:
         """Write a migration, and return its text; nothing is written where nothing was found."""
-        script = command.revision(self._config(), "found", autogenerate=True)
-        path = Path(script.path)  # type: ignore[union-attr]
-        text = path.read_text()
-        if "please adjust! ###\n    pass\n" not in text:
-            return text
-        path.unlink()
-        return ""
+        [text] = self.autogenerate_all() or [""]
+        return text
+
+    def autogenerate_all(self) -> list[str]:
+        """Write the migrations that are found, and return the text of each, the first one first."""
+        made: Any = command.revision(self._config(), "found", autogenerate=True)
+        paths = [Path(one.path) for one in (made if isinstance(made, list) else [made])]
+        texts = [path.read_text() for path in paths]
+        if len(texts) > 1 or "please adjust! ###\n    pass\n" not in texts[0]:
+            return texts
+        paths[0].unlink()
+        return []
 
     def revision(self, upgrade: str, downgrade: str = "pass") -> None:
         """Write a migration by hand."""

@@ -24,6 +24,7 @@ from sqlalchemy_cmk.alembic.autogenerate.changes import changed, wanted
 from sqlalchemy_cmk.alembic.autogenerate.old_types import old_type
 from sqlalchemy_cmk.alembic.autogenerate.renames import New, Renames, created_columns
 from sqlalchemy_cmk.alembic.autogenerate.render_types import render_item
+from sqlalchemy_cmk.alembic.autogenerate.separate import separate_scripts
 from sqlalchemy_cmk.alembic.autogenerate.tidy import drop_info, drop_last, keep_shadows, make_repeatable
 from sqlalchemy_cmk.alembic.configuration import key_tables, registry_table
 from sqlalchemy_cmk.alembic.names import ColumnName
@@ -71,7 +72,7 @@ _comparisons: WeakKeyDictionary[AutogenContext, Comparison] = WeakKeyDictionary(
 
 
 def begin(autogen_context: AutogenContext, upgrade_ops: UpgradeOps) -> PriorityDispatchResult:
-    """Let the plugin render types, after an application's own ``render_item``."""
+    """Let the plugin render types and separate scripts, after an application's own functions for that."""
     opts = autogen_context.migration_context.opts
     theirs = opts.get("render_item")
     if not getattr(theirs, "renders_sealed_columns", False):
@@ -82,6 +83,7 @@ def begin(autogen_context: AutogenContext, upgrade_ops: UpgradeOps) -> PriorityD
 
         render.renders_sealed_columns = True  # type: ignore[attr-defined]
         opts["render_item"] = render
+    separate_scripts(opts)
     _comparison(autogen_context)
     return PriorityDispatchResult.CONTINUE
 

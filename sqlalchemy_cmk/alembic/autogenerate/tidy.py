@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 
 from alembic.operations.ops import (
@@ -23,8 +22,6 @@ from sqlalchemy_cmk.alembic.rows import PLATFORM, TableRows
 from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY
 from sqlalchemy_cmk.columns.tenants import ROW_INFO_KEY
 from sqlalchemy_cmk.databases import database_of
-
-log = logging.getLogger(__name__)
 
 
 def drop_info(upgrade_ops: UpgradeOps) -> None:
@@ -77,28 +74,20 @@ def _name(drop: DropColumnOp) -> ColumnName:
 
 
 def make_repeatable(upgrade_ops: UpgradeOps, dialect: Dialect) -> None:
-    """Make what comes before a conversion repeatable.
+    """Make what comes before a conversion repeatable, as far as the database allows.
 
     A conversion commits what the migration has done before it: when it is killed, the whole migration is run
     again.
     """
-    others = []
     takes_indexes = database_of(dialect).creates_index_if_not_exists
-    for one in _flat(upgrade_ops):
+    for one in flat(upgrade_ops.ops):
         if isinstance(one, CreateTableOp) or (isinstance(one, CreateIndexOp) and takes_indexes):
             one.if_not_exists = True
-        elif type(one).__module__.startswith("alembic."):
-            others.append(type(one).__name__)
-    if others:
-        log.warning(
-            "This migration seals columns and commits between its steps: put %s into a migration of its own, "
-            "so that it can be run again when it is interrupted",
-            ", ".join(dict.fromkeys(others)),
-        )
 
 
-def _flat(upgrade_ops: UpgradeOps) -> Iterator[MigrateOperation]:
-    for one in upgrade_ops.ops:
+def flat(operations: Iterable[MigrateOperation]) -> Iterator[MigrateOperation]:
+    """Yield operations, and those inside of what groups a table's."""
+    for one in operations:
         if isinstance(one, ModifyTableOps):
             yield from one.ops
         else:
