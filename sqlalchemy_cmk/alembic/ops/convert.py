@@ -133,7 +133,7 @@ class EncryptColumnOp(ConversionOp):
             ConfigurationError: the column cannot be sealed as it is, or the keyring is not configured.
         """
         rows = TableRows(tenant_column, tenant_type, identity(row_columns))
-        default = _text(existing_server_default)
+        default = text_of(existing_server_default)
         options = Options(existing_nullable, default, rows, phase, mixed, scrub, existing_plaintexts)
         expect(type_, sealed=True, name="type_")
         expect(existing_type, sealed=False, name="existing_type")
@@ -203,7 +203,7 @@ class DecryptColumnOp(ConversionOp):
             ConfigurationError: the column cannot be opened as it is, or the keyring is not configured.
         """
         rows = TableRows(tenant_column, tenant_type, identity(row_columns))
-        options = Options(existing_nullable, _text(server_default), rows, phase, scrub=scrub)
+        options = Options(existing_nullable, text_of(server_default), rows, phase, scrub=scrub)
         expect(type_, sealed=False, name="type_")
         expect(existing_type, sealed=True, name="existing_type")
         operations.invoke(cls(table_name, column_name, type_, existing_type, options, schema))
@@ -230,5 +230,6 @@ class DecryptColumnOp(ConversionOp):
         return EncryptColumnOp(*self.inverse(mixed=mixed))
 
 
-def _text(default: Any) -> str | None:
+def text_of(default: Any) -> str | None:
+    """Return the text of a default, as the database has it."""
     return None if default is None else str(getattr(default, "text", default))

@@ -1,61 +1,69 @@
-"""What ``op.encrypt_column`` and ``op.decrypt_column`` do."""
+"""What ``op.encrypt_column`` and ``op.decrypt_column`` do, and those for several columns."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 
 from alembic.operations import Operations
 
-from sqlalchemy_cmk.alembic.conversion.conversion import Conversion
+from sqlalchemy_cmk.alembic.conversion.conversion import convert, scrub_table
 from sqlalchemy_cmk.alembic.conversion.every_row import every_row_seen
 from sqlalchemy_cmk.alembic.conversion.explained import explained
 from sqlalchemy_cmk.alembic.conversion.mixed import make_mixed
 from sqlalchemy_cmk.alembic.conversion.offline import write_conversion
 from sqlalchemy_cmk.alembic.conversion.plan import Plan, bound
-from sqlalchemy_cmk.alembic.ops.convert import ConversionOp, DecryptColumnOp, EncryptColumnOp
+from sqlalchemy_cmk.alembic.ops.convert import ConversionOp, DecryptColumnOp, EncryptColumnOp, Options
+from sqlalchemy_cmk.alembic.ops.convert_columns import ConversionsOp, DecryptColumnsOp, EncryptColumnsOp
 from sqlalchemy_cmk.errors import ConfigurationError
 
 
 @Operations.implementation_for(EncryptColumnOp)
 def _encrypt(operations: Operations, operation: EncryptColumnOp) -> None:
-    options = operation.options
-    plan = _plan(operations, operation, None)
-    plan = replace(plan, existing_default=options.default, plaintexts=options.plaintexts)
-    if options.mixed:
+    plan = _plan(operations, operation)
+    if operation.options.mixed:
         explained(operations, plan.where, partial(make_mixed, operations, plan))
     else:
-        _convert(operations, operation, plan)
+        _convert(operations, plan.where, [plan], operation.options)
 
 
 @Operations.implementation_for(DecryptColumnOp)
 def _decrypt(operations: Operations, operation: DecryptColumnOp) -> None:
-    _convert(operations, operation, _plan(operations, operation, operation.options.default))
+    plan = _plan(operations, operation)
+    _convert(operations, plan.where, [plan], operation.options)
 
 
-def _convert(operations: Operations, operation: ConversionOp, plan: Plan) -> None:
-    options = operation.options
+@Operations.implementation_for(EncryptColumnsOp)
+@Operations.implementation_for(DecryptColumnsOp)
+def _convert_together(operations: Operations, operation: ConversionsOp) -> None:
+    plans = [_plan(operations, one) for one in operation.conversions]
+    _convert(operations, operation.where, plans, operation.conversions[0].options)
+
+
+def _convert(operations: Operations, where: str, plans: Sequence[Plan], options: Options) -> None:
+    """Convert columns of one table, under the options that they share."""
     if operations.migration_context.as_sql:
-        write_conversion(operations, plan, options.phase)
+        for plan in plans:
+            write_conversion(operations, plan, options.phase)
         return
 
-    def convert() -> None:
-        with every_row_seen(operations, plan):
-            conversion = Conversion(operations, plan)
-            conversion.run(options.phase)
+    def work() -> None:
+        with every_row_seen(operations, plans[0]):
+            convert(operations, plans, options.phase)
         if options.scrub and options.phase in ("all", "swap"):
-            conversion.scrub()
+            scrub_table(operations, plans[0])
 
-    explained(operations, plan.where, convert)
+    explained(operations, where, work)
 
 
-def _plan(operations: Operations, operation: ConversionOp, default: str | None) -> Plan:
+def _plan(operations: Operations, operation: ConversionOp) -> Plan:
     if operation.existing_type is None or operation.type_ is None:
         raise ConfigurationError(f"{operation.where}: the migration does not say the column's old type")
     name, options = operation.name, operation.options
     opens, seals = bound(operation.existing_type, name), bound(operation.type_, name)
     context = operations.migration_context
     rows = options.rows.completed(context, operation.schema, operation.table_name, opens, seals)
+    seals_it = isinstance(operation, EncryptColumnOp)
     return Plan(
         operation.table_name,
         operation.schema,
@@ -63,6 +71,8 @@ def _plan(operations: Operations, operation: ConversionOp, default: str | None) 
         opens,
         seals,
         options.nullable,
-        default,
+        None if seals_it else options.default,
         rows,
+        existing_default=options.default if seals_it else None,
+        plaintexts=options.plaintexts,
     )

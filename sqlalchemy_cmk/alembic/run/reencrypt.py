@@ -8,7 +8,7 @@ from alembic.operations import Operations
 from sqlalchemy import String
 
 from sqlalchemy_cmk.alembic.configuration import model_table
-from sqlalchemy_cmk.alembic.conversion.conversion import Conversion
+from sqlalchemy_cmk.alembic.conversion.conversion import convert, convert_in_place
 from sqlalchemy_cmk.alembic.conversion.every_row import every_row_seen
 from sqlalchemy_cmk.alembic.conversion.explained import explained
 from sqlalchemy_cmk.alembic.conversion.offline import say
@@ -46,15 +46,14 @@ def _change_scheme(operations: Operations, operation: ChangeSchemeOp) -> None:
     nullable = _is_nullable(operations, name)
     plan = Plan(name.table, name.schema, name.column, old, new, nullable, None, rows, existing)
 
-    def convert() -> None:
+    def work() -> None:
         with every_row_seen(operations, plan):
-            conversion = Conversion(operations, plan)
             if _is_in_place(operations, old, new):
-                conversion.run_in_place()
+                convert_in_place(operations, plan)
             else:
-                conversion.run("all")
+                convert(operations, [plan], "all")
 
-    explained(operations, plan.where, convert)
+    explained(operations, plan.where, work)
 
 
 def _is_offline(operations: Operations, where: str) -> bool:
