@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy_cmk.hooks.unsupported.check import Check
 from sqlalchemy_cmk.hooks.unsupported.kinds import check_element
 from sqlalchemy_cmk.hooks.unsupported.operands import held
-from sqlalchemy_cmk.hooks.unsupported.parts import parts_of
+from sqlalchemy_cmk.hooks.unsupported.parts import concerns_sealed, parts_of
 from sqlalchemy_cmk.hooks.unsupported.writing import refuse_unknown_columns
 from sqlalchemy_cmk.keys.dry_run import DryRun, dry_run_of, is_under_way
 
@@ -36,11 +36,13 @@ def refuse_unsupported(compiled: Compiled, dry_run: DryRun | None = None) -> Non
     if compiled in _passed:
         return
     if isinstance(compiled.statement, ClauseElement):
-        check = Check(compiled)
+        elements = list(parts_of(compiled))
         noting = nullcontext if dry_run is None else dry_run.noting
-        for element in parts_of(compiled):
-            with noting():
-                check_element(check, element)
+        if any(concerns_sealed(element) for element in elements):
+            check = Check(compiled)
+            for element in elements:
+                with noting():
+                    check_element(check, element)
         with noting():
             refuse_unknown_columns(compiled)
     if dry_run is None:  # one statement comes from several places

@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import ClauseElement, Insert
+from sqlalchemy import ClauseElement, Delete, Insert, TableClause, Update
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.expression import ColumnClause
 
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
-from sqlalchemy_cmk.hooks.unsupported.operands import kind_of
+from sqlalchemy_cmk.hooks.unsupported.operands import held, kind_of
 
 
 def parts_of(compiled: Compiled) -> Iterator[Any]:
@@ -29,6 +29,23 @@ def parts_of(compiled: Compiled) -> Iterator[Any]:
             yield from _walk(one, seen)
 
 
+def concerns_sealed(element: Any) -> bool:
+    """Return whether an element may hold sealed values, as far as can be seen without its parts.
+
+    Of a statement of which this holds for no element there is nothing to refuse.
+    """
+    if isinstance(element, Insert | Update | Delete | ExecutableDDLElement) or is_foreign(element):
+        return True
+    if isinstance(element, TableClause):
+        return any(held(column) is not None for column in element.c)
+    return held(element) is not None
+
+
+def is_foreign(element: Any) -> bool:
+    """Return whether an element is of a class of the application's own."""
+    return not kind_of(element).__module__.startswith("sqlalchemy.")
+
+
 def children(element: Any) -> Iterable[Any]:
     """Return the elements that an element consists of.
 
@@ -40,8 +57,7 @@ def children(element: Any) -> Iterable[Any]:
         found.append(clause)
     if isinstance(element, ExecutableDDLElement):
         found += _attributes((getattr(element, "selectable", None),))
-    foreign = not kind_of(element).__module__.startswith("sqlalchemy.")
-    if (foreign and not isinstance(element, ColumnClause | ExecutableDDLElement)) or isinstance(
+    if (is_foreign(element) and not isinstance(element, ColumnClause | ExecutableDDLElement)) or isinstance(
         element, private.UPSERT_CLAUSES
     ):
         found += _attributes(vars(element).values())

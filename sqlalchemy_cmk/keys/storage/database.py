@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchTableError, Operati
 
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys.storage.connections import Connections, Work
-from sqlalchemy_cmk.keys.storage.tables import make_all_tables, missing_tables
+from sqlalchemy_cmk.keys.storage.tables import missing_tables, tables_of_keyrings
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
 from sqlalchemy_cmk.runtime.threads import Threads
 
@@ -43,10 +43,9 @@ class KeyDatabase:
     def __init__(self, connections: Connections, prefix: str) -> None:
         self._connections = connections
         self._prefix = prefix
-        self._metadata = MetaData()
         self._after_commit: dict[Connection, list[Callable[[], None]]] = {}
         self._threads = Threads("cmk-keys", AT_ONCE)
-        self.tables = make_all_tables(self._metadata, prefix)
+        self._metadata, self.tables = tables_of_keyrings(prefix)
         if connections.in_memory:
             connections.run(self._metadata.create_all)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -99,6 +100,20 @@ def make_all_tables(metadata: MetaData, prefix: str) -> KeyTables:
     for build in _builders:
         build(metadata, prefix)
     return tables
+
+
+def tables_of_keyrings(prefix: str) -> tuple[MetaData, KeyTables]:
+    """Return the tables that every keyring of this process with this prefix uses, and their ``MetaData``.
+
+    One for all: a process may make many keyrings, one for each test for instance.
+    """
+    return _tables_of_keyrings(prefix, tuple(_builders))
+
+
+@cache
+def _tables_of_keyrings(prefix: str, builders: tuple[TableBuilder, ...]) -> tuple[MetaData, KeyTables]:
+    metadata = MetaData()
+    return metadata, make_all_tables(metadata, prefix)
 
 
 def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
