@@ -4,6 +4,7 @@ import inspect
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,25 +39,24 @@ def test_a_keyring_uses_it_unless_told_otherwise() -> None:
 )
 def test_each_system_has_its_own(monkeypatch: pytest.MonkeyPatch, platform: str, name: str | None) -> None:
     asked: list[int] = []
-    for number, one in enumerate(("CLOCK_BOOTTIME", "CLOCK_MONOTONIC_RAW")):
-        if platform == "win32":
-            monkeypatch.delattr(time, one, raising=False)
-        else:
-            monkeypatch.setattr(time, one, number, raising=False)
-    monkeypatch.setattr(time, "clock_gettime", lambda number: asked.append(number) or 7.0, raising=False)
-    monkeypatch.setattr(sys, "platform", platform)
+    clocks = {} if platform == "win32" else {"CLOCK_BOOTTIME": 0, "CLOCK_MONOTONIC_RAW": 1}
+    seconds = {"clock_gettime": lambda number: asked.append(number) or 7.0, "monotonic": time.monotonic}
+    monkeypatch.setattr(clock, "time", SimpleNamespace(**clocks, **seconds))
+    monkeypatch.setattr(clock, "sys", SimpleNamespace(platform=platform))
     found = clock._clock_that_counts_sleep()
     if name is None:
         assert found is time.monotonic
     else:
-        assert found() == 7.0 and set(asked) == {getattr(time, name)}
+        assert found() == 7.0 and set(asked) == {clocks[name]}
 
 
 def test_a_kernel_without_it_has_the_common_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: int) -> float:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(time, "clock_gettime", refuse, raising=False)
+    seconds = SimpleNamespace(CLOCK_BOOTTIME=7, clock_gettime=refuse, monotonic=time.monotonic)
+    monkeypatch.setattr(clock, "time", seconds)
+    monkeypatch.setattr(clock, "sys", SimpleNamespace(platform="linux"))
     assert clock._clock_that_counts_sleep() is time.monotonic
 
 
