@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 _BACKSLASHES = r"(?:[^'\\]|''|\\.)*"
@@ -14,11 +14,12 @@ _QUOTES = {'"': '"', "`": "`", "[": "]"}
 
 @dataclass(frozen=True)
 class Word:
-    """A name or keyword, a string, or a symbol."""
+    """A name or keyword, a string, or a symbol, and where it ends in the text."""
 
     text: str
     is_string: bool = False
     is_quoted: bool = False
+    end: int = field(default=0, compare=False)
 
     def names(self, name: str) -> bool:
         """Return whether it may be a name; letters of either case are taken for the same."""
@@ -79,11 +80,11 @@ def _words(sql: str, string: str) -> Iterator[Word]:
     for found in pattern.finditer(sql):
         text = found[0]
         if found["type"]:
-            yield Word("::")
+            yield Word("::", end=found.end())
         elif found["e"] or found["string"]:
-            yield Word(text, is_string=True)
+            yield Word(text, is_string=True, end=found.end())
         elif found["quoted"]:
-            end = _QUOTES[text[0]]
-            yield Word(text[1:-1].replace(end * 2, end), is_quoted=True)
+            quote = _QUOTES[text[0]]
+            yield Word(text[1:-1].replace(quote * 2, quote), is_quoted=True, end=found.end())
         elif found["word"] or found["symbol"]:
-            yield Word(text)
+            yield Word(text, end=found.end())
