@@ -130,10 +130,28 @@ def test_a_plain_column_that_becomes_sealed_is_encrypted_and_not_altered(project
     project.models(patients(ssn=ssn(deterministic=True), photo=EncryptedType(LargeBinary())))
     text = project.autogenerate()
     assert "alter_column" not in text
-    assert "op.encrypt_column('patients', 'ssn', EncryptedType(sa.String(length=11), determ" in body(text)
-    assert "op.encrypt_column('patients', 'photo', EncryptedType(sa.LargeBinary())" in body(text)
-    assert body(text).count("existing_nullable=True, tenant_column='clinic_id')") == 2
-    assert "op.decrypt_column('patients', 'ssn'," in body(text, "downgrade")
+    assert (
+        "op.encrypt_columns('patients', "
+        "{'ssn': EncryptedType(sa.String(length=11), deterministic=True), "
+        "'photo': EncryptedType(sa.LargeBinary())}, existing_types={'ssn': sa.VARCHAR("
+    ) in body(text)
+    assert body(text).endswith("}, tenant_column='clinic_id')")
+    assert "op.decrypt_columns('patients', {'ssn': sa.String(length=11)," in body(text, "downgrade")
+
+
+def test_columns_that_need_something_else_of_a_row_are_converted_by_themselves(
+    sqlite_project: Project,
+) -> None:
+    sqlite_project.models(patients(ssn=String(11), photo=LargeBinary(), note=String(20)))
+    sqlite_project.autogenerate()
+    sqlite_project.upgrade()
+    write(sqlite_project, ssn="078-05-1120", photo=b"a picture", note="cough")
+    bound, mixed = ssn(row_bound=True), EncryptedType(String(20), accept_plaintext=True)
+    sqlite_project.models(patients(ssn=bound, photo=EncryptedType(LargeBinary()), note=mixed))
+    text = body(sqlite_project.autogenerate())
+    assert "{'ssn': EncryptedType(sa.String(length=11), row_bound=True), 'photo':" in text
+    assert "row_columns=('id',))" in text
+    assert "op.encrypt_column('patients', 'note'," in text and "mixed=True" in text
 
 
 def test_a_sealed_column_that_becomes_plain_is_decrypted_with_the_type_it_had(project: Project) -> None:

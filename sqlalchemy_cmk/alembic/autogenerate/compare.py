@@ -21,6 +21,7 @@ from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.alembic.autogenerate import render_ops as _renderers  # noqa: F401
 from sqlalchemy_cmk.alembic.autogenerate.changes import changed, wanted
+from sqlalchemy_cmk.alembic.autogenerate.joining import joined
 from sqlalchemy_cmk.alembic.autogenerate.old_types import old_type
 from sqlalchemy_cmk.alembic.autogenerate.renames import New, Renames, created_columns
 from sqlalchemy_cmk.alembic.autogenerate.render_types import render_item
@@ -118,7 +119,7 @@ def finish(autogen_context: AutogenContext, upgrade_ops: UpgradeOps) -> Priority
     ]
     if any(isinstance(one, ConversionOp | ChangeSchemeOp) for one in found):
         make_repeatable(upgrade_ops, autogen_context.dialect)
-    upgrade_ops.ops.extend([*renames.operations(), *found])
+    upgrade_ops.ops.extend([*renames.operations(), *joined(found)])
     drop_last(upgrade_ops, found)
     return PriorityDispatchResult.CONTINUE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from alembic.autogenerate import render_op_text, renderers
@@ -12,6 +13,7 @@ from sqlalchemy_cmk.alembic.autogenerate.render_types import render_type
 from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.ops.base import ColumnOp, TableOp
 from sqlalchemy_cmk.alembic.ops.convert import ConversionOp, DecryptColumnOp, EncryptColumnOp
+from sqlalchemy_cmk.alembic.ops.convert_columns import ConversionsOp, DecryptColumnsOp, EncryptColumnsOp
 from sqlalchemy_cmk.alembic.ops.reencrypt import ChangeSchemeOp, ReencryptOp
 from sqlalchemy_cmk.alembic.ops.register import (
     RegisterSealedColumnOp,
@@ -44,6 +46,16 @@ def _encrypt(context: AutogenContext, op: EncryptColumnOp) -> list[str]:
 def _decrypt(context: AutogenContext, op: DecryptColumnOp) -> list[str]:
     options = _conversion(context, op, "server_default")
     return _lines(context, op, "decrypt_column", [render_type(op.type_, context), *options])
+
+
+@renderers.dispatch_for(EncryptColumnsOp)
+def _encrypt_together(context: AutogenContext, op: EncryptColumnsOp) -> list[str]:
+    return _together(context, op, "encrypt_columns", "existing_server_defaults")
+
+
+@renderers.dispatch_for(DecryptColumnsOp)
+def _decrypt_together(context: AutogenContext, op: DecryptColumnsOp) -> list[str]:
+    return _together(context, op, "decrypt_columns", "server_defaults")
 
 
 @renderers.dispatch_for(ReencryptOp)
@@ -132,6 +144,27 @@ def _conversion(context: AutogenContext, op: ConversionOp, default: str) -> list
     options.append(f"existing_nullable={given.nullable!r}")
     options += [f"{default}={_default(context, given.default)}"] if given.default is not None else []
     return options + _rows(context, given.rows) + _keywords(schema=op.schema)
+
+
+def _together(context: AutogenContext, op: ConversionsOp, name: str, default: str) -> list[str]:
+    def by_column(keyword: str, value_of: Callable[[ConversionOp], str | None]) -> list[str]:
+        found = {one.column_name: value_of(one) for one in op.conversions}
+        entries = [f"{column!r}: {value}" for column, value in found.items() if value is not None]
+        return [f"{keyword}{{{', '.join(entries)}}}"] if entries else []
+
+    def default_of(one: ConversionOp) -> str | None:
+        return None if one.options.default is None else _default(context, one.options.default)
+
+    arguments = [
+        repr(op.table_name),
+        *by_column("", lambda one: _existing(context, one.type_)),
+        *by_column("existing_types=", lambda one: _existing(context, one.existing_type)),
+        *by_column("existing_nullable=", lambda one: None if one.options.nullable else "False"),
+        *by_column(f"{default}=", default_of),
+        *_rows(context, op.conversions[0].options.rows),
+        *_keywords(schema=op.schema),
+    ]
+    return [_call(context, name, arguments)]
 
 
 def _rows(context: AutogenContext, rows: TableRows) -> list[str]:

@@ -17,12 +17,14 @@ from alembic.operations.ops import DowngradeOps, MigrateOperation, MigrationScri
 from sqlalchemy_cmk.alembic.autogenerate.tidy import flat
 from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.ops.convert import ConversionOp
+from sqlalchemy_cmk.alembic.ops.convert_columns import ConversionsOp
 from sqlalchemy_cmk.alembic.ops.reencrypt import ChangeSchemeOp
 
 log = logging.getLogger(__name__)
 
 OPTION = "process_revision_directives"
 _ALEMBIC = "alembic."
+_COMMITTING = (ConversionOp, ConversionsOp, ChangeSchemeOp)
 
 
 def separate_scripts(opts: dict[str, Any]) -> None:
@@ -43,9 +45,7 @@ def separate_scripts(opts: dict[str, Any]) -> None:
 def _separated(script: MigrationScript) -> list[MigrationScript]:
     # One script for several databases stays whole: its parts would have to match.
     upgrade, downgrade = script.upgrade_ops_list[-1], script.downgrade_ops_list[-1]
-    first = next(
-        (i for i, one in enumerate(upgrade.ops) if isinstance(one, ConversionOp | ChangeSchemeOp)), 0
-    )
+    first = next((i for i, one in enumerate(upgrade.ops) if isinstance(one, _COMMITTING)), 0)
     others = [one for one in flat(upgrade.ops[:first]) if not _is_repeatable(one)]
     if not others:
         return [script]
