@@ -1,9 +1,15 @@
 """Rows are re-encrypted under their tenants' active DEKs, and read as before."""
 
-from sqlalchemy import text
+from pathlib import Path
 
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from sqlalchemy_cmk import Keyring
 from sqlalchemy_cmk.rekey import Job, Rekey
 from tests.rekey.conftest import TENANTS, add_people, at_write, fill, rotate, values
+from tests.support.databases import Database
 from tests.support.world import World
 
 
@@ -64,3 +70,16 @@ def test_all_columns_of_a_table_are_written_in_one_pass(bare: World) -> None:
     assert report.ok and report.rows_changed == 20 and len(batches) == 2
     assert values(bare, people.c.sealed) == [row["sealed"] for row in rows]
     assert values(bare, people.c.other) == [row["other"] for row in rows]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+def test_the_keyring_of_an_async_engine_serves_as_well(database: Database, tmp_path: Path) -> None:
+    world = World(database.url, tmp_path, revalidate_after=0).create()
+    world.write("acme", *(f"s{n}" for n in range(30)))
+    world.keyring.lifecycle.rotate_dek("acme")
+    options = {"platform_key": "local:pmk", "providers": [world.provider], "revalidate_after": 0}
+    keyring = Keyring(create_async_engine(str(database.async_url)), **options)
+    report = Rekey(keyring, chunk=7, rate=None).run(Job.of(world.notes))
+    assert report.ok and report.rows_changed == 30, report
+    keyring.close()
+    world.close()

@@ -13,16 +13,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import String
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring
+from sqlalchemy_cmk import ConfigurationError, EncryptedType
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey import Job, Progress, Rekey, scheduler, worker
 from sqlalchemy_cmk.runtime import pace
 from tests.keys.processes import apart
 from tests.rekey import worker_keyring
 from tests.rekey.conftest import TENANTS, add_people, at_write, fill, rotate, sealing, values
-from tests.support.databases import Database
 from tests.support.world import World
 
 
@@ -146,19 +144,6 @@ def test_an_executor_needs_to_know_where_its_workers_find_their_keyring(world: W
 def test_options_out_of_bounds_are_refused(options: dict[str, Any], world: World) -> None:
     with pytest.raises(ConfigurationError, match="chunk and workers are at least 1"):
         Rekey(world.keyring, **options)
-
-
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
-def test_the_keyring_of_an_async_engine_serves_as_well(database: Database, tmp_path: Path) -> None:
-    world = World(database.url, tmp_path, revalidate_after=0).create()
-    world.write("acme", *(f"s{n}" for n in range(30)))
-    world.keyring.lifecycle.rotate_dek("acme")
-    options = {"platform_key": "local:pmk", "providers": [world.provider], "revalidate_after": 0}
-    keyring = Keyring(create_async_engine(str(database.async_url)), **options)
-    report = Rekey(keyring, chunk=7, rate=None).run(Job.of(world.notes))
-    assert report.ok and report.rows_changed == 30, report
-    keyring.close()
-    world.close()
 
 
 class Clock:
