@@ -48,10 +48,10 @@ def created(project: Project, metadata: MetaData, *, by_migration: bool = True) 
 def moved(project: Project, metadata: MetaData) -> str:
     """Autogenerate from new models, upgrade, and find nothing more."""
     project.models(metadata)
-    found = project.autogenerate()
+    found = project.autogenerate_all()
     project.upgrade()
     assert project.autogenerate() == ""
-    return found.partition("def upgrade() -> None:")[2].partition("def downgrade")[0]
+    return "".join(one.partition("def upgrade() -> None:")[2].partition("def downgrade")[0] for one in found)
 
 
 def values(project: Project) -> list[Any]:

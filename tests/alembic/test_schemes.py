@@ -173,7 +173,7 @@ def test_a_value_that_was_moved_to_another_row_stops_a_migration(project: Projec
         project.upgrade()
     forget_newest(project)
     project.models(models(ssn()))
-    project.autogenerate()
+    project.autogenerate_all()  # the first drops the table, which no model has
     with pytest.raises(TamperedError, match=r"ssn of the row with key \[3\]"):
         project.upgrade()
 
