@@ -163,7 +163,7 @@ def _create_rekey() -> None:
         sa.Column("run_id", sa.String(16), sa.ForeignKey("cmk_rekey_runs.id"), primary_key=True),
         sa.Column("row_hash", sa.String(64), primary_key=True),
         sa.Column("row_key", sa.Text(), nullable=False),
-        sa.Column("column_name", sa.String(255), nullable=False),
+        sa.Column("column_name", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
     )
 

@@ -88,6 +88,6 @@ def _damaged(metadata: MetaData, damaged: str, runs: Table) -> Table:
         Column("run_id", String(16), ForeignKey(runs.c.id), primary_key=True),
         Column("row_hash", String(64), primary_key=True),
         Column("row_key", Text, nullable=False),
-        Column("column_name", String(255), nullable=False),
+        Column("column_name", Text, nullable=False),
         Column("reason", Text, nullable=False),
     )

@@ -1,7 +1,6 @@
 """What a conversion could not finish is refused beforehand, and what keeps copies of values is named."""
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,9 +15,7 @@ from sqlalchemy_cmk.rekey import scrub
 from tests.alembic.adopting import Adoption, adoption
 from tests.conftest import empty_database
 from tests.support.databases import server_database
-from tests.support.memory import folder_in_memory
-from tests.support.servers import ServerNotInstalled, start_mariadb
-from tests.support.skips import unavailable
+from tests.support.own_servers import mariadb_server
 
 Make = Callable[..., Adoption]
 
@@ -130,23 +127,20 @@ def test_an_index_that_computes_with_the_column_is_refused_by_name(make: Make) -
 def test_a_binary_log_of_statements_is_refused_and_one_of_rows_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="cmk-test-", dir=folder_in_memory()))
-    try:
-        server = start_mariadb(folder, "--log-bin=log", "--server-id=1", "--binlog-format=STATEMENT")
-    except ServerNotInstalled as error:
-        unavailable(str(error))
-    try:
-        with server_database("mariadb", server.url) as database, adoption(database.url, tmp_path) as made:
-            made.create(KEYED, ROW)
-            with pytest.raises(ConfigurationError, match=r"patients is on a server whose binlog_format"):
-                made.seal()
-            assert shape(made) == ["id", "clinic_id", "ssn"]
-            made.run("SET GLOBAL binlog_format = 'MIXED'")
+    options = ("--log-bin=log", "--server-id=1", "--binlog-format=STATEMENT")
+    with (
+        mariadb_server(*options) as server,
+        server_database("mariadb", server.url) as database,
+        adoption(database.url, tmp_path) as made,
+    ):
+        made.create(KEYED, ROW)
+        with pytest.raises(ConfigurationError, match=r"patients is on a server whose binlog_format"):
             made.seal()
-            assert "The binary log is on" in caplog.text
-            assert made.opened() == [(1, "acme", "Wolfgang")]
-    finally:
-        server.stop()
+        assert shape(made) == ["id", "clinic_id", "ssn"]
+        made.run("SET GLOBAL binlog_format = 'MIXED'")
+        made.seal()
+        assert "The binary log is on" in caplog.text
+        assert made.opened() == [(1, "acme", "Wolfgang")]
 
 
 def test_what_the_database_refuses_of_a_migration_is_a_sentence_without_a_value(make: Make) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, MetaData, Table, create_engine, text
+from sqlalchemy import Connection, MetaData, NullPool, Table, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk.databases import database_of
@@ -142,6 +142,26 @@ class TestPostgreSQL:
         database_of(connection.dialect).visibility.refresh(connection, visits)
         connection.commit()
         assert contradicts(connection, 0, visits) == 4
+
+    def test_a_partition_that_is_being_detached_is_not_read_any_more(
+        self, connection: Connection, database: Database
+    ) -> None:
+        run(
+            connection,
+            "CREATE TABLE visits (id INT) PARTITION BY RANGE (id)",
+            "CREATE TABLE visits_1 PARTITION OF visits FOR VALUES FROM (0) TO (10)",
+            "INSERT INTO visits VALUES (1)",
+        )
+        assert hidden(connection, "visits") == ""
+        connection.commit()
+        with create_engine(database.url, poolclass=NullPool).connect() as other:
+            other.execute(text("SELECT * FROM visits")).all()  # the transaction stays open
+            with connection.execution_options(isolation_level="AUTOCOMMIT"):
+                connection.execute(text("SET lock_timeout = '100ms'"))
+                with pytest.raises(DBAPIError, match="lock timeout"):
+                    connection.execute(text("ALTER TABLE visits DETACH PARTITION visits_1 CONCURRENTLY"))
+                assert connection.execute(text("SELECT count(*) FROM visits")).scalar_one() == 0
+                assert "FINALIZE" in hidden(connection, "visits")
 
 
 @MARIADB

@@ -11,7 +11,8 @@ from sqlalchemy_cmk.keys.model import DekState
 from sqlalchemy_cmk.rekey import Job, Rekey, drop_retired
 from sqlalchemy_cmk.rekey.every_row import refuse_contradicted
 from tests.rekey.test_dropping import rotated, state
-from tests.support.databases import Database
+from tests.support.databases import Database, server_database
+from tests.support.own_servers import mariadb_server, standby_of
 from tests.support.roles import isolate, owner_of
 from tests.support.world import World
 
@@ -74,6 +75,34 @@ def test_of_a_view_that_is_named_only_the_table_behind_it_counts(world: World) -
     assert "all_notes.text" in drop_retired(world.keyring, "acme", ignoring=["notes"]).kept[old]
     world.execute("DELETE FROM all_notes")
     assert drop_retired(world.keyring, "acme", ignoring=["notes"]).dropped == (old,)
+
+
+@POSTGRESQL
+def test_a_standby_is_not_asked_what_may_be_destroyed(world: World) -> None:
+    old = rotated(world)
+    world.execute("DELETE FROM notes")
+    with standby_of(world.url) as url:
+        behind = World(url, world.folder)
+        with pytest.raises(ConfigurationError, match=r"is read from a standby.*connect to the primary"):
+            Rekey(behind.keyring).rows_left(Job.of(behind.notes))
+        with pytest.raises(ConfigurationError, match=r"is read from a standby.*connect to the primary"):
+            drop_retired(behind.keyring)
+        behind.close()
+    assert state(world, old) is DekState.RETIRED
+
+
+def test_a_server_that_is_read_only_is_not_asked_either(tmp_path: Path) -> None:
+    with mariadb_server() as server, server_database("mariadb", server.url) as database:
+        world = World(database.url, tmp_path).create()
+        old = rotated(world)
+        world.execute("DELETE FROM notes")
+        world.execute("SET GLOBAL read_only = 1")
+        with pytest.raises(ConfigurationError, match="is read from a server that is read_only"):
+            Rekey(world.keyring).rows_left(Job.of(world.notes))
+        with pytest.raises(ConfigurationError, match="is read from a server that is read_only"):
+            drop_retired(world.keyring)
+        assert state(world, old) is DekState.RETIRED
+        world.close()
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

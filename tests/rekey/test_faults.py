@@ -241,3 +241,16 @@ def test_an_error_of_the_database_quotes_no_value(bare: World, caplog: pytest.Lo
         assert "078-05" not in str(error) and not isinstance(error, TamperedError)
         error = error.__cause__ or error.__context__
     assert "078-05" not in caplog.text
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_row_that_no_type_reads_is_damaged_in_however_many_columns_of_long_names(bare: World) -> None:
+    plain = [f"day_{number}_{'x' * 50}" for number in range(6)]
+    sealed = {f"sealed_{number}": EncryptedType(Date) for number in range(6)}
+    columns = {**dict.fromkeys(plain, Date()), **sealed}
+    table = add_people(bare, **columns)
+    fill(bare, table, [{"id": 1, "owner": "acme"}])
+    bare.execute("UPDATE people SET " + ", ".join(f"{one} = 'infinity'" for one in plain))
+    moves = [Move(one, to, Date(), sealed[to]) for one, to in zip(plain, sealed, strict=True)]
+    report = Rekey(bare.keyring, rate=None).run(Job("people", tuple(moves), tenant_column="owner"))
+    assert [one.column for one in report.damaged] == [", ".join(plain)]
