@@ -9,6 +9,7 @@ import click
 from sqlalchemy_cmk.cli.audit import audit
 from sqlalchemy_cmk.cli.byok import byok
 from sqlalchemy_cmk.cli.changes import add_wrapping, assign, drop_wrapping, rotate_dek, set_grace
+from sqlalchemy_cmk.cli.check import check
 from sqlalchemy_cmk.cli.doctor import doctor
 from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
@@ -87,6 +88,7 @@ def cmk(ctx: click.Context, keyring: str | None) -> None:
 for command in (
     status,
     doctor,
+    check,
     assign,
     rewrap,
     rotate_dek,

@@ -7,7 +7,6 @@ a way to write into a sealed column that the hooks do not know (``writing.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import chain
 from weakref import WeakKeyDictionary, WeakSet
@@ -54,16 +53,17 @@ def dry_run_in(compiled: Compiled) -> DryRun | None:
     if not is_under_way() or not isinstance(compiled.statement, ClauseElement):
         return None
     if compiled not in _dry_runs:
-        _dry_runs[compiled] = next(filter(None, _found_in(compiled)), None)
+        _dry_runs[compiled] = _find_dry_run(compiled)
     return _dry_runs[compiled]
 
 
-def _found_in(compiled: Compiled) -> Iterator[DryRun | None]:
+def _find_dry_run(compiled: Compiled) -> DryRun | None:
     target = getattr(compiled.statement, "table", None)
     written, binds = getattr(target, "c", ()), getattr(compiled, "bind_names", ())
-    for one in chain((target,), written, binds, parts_of(compiled)):
-        type_ = held(one)
-        if isinstance(one, Table):
-            yield dry_run_of(one.metadata)
-        elif type_ is not None and type_.sealed_column is not None:
-            yield type_.sealed_column.dry_run
+    parts = list(chain((target,), written, binds, parts_of(compiled)))
+    types = [type_ for one in parts if (type_ := held(one)) is not None and type_.sealed_column]
+    dry_runs = [one.sealed_column.dry_run for one in types if one.sealed_column]
+    if None in dry_runs:
+        return None  # really sealed columns beside others: nothing is let pass
+    dry_runs += [dry_run_of(one.metadata) for one in parts if isinstance(one, Table)]
+    return next(filter(None, dry_runs), None)

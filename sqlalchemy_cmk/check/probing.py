@@ -1,0 +1,34 @@
+"""Asks the library itself whether it would refuse a query, by building it: there is no second list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.hooks.unsupported import refuse_unsupported
+
+# Any dialect serves: what sealed bytes may be asked is the same on all of them.
+_DIALECT = sqlite.dialect()  # type: ignore[no-untyped-call,unused-ignore]
+
+
+def refusal_of(statement: Any) -> UnsupportedOperation | None:
+    """Return the error with which a statement would be refused; ``None`` where it would be sent.
+
+    Args:
+        statement: a SELECT, or an expression to be selected.
+    """
+    if isinstance(statement, ColumnElement):
+        statement = select(statement)
+    if not isinstance(statement, Select):
+        return None
+    try:
+        refuse_unsupported(statement.compile(dialect=_DIALECT))
+    except UnsupportedOperation as error:
+        return error
+    except SQLAlchemyError:  # of a dialect of its own: the statement itself is looked at when it is sent
+        return None
+    return None
