@@ -18,6 +18,7 @@ TO_BE_TRIED = (
     "adopting",
     "byok",
     "choosing",
+    "engines",
     "format",
     "hsm",
     "key-tables",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table
 
 from sqlalchemy_cmk.alembic.registry.table import make_conversions_table, make_registry_table
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.keys.keyring import INFO_KEY, Keyring
+from sqlalchemy_cmk.keys.binding.protection import keyrings_of
+from sqlalchemy_cmk.keys.keyring import Keyring
 from sqlalchemy_cmk.keys.storage.tables import KeyTables, make_key_tables
 
 if TYPE_CHECKING:
@@ -19,33 +20,38 @@ DEFAULT_PREFIX = "cmk_"
 
 
 def keyring_of(context: MigrationContext) -> Keyring:
-    """Return the keyring of a migration: ``context.configure(keyring=...)``, or that of ``target_metadata``.
+    """Return the keyring of a migration, for the database that it runs on.
+
+    That is ``context.configure(keyring=...)``, or what protects ``target_metadata``.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is none, or it serves another database.
     """
-    keyring = _known(context)
-    if keyring is None:
+    found = _keyrings(context)
+    if not found:
         raise ConfigurationError(
             "this migration needs the keyring: env.py says context.configure(..., keyring=keyring)"
         )
-    return keyring
+    connection = None if context.as_sql else context.connection
+    if connection is None:
+        return found[0]
+    serving = (one for one in found if one.engines.of_connection(connection) is not None)
+    return next(serving, found[0]).for_connection(connection)
 
 
 def key_tables(context: MigrationContext) -> KeyTables:
     """Return the key tables, by their usual names where no keyring has others."""
-    keyring = _known(context)
-    return keyring.database.tables if keyring is not None else make_key_tables(MetaData(), DEFAULT_PREFIX)
+    return make_key_tables(MetaData(), _prefix(context))
 
 
 def registry_table(context: MigrationContext) -> Table:
     """Return the table of sealed columns, by its usual name where no keyring gives another prefix."""
-    return _own_table(context, make_registry_table)
+    return make_registry_table(MetaData(), _prefix(context))
 
 
 def conversions_table(context: MigrationContext) -> Table:
     """Return the table of conversions under way, by its usual name where no keyring gives another prefix."""
-    return _own_table(context, make_conversions_table)
+    return make_conversions_table(MetaData(), _prefix(context))
 
 
 def metadatas(context: MigrationContext) -> list[MetaData]:
@@ -62,20 +68,17 @@ def model_table(context: MigrationContext, schema: str | None, name: str) -> Tab
     return next((one for one in tables if (one.schema, one.name) == (schema, name)), None)
 
 
-def _own_table(context: MigrationContext, build: Callable[[MetaData, str], Table]) -> Table:
-    keyring = _known(context)
-    if keyring is not None:
-        return keyring.database.tables_of(build)
-    return build(MetaData(), DEFAULT_PREFIX)
+def _prefix(context: MigrationContext) -> str:
+    found = _keyrings(context)
+    return found[0].table_prefix if found else DEFAULT_PREFIX
 
 
-def _known(context: MigrationContext) -> Keyring | None:
+def _keyrings(context: MigrationContext) -> list[Keyring]:
     given = context.opts.get("keyring")
-    if isinstance(given, Keyring):
-        return given
-    if given is not None:
+    if given is None:
+        return [one for metadata in metadatas(context) for one in keyrings_of(metadata)]
+    if not isinstance(given, Keyring):
         raise ConfigurationError(
             f"context.configure(keyring=...) takes a Keyring, not a {type(given).__name__}"
         )
-    found = [one.info[INFO_KEY] for one in metadatas(context) if INFO_KEY in one.info]
-    return found[0] if found else None
+    return [given]

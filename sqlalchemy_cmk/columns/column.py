@@ -1,7 +1,8 @@
-"""One sealed column: what it is bound to, whose values it holds, and its keyring.
+"""One sealed column: what it is bound to, whose values it holds, and where its keys are.
 
-A column learns its table late and its keyring later still, so nothing is looked up before first use. It holds
-no key and no state of a fetch: those are in a :class:`~sqlalchemy_cmk.columns.reading.ColumnReader` or a
+A column learns its table late, so nothing is looked up before first use. Its keys are those of the database
+that a connection leads to. It holds no key and no state of a fetch: those are in a
+:class:`~sqlalchemy_cmk.columns.reading.ColumnReader` or a
 :class:`~sqlalchemy_cmk.columns.writing.ColumnWriter`, made for one fetch or statement.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Connection, Table
 
 from sqlalchemy_cmk.codec import Codec
 from sqlalchemy_cmk.columns.legacy import LegacyTypes
@@ -18,8 +19,9 @@ from sqlalchemy_cmk.columns.opening import ColumnKeys
 from sqlalchemy_cmk.columns.scheme import Scheme
 from sqlalchemy_cmk.errors import ConfigurationError, TenantRequired
 from sqlalchemy_cmk.format import Context
+from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.keys.binding.protection import keys_for
 from sqlalchemy_cmk.keys.dry_run import DryRun, dry_run_of
-from sqlalchemy_cmk.keys.keyring import Keyring, keyring_of
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, current_tenant
 
 TENANT_INFO_KEY = "cmk_tenant"
@@ -60,11 +62,6 @@ class SealedColumn:
         return f"{self.table.fullname}.{self.column.name}"
 
     @property
-    def keyring(self) -> Keyring:
-        """The keyring that protects the column's metadata."""
-        return keyring_of(self.table, self.where)
-
-    @property
     def dry_run(self) -> DryRun | None:
         """The dry run in which the column holds plain values; ``None`` where they are sealed."""
         table = self.column.table
@@ -75,10 +72,13 @@ class SealedColumn:
         """Whether the values belong to tenants, not to the platform."""
         return self.scheme.owner == "row" and self.table.info.get(TENANT_INFO_KEY) is not None
 
-    @property
-    def keys(self) -> ColumnKeys:
-        """What finds the column's ciphers, made anew for each fetch or statement."""
-        return ColumnKeys(self.keyring, self.scheme, self.context, self.where)
+    def keys_on(self, connection: Connection, *, writes: bool = False) -> EngineKeys:
+        """Return the keys of a connection's own database; see :func:`keys_for`."""
+        return keys_for(connection, self.table, self.where, writes=writes)
+
+    def ciphers(self, keys: EngineKeys) -> ColumnKeys:
+        """Return what finds the column's ciphers, made anew for each fetch or statement."""
+        return ColumnKeys(keys, self.scheme, self.context, self.where)
 
     def owner(self, tenant: str | None) -> str:
         """Return whose value it is.
@@ -92,15 +92,19 @@ class SealedColumn:
         """
         return agreed_tenant(tenant, self.where) if self.is_tenants else PLATFORM_TENANT
 
-    def reading_owner(self, tenant: str | None) -> str | None:
+    def reading_owner(self, tenant: str | None, lenient: bool) -> str | None:
         """Return whose value is read; ``None`` where the keyring lets values be read without an owner.
+
+        Args:
+            tenant: the tenant that the row or the statement names, if any.
+            lenient: whether the keyring lets values be read without an owner.
 
         Raises:
             TenantRequired: the column's values belong to tenants, and neither the row nor a scope names one.
             TenantMismatch: both do, and they differ.
         """
         if tenant is None and self.is_tenants and current_tenant() is None:
-            if self.keyring.reads_without_tenant:
+            if lenient:
                 return None
             raise TenantRequired(
                 f"{self.where}: whose value it is cannot be seen from this result: select the tenant column "

@@ -11,17 +11,17 @@ from sqlalchemy.types import TypeEngine
 from sqlalchemy_cmk.errors import ConfigurationError
 
 
-def has_sealed_inside(type_: TypeEngine[Any]) -> bool:
-    """Return whether a type is made of a sealed one: its items, a variant, what it decorates."""
+def sealed_inside(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
+    """Return the sealed type that a type is made of: of its items, as a variant, or what it decorates."""
     seen: list[Any] = [type_]
     for one in seen:
         for part in vars(one).values():
             for inner in part.values() if isinstance(part, Mapping) else (part,):
                 if isinstance(inner, TypeEngine) and not any(inner is known for known in seen):
                     if _is_sealed(inner):
-                        return True
+                        return inner
                     seen.append(inner)
-    return False
+    return None
 
 
 def refuse_inside(type_: TypeEngine[Any], where: str) -> None:
@@ -34,7 +34,7 @@ def refuse_inside(type_: TypeEngine[Any], where: str) -> None:
     Raises:
         ConfigurationError: it has.
     """
-    if not _is_sealed(type_) and has_sealed_inside(type_):
+    if not _is_sealed(type_) and sealed_inside(type_) is not None:
         refuse_nesting(type_, where)
 
 

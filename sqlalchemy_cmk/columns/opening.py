@@ -13,7 +13,7 @@ from sqlalchemy_cmk.ciphers import ColumnCipher
 from sqlalchemy_cmk.columns.scheme import Scheme
 from sqlalchemy_cmk.errors import KeyRevoked, TamperedError, TenantMismatch
 from sqlalchemy_cmk.format import HEADER_BYTES, Context, NotAuthentic, NotSealed, is_header, parse_header
-from sqlalchemy_cmk.keys.keyring import Keyring
+from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.model import OpenedDek
 
 # An AES-GCM cipher takes more than 2 KiB.
@@ -29,20 +29,20 @@ def _named(stored: object) -> str:
 class ColumnKeys:
     """Finds the ciphers of one column, for as long as one fetch, statement or batch takes.
 
-    The keyring is asked at each call, so that what has expired or was revoked meanwhile is noticed; ciphers
+    They are asked at each call, so that what has expired or was revoked meanwhile is noticed; ciphers
     are made once for each DEK, and leave memory with it.
 
     Args:
-        keyring: opens the DEKs.
+        keys: the DEKs of the database that holds the values.
         scheme: how the column's values are sealed.
         context: what they are bound to.
         where: the column's name, for messages; empty where the caller adds it.
     """
 
-    __slots__ = ("_context", "_keyring", "_made", "_purpose", "_where")
+    __slots__ = ("_context", "_keys", "_made", "_purpose", "_where")
 
-    def __init__(self, keyring: Keyring, scheme: Scheme, context: Context, where: str = "") -> None:
-        self._keyring = keyring
+    def __init__(self, keys: EngineKeys, scheme: Scheme, context: Context, where: str = "") -> None:
+        self._keys = keys
         self._purpose = scheme.purpose
         self._context = context
         self._where = f"{where}: " if where else ""
@@ -55,14 +55,14 @@ class ColumnKeys:
             KeyRevoked: its KEK refuses, or the owner was shredded.
             KeyUnavailable: its KEK or the key tables cannot be reached, and the grace is over.
         """
-        return self._cipher(self._keyring.active(owner, self._purpose))
+        return self._cipher(self._keys.active(owner, self._purpose))
 
     def comparing(self, owner: str) -> ColumnCipher | None:
         """Return the cipher under an owner's active DEK; ``None`` if it has none, and so no values.
 
         A query makes no key and no tenant; raises as :meth:`sealing` does.
         """
-        dek = self._keyring.existing(owner, self._purpose)
+        dek = self._keys.existing(owner, self._purpose)
         return None if dek is None else self._cipher(dek)
 
     def opening(self, header: bytes, owner: str | None, *, row_says: bool = True) -> ColumnCipher:
@@ -83,7 +83,7 @@ class ColumnKeys:
         dek_id = header[1:]
         reason = ""
         try:
-            dek = self._keyring.dek(dek_id)
+            dek = self._keys.dek(dek_id)
         except TamperedError as error:
             reason = f"DEK {dek_id.hex()}: {error}"
         except KeyRevoked as error:

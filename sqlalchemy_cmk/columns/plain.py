@@ -96,10 +96,12 @@ class PlainReader:
 
     Args:
         dry_run: notes what is refused.
+        lenient: whether the keyring lets values be read without an owner.
     """
 
-    def __init__(self, dry_run: DryRun) -> None:
+    def __init__(self, dry_run: DryRun, lenient: bool) -> None:
         self._dry_run = dry_run
+        self.lenient = lenient
 
     def read(
         self, values: Sequence[Any], owners: Owners, identities: Sequence[bytes] | None = None

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.reading import ColumnReader
 from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.keys.binding.protection import only_keys
 
 COLUMN_ATTRIBUTE = "cmk_column"
+
+# The keys of the result whose values are processed now.
+_at_hand: ContextVar[EngineKeys | None] = ContextVar("sqlalchemy_cmk_keys_at_hand", default=None)
 
 
 class Opened:
@@ -49,10 +55,31 @@ def opening_processor(
                 f"{column.where} is row-bound and its row is not known here: select the column itself, with "
                 "the columns of its row identity"
             )
-        return ColumnReader(column).read_one(stored, column.reading_owner(None), row_says=False)
+        keys = _at_hand.get() or only_keys(column.table, column.where)
+        return ColumnReader(column, keys).read_one(
+            stored, column.reading_owner(None, keys.reads_without_tenant), row_says=False
+        )
 
     setattr(open_without_row, COLUMN_ATTRIBUTE, column)
     return open_without_row
+
+
+def processor_with_keys(processor: Callable[[Any], Any], keys: EngineKeys) -> Callable[[Any], Any]:
+    """Return the result processor of a type with sealed values inside, for one result.
+
+    Args:
+        processor: calls the result processor of a sealed column for the values inside.
+        keys: the keys of the database that the result comes from.
+    """
+
+    def process(value: Any) -> Any:
+        before = _at_hand.set(keys)
+        try:
+            return processor(value)
+        finally:
+            _at_hand.reset(before)
+
+    return process
 
 
 def column_of_processor(processor: Any) -> SealedColumn | None:

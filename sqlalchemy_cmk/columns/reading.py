@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from sqlalchemy import Connection
+
 from sqlalchemy_cmk.ciphers import ColumnCipher, Opener, open_each
 from sqlalchemy_cmk.codec import NO_VALUE
 from sqlalchemy_cmk.columns.column import SealedColumn
@@ -24,6 +26,8 @@ from sqlalchemy_cmk.errors import (
     TamperedError,
 )
 from sqlalchemy_cmk.format import HEADER_BYTES, begins_sealed, header_part, is_header
+from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.keys.binding.protection import keyrings_of
 
 MAX_UNKNOWN_HEADERS = 10_000
 
@@ -45,9 +49,13 @@ class Owners:
     row_says: bool = False
 
 
-def reader_of(column: SealedColumn) -> ColumnReader | PlainReader:
+def reader_of(column: SealedColumn, connection: Connection) -> ColumnReader | PlainReader:
     """Return what opens a column's values for one fetch; in a dry run what only checks whose they are."""
-    return ColumnReader(column) if column.dry_run is None else PlainReader(column.dry_run)
+    if column.dry_run is None:
+        return ColumnReader(column, column.keys_on(connection))
+    return PlainReader(
+        column.dry_run, any(one.reads_without_tenant for one in keyrings_of(column.table.metadata))
+    )
 
 
 class ColumnReader:
@@ -55,12 +63,17 @@ class ColumnReader:
 
     Args:
         column: the column.
+        keys: the keys of the database that the values come from.
+
+    Attributes:
+        lenient: whether the keyring lets values be read without an owner.
     """
 
     __slots__ = (
         "_checked",
         "_ciphers",
         "_column",
+        "_column_keys",
         "_decode",
         "_entitled",
         "_is_tenants",
@@ -69,11 +82,14 @@ class ColumnReader:
         "_refused",
         "_unknown",
         "_usual",
+        "lenient",
     )
 
-    def __init__(self, column: SealedColumn) -> None:
+    def __init__(self, column: SealedColumn, keys: EngineKeys) -> None:
         self._column = column
-        self._keys = column.keys
+        self.lenient = keys.reads_without_tenant
+        self._keys = keys
+        self._column_keys = column.ciphers(keys)
         self._is_tenants = column.is_tenants
         self._decode: Callable[[bytes], Any] = bytes.decode if column.codec.text else column.codec.decode
         # What this batch has checked: owners with headers, and what opens these.
@@ -175,7 +191,7 @@ class ColumnReader:
         if len(header) != HEADER_BYTES or header in self._refused:
             raise ValueError
         try:
-            cipher = self._keys.opening(header, owner, row_says=owners.row_says)
+            cipher = self._column_keys.opening(header, owner, row_says=owners.row_says)
         except (KeyRevoked, KeyUnavailable, CredentialError) as error:
             # The KEK was asked, perhaps until a time-out: it is not asked again for each value.
             self._refused[header] = copy(error)
@@ -211,7 +227,7 @@ class ColumnReader:
             if header in self._refused:
                 # Copies have no traceback, whose frames would be kept and shared between threads.
                 raise copy(self._refused[header])
-            plaintext = self._keys.open(sealed, owner, identity, row_says=row_says)
+            plaintext = self._column_keys.open(sealed, owner, identity, row_says=row_says)
         except KeyRevoked as error:
             self._refused[header] = copy(error)
             if self._column.scheme.on_revoked == "seal":
@@ -238,7 +254,7 @@ class ColumnReader:
         if header in self._refused:
             return True
         try:
-            found = self._column.keyring.dek(header[1:]) is not None
+            found = self._keys.dek(header[1:]) is not None
         except (KeyRevoked, TamperedError):
             return True
         if not found:
@@ -262,7 +278,7 @@ class ColumnReader:
         """
         if owner is not None and owner not in self._entitled:
             try:
-                self._keys.comparing(owner)
+                self._column_keys.comparing(owner)
             except KeyRevoked as error:
                 if self._column.scheme.on_revoked == "seal":
                     raw = stored.encode() if isinstance(stored, str) else stored

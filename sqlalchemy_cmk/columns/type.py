@@ -25,7 +25,7 @@ from sqlalchemy_cmk.codec import Codec, codec_for, is_structured
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.comparator import SealedComparator
 from sqlalchemy_cmk.columns.legacy import LegacyTypes, legacy_types
-from sqlalchemy_cmk.columns.nesting import has_sealed_inside, refuse_nesting
+from sqlalchemy_cmk.columns.nesting import refuse_nesting, sealed_inside
 from sqlalchemy_cmk.columns.plain import Plain, plain_type
 from sqlalchemy_cmk.columns.presealed import PREFIX, PREFIX_BYTES, Unsealed
 from sqlalchemy_cmk.columns.processors import opening_processor
@@ -322,7 +322,7 @@ def _type_of_values(type_: Any) -> Any:
             f"EncryptedType({given}): give a SQLAlchemy type such as String(50), a dataclass, a model or an "
             f"annotation such as list[int] ({kind})"
         )
-    if isinstance(made, EncryptedType) or has_sealed_inside(made):
+    if isinstance(made, EncryptedType) or sealed_inside(made) is not None:
         raise ConfigurationError(f"EncryptedType({made!r}): give the type of the plain values")
     return made
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from os import urandom
 from typing import Any
 
-from sqlalchemy import Null
+from sqlalchemy import Connection, Null
 
 from sqlalchemy_cmk.ciphers import ColumnCipher
 from sqlalchemy_cmk.columns.column import SealedColumn
@@ -15,14 +15,25 @@ from sqlalchemy_cmk.columns.presealed import PREFIX
 from sqlalchemy_cmk.columns.sealed import Sealed, stored_bytes
 from sqlalchemy_cmk.errors import InvalidValue, KeyRevoked
 from sqlalchemy_cmk.format import DEK_ID_BYTES, TAG_BYTES, header_of
+from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 
 # What is not simply encoded and sealed.
 _UNUSUAL = {type(None), Null, Sealed}
 
 
-def writer_of(column: SealedColumn) -> ColumnWriter | PlainWriter:
-    """Return what seals a column's values for one statement; in a dry run what only checks them."""
-    return ColumnWriter(column) if column.dry_run is None else PlainWriter(column, column.dry_run)
+def writer_of(
+    column: SealedColumn, connection: Connection, *, writes: bool = False
+) -> ColumnWriter | PlainWriter:
+    """Return what seals a column's values for one statement; in a dry run what only checks them.
+
+    Args:
+        column: the column.
+        connection: where the statement runs.
+        writes: whether it writes the values, and does not only compare with them.
+    """
+    if column.dry_run is None:
+        return ColumnWriter(column, column.keys_on(connection, writes=writes))
+    return PlainWriter(column, column.dry_run)
 
 
 class ColumnWriter:
@@ -33,13 +44,14 @@ class ColumnWriter:
 
     Args:
         column: the column.
+        keys: the keys of the database that the values go to.
     """
 
-    __slots__ = ("_column", "_keys", "_nulls")
+    __slots__ = ("_column", "_column_keys", "_nulls")
 
-    def __init__(self, column: SealedColumn) -> None:
+    def __init__(self, column: SealedColumn, keys: EngineKeys) -> None:
         self._column = column
-        self._keys = column.keys
+        self._column_keys = column.ciphers(keys)
         self._nulls = not column.column.type.should_evaluate_none
 
     def seal(self, value: Any, owner: str, identity: bytes = b"") -> Any:
@@ -55,14 +67,14 @@ class ColumnWriter:
             KeyRevoked: the owner's KEK refuses, or a ``Sealed`` of another place is written.
             KeyUnavailable: the owner's KEK cannot be reached.
         """
-        return self._seal(value, owner, identity, self._keys.sealing)
+        return self._seal(value, owner, identity, self._column_keys.sealing)
 
     def seal_compared(self, value: Any, owner: str) -> Any:
         """Return a value sealed as stored ones are, to compare with them; no key is made for it.
 
         Where the owner has no key, and so no values, it returns bytes that equal no stored value.
         """
-        cipher = self._keys.comparing(owner)
+        cipher = self._column_keys.comparing(owner)
         if cipher is None:
             nothing = header_of(self._column.scheme.suite, urandom(DEK_ID_BYTES)) + urandom(TAG_BYTES)
             return PREFIX + nothing
@@ -82,7 +94,7 @@ class ColumnWriter:
             bound = identities or [b""] * len(values)
             return [self.seal(value, owner, one) for value, one in zip(values, bound, strict=True)]
         plaintexts = self._encode_all(values)
-        sealed = self._keys.sealing(owner).seal_all(plaintexts, identities)
+        sealed = self._column_keys.sealing(owner).seal_all(plaintexts, identities)
         return list(map(PREFIX.__add__, sealed))
 
     def _seal(self, value: Any, owner: str, identity: bytes, cipher_of: Callable[[str], ColumnCipher]) -> Any:

@@ -170,6 +170,10 @@ class Database:
         """Return whether the database is seen by one connection only."""
         return False
 
+    def place(self, connection: Connection) -> str | None:
+        """Return what tells the database that a connection leads to from every other; ``None`` if unknown."""
+        return None
+
     def memory_engine(self) -> Engine:
         """Return an engine over a new database in memory, of which :meth:`is_in_memory` is true."""
         self._refuse("keep keys in memory")

@@ -56,6 +56,11 @@ _AROUND_A_STATEMENT = 8192
 _AROUND_A_VALUE = 40
 # https://dev.mysql.com/doc/c-api/8.0/en/mysql-real-escape-string-quote.html
 _ESCAPED = "\0\n\r\x1a\"'\\"
+# MySQL has a server_uuid, MariaDB a server_uid: a hash of the network card's address and the port.
+_PLACE = (
+    "SHOW VARIABLES WHERE Variable_name IN "
+    "('server_uuid', 'server_uid', 'hostname', 'port', 'socket', 'datadir')"
+)
 _NEVER_SCRUBBED = (
     "InnoDB's redo log (ib_logfile0) holds what was written to the table until it is written over.",
     "InnoDB's undo log and doublewrite buffer (ibdata1, undo001 ...) hold old versions of rows until their "
@@ -162,6 +167,11 @@ class MariaDB(Database):
         each = (func.coalesce(func.md5(self.exact(one)), "") for one in columns)
         half = func.left(func.md5(func.concat_ws("|", *each)), 16)
         return func.bit_xor(cast(func.conv(half, 16, 10), BIGINT(unsigned=True)))
+
+    def place(self, connection: Connection) -> str | None:
+        """Return the server's host and what else it is known by, and the database's name there."""
+        database = connection.exec_driver_sql("SELECT database()").scalar()
+        return f"{sorted(map(tuple, connection.exec_driver_sql(_PLACE)))} {database}" if database else None
 
     def begin_snapshot(self, connection: Connection) -> None:
         """Begin the transaction at REPEATABLE READ."""

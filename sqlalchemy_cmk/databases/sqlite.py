@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,14 @@ class SQLite(Database):
         database = url.database or ""
         named = database == "" or ":memory:" in database or "mode=memory" in database
         return named or url.query.get("mode") == "memory"
+
+    def place(self, connection: Connection) -> str | None:
+        """Return the main database's file, by its number: it may have several names."""
+        path = connection.exec_driver_sql("PRAGMA database_list").all()[0][2]
+        if not path:
+            return None
+        file = os.stat(path)
+        return f"{file.st_dev}:{file.st_ino}"
 
     def memory_engine(self) -> Engine:
         """Return an engine with one connection, for all threads."""

@@ -103,7 +103,7 @@ class ColumnChecks:
 
     def _outcome(self, column: SealedColumn, rows: list[Sample]) -> Outcome:
         outcome = Outcome()
-        reader = ColumnReader(column)
+        reader = ColumnReader(column, self._keyring.keys)
         for sample in rows:
             try:
                 self._open(column, reader, sample)

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import BindParameter, Insert, Update
+from sqlalchemy import BindParameter, Connection, Insert, Update
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import Compiled
 
@@ -72,11 +72,13 @@ def pass_criteria(context: Any, parameters: Any, executemany: bool, dry_run: Dry
     return _replaced(parameters, executemany, partial(_plain, context, compares))
 
 
-def seal_named(binds: Iterable[BindParameter[Any]], rows: Sequence[Row], tenants: Sequence[str]) -> None:
+def seal_named(
+    connection: Connection, binds: Iterable[BindParameter[Any]], rows: Sequence[Row], tenants: Sequence[str]
+) -> None:
     """Seal parameters given by name in criteria, each under its row's tenant, in place."""
     columns = _columns(binds)
     for key, column in columns.items():
-        writer = writer_of(column)
+        writer = writer_of(column, connection)
         for row, tenant in zip(rows, tenants, strict=True):
             if row.get(key) is not None and not (is_presealed(row[key]) or type(row[key]) is Plain):
                 row[key] = writer.seal(row[key], tenant if column.is_tenants else PLATFORM_TENANT)
@@ -181,7 +183,8 @@ def _sealed(context: Any, row: int, value: Any) -> Any:
     if type(value) is not Unsealed:
         return value
     column: SealedColumn = value.column
-    return strip(ColumnWriter(column).seal_compared(value.value, _owner(context, column, row)))
+    writer = ColumnWriter(column, column.keys_on(context.root_connection))
+    return strip(writer.seal_compared(value.value, _owner(context, column, row)))
 
 
 def _owner(context: Any, column: SealedColumn, row: int) -> str:

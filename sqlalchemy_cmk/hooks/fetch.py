@@ -14,13 +14,15 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, CursorResult, Table
 from sqlalchemy.engine.interfaces import Compiled
 
+from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.identity import NO_IDENTITY, IdentityEncoder
+from sqlalchemy_cmk.columns.processors import processor_with_keys
 from sqlalchemy_cmk.columns.reading import Owners, reader_of
 from sqlalchemy_cmk.columns.tenants import tenant_source
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.hooks.equality import statement_tenant
-from sqlalchemy_cmk.hooks.positions import SealedPosition, sealed_positions
+from sqlalchemy_cmk.hooks.positions import SealedPosition, nested_columns, sealed_positions
 from sqlalchemy_cmk.hooks.redaction import redact_rows
 from sqlalchemy_cmk.keys.dry_run import noting
 from sqlalchemy_cmk.runtime.blocking import on_the_bridge
@@ -50,7 +52,10 @@ class LoadedRow:
     identities: Mapping[Table, tuple[Any, ...]]
 
 
-_positions: WeakKeyDictionary[Compiled, tuple[SealedPosition, ...]] = WeakKeyDictionary()
+# Where the rows of a statement carry sealed values, and values with sealed ones inside.
+_positions: WeakKeyDictionary[Compiled, tuple[tuple[SealedPosition, ...], Mapping[int, SealedColumn]]] = (
+    WeakKeyDictionary()
+)
 
 
 def open_result(
@@ -65,11 +70,14 @@ def open_result(
     compiled = getattr(result.context, "compiled", None)
     if compiled is None or not result.returns_rows or private.returned_columns(compiled):
         return  # what INSERT, UPDATE and DELETE return is opened at the cursor
-    positions = _positions.get(compiled)
-    if positions is None:
-        positions = sealed_positions(result)
+    found = _positions.get(compiled)
+    if found is None:
+        found = sealed_positions(result), nested_columns(result)
         if private.is_positional(result):
-            _positions[compiled] = positions
+            _positions[compiled] = found
+    positions, nested = found
+    if nested:
+        _lend_keys(connection, result, nested)
     if not positions:
         return
     loaded = execution_options.get(ROW_OPTION)
@@ -88,6 +96,19 @@ def open_result(
     private.open_fetched(result, opener.open, now=on_the_bridge())
 
 
+def _lend_keys(connection: Connection, result: CursorResult[Any], nested: Mapping[int, SealedColumn]) -> None:
+    """Give values inside others, such as an array's elements, the keys of the connection's database."""
+    processors = private.result_processors(result)
+    private.replace_processors(
+        result,
+        {
+            index: processor_with_keys(processors[index], column.keys_on(connection))
+            for index, column in nested.items()
+            if processors[index] is not None and column.dry_run is None
+        },
+    )
+
+
 class RowOpener:
     """Opens the sealed values of the rows of one fetch.
 
@@ -101,13 +122,17 @@ class RowOpener:
         self._context = context
         self._positions = positions
         self._loaded = loaded
-        self._readers = [reader_of(position.column) for position in positions]
+        columns = [position.column for position in positions]
+        self._readers = [reader_of(one, context.root_connection) for one in columns]
 
     def open(self, rows: Sequence[Any]) -> Sequence[Any]:
         """Return the raw rows of one batch with their sealed values opened."""
         if not rows:
             return rows
-        names = [self._namer(position) for position in self._positions]
+        names = [
+            self._namer(position, reader.lenient)
+            for position, reader in zip(self._positions, self._readers, strict=True)
+        ]
         try:
             if len(rows) <= AT_ONCE:
                 return self._open(rows, names)
@@ -139,7 +164,7 @@ class RowOpener:
             raise
         return list(zip(*columns, strict=True))
 
-    def _namer(self, position: SealedPosition) -> Name:
+    def _namer(self, position: SealedPosition, lenient: bool) -> Name:
         """Return what names the owner of a position's values in one batch, agreed with the scope."""
         column, name = position.column, position.name
         if not position.is_tenants:
@@ -148,8 +173,10 @@ class RowOpener:
             named = None
             with noting(column.table.metadata):
                 named = self._named(position)
-            return _once(lambda _: column.reading_owner(named))
-        return _once(lambda held: column.reading_owner(tenant) if (tenant := name(held)) else PLATFORM_TENANT)
+            return _once(lambda _: column.reading_owner(named, lenient))
+        return _once(
+            lambda held: column.reading_owner(tenant, lenient) if (tenant := name(held)) else PLATFORM_TENANT
+        )
 
     def _row_says(self, position: SealedPosition) -> bool:
         """Return whether a row itself says whose its value is; otherwise a scope or the statement does."""

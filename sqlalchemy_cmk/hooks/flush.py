@@ -17,13 +17,14 @@ from sqlalchemy_cmk.columns.lookups import Identity
 from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.hooks.defaults import depended_on, fill_defaults
 from sqlalchemy_cmk.hooks.models import SealedModel, sealed_model
+from sqlalchemy_cmk.hooks.session_keys import SessionKeys
 from sqlalchemy_cmk.hooks.values import MISSING, Row
+from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.dry_run import noting
-from sqlalchemy_cmk.keys.keyring import Keyring
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
-Need = tuple[Keyring, str, Purpose]
+Need = tuple[EngineKeys, str, Purpose]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,16 @@ def before_flush(session: Session, flush_context: Any, instances: Any) -> None:
     """Open the keys that the flush will need before it sends its first statement."""
     end_of_flush(session)
     _flushes.set((*_flushes.get(), (session, {})))
-    needed = _needed_by_new(session) | _needed_by_dirty(session)
+    if session.connection_callable is not None:
+        return  # each row of a sharded session may go to another database
+    found = SessionKeys(session)
+    needed = _needed_by_new(session, found) | _needed_by_dirty(session, found)
     # Always in the same order, so that two runs of the simulation meet the same.
-    for keyring, tenant, purpose in sorted(needed, key=itemgetter(1, 2)):
-        keyring.active(tenant, purpose)
+    for keys, tenant, purpose in sorted(needed, key=itemgetter(1, 2)):
+        keys.active(tenant, purpose)
 
 
-def _needed_by_new(session: Session) -> set[Need]:
+def _needed_by_new(session: Session, found: SessionKeys) -> set[Need]:
     """Return the keys that new objects need; there may be many objects, and few tenants."""
     new = list(session.new)
     models = {
@@ -64,12 +68,12 @@ def _needed_by_new(session: Session) -> set[Need]:
         if model is None:
             continue
         if model.is_mixed and not _writes_tenants(inspect(instance), model):
-            needed.update(_needs(model, None, model.attributes.values()))
+            needed.update(_needs(found, inspect(type(instance)), model, None, model.attributes.values()))
             continue
         owner = instance_dict(instance).get(model.tenant_attribute or "")
         owners.add((type(instance), _owner(inspect(instance), model) if owner is None else owner))
     for kind, owner in owners:
-        needed.update(_needs(models[kind], owner, models[kind].attributes.values()))
+        needed.update(_needs(found, inspect(kind), models[kind], owner, models[kind].attributes.values()))
     return needed
 
 
@@ -82,17 +86,21 @@ def _writes_tenants(state: InstanceState[Any], model: SealedModel) -> bool:
     )
 
 
-def _needed_by_dirty(session: Session) -> set[Need]:
+def _needed_by_dirty(session: Session, found: SessionKeys) -> set[Need]:
     needed: set[Need] = set()
     for instance in session.dirty:
         state = inspect(instance)
         model = sealed_model(state.mapper)
         if model is not None:
-            needed.update(_needs(model, _owner(state, model), _to_be_sealed(state, model)))
+            needed.update(
+                _needs(found, state.mapper, model, _owner(state, model), _to_be_sealed(state, model))
+            )
     return needed
 
 
-def _needs(model: SealedModel, owner: Any, columns: Iterable[SealedColumn]) -> Iterator[Need]:
+def _needs(
+    found: SessionKeys, mapper: Mapper[Any], model: SealedModel, owner: Any, columns: Iterable[SealedColumn]
+) -> Iterator[Need]:
     columns = [one for one in columns if one.dry_run is None]
     if not columns:
         return
@@ -100,7 +108,8 @@ def _needs(model: SealedModel, owner: Any, columns: Iterable[SealedColumn]) -> I
     tenant = model.tenant(owner) if known else PLATFORM_TENANT
     for column in columns:
         if known or not column.is_tenants:
-            yield column.keyring, tenant if column.is_tenants else PLATFORM_TENANT, column.scheme.purpose
+            needed_by = tenant if column.is_tenants else PLATFORM_TENANT
+            yield found.of(mapper, column), needed_by, column.scheme.purpose
 
 
 def _owner(state: InstanceState[Any], model: SealedModel) -> Any:

@@ -30,7 +30,7 @@ def seal_insert(
         TenantRequired: a row names no tenant.
         UnsupportedOperation: the rows come from a SELECT, or a value is SQL.
     """
-    writer = RowWriter(table, connection.dialect)
+    writer = RowWriter(table, connection)
     if not writer.columns and private.upsert_clause(statement) is None:
         return statement, rows
     if writer.columns and private.is_from_select(statement):

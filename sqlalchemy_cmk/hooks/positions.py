@@ -26,6 +26,7 @@ from sqlalchemy.sql.visitors import iterate
 
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.identity import IdentityEncoder, identity_of
+from sqlalchemy_cmk.columns.nesting import sealed_inside
 from sqlalchemy_cmk.columns.processors import column_of_processor
 from sqlalchemy_cmk.columns.tenants import TenantSource, tenant_source
 from sqlalchemy_cmk.columns.type import EncryptedType
@@ -74,6 +75,17 @@ def sealed_positions(result: CursorResult[Any]) -> tuple[SealedPosition, ...]:
         if (column := column_of_processor(processor)) is not None
     }
     return find_positions(found, private.result_objects(result), result.dialect) if found else ()
+
+
+def nested_columns(result: CursorResult[Any]) -> dict[int, SealedColumn]:
+    """Find the columns of a result whose values have sealed ones inside, such as arrays of them."""
+    found = {}
+    for index, type_ in enumerate(private.result_types(result)):
+        inner = None if isinstance(type_, EncryptedType) else sealed_inside(type_)
+        column = getattr(inner, "sealed_column", None)
+        if column is not None:
+            found[index] = column
+    return found
 
 
 def find_positions(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
-from sqlalchemy import BindParameter, Dialect, Null, Table
+from sqlalchemy import BindParameter, Connection, Null, Table
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.expression import ColumnClause
 from sqlalchemy.types import NullType
@@ -31,19 +31,20 @@ class RowWriter:
 
     Args:
         table: the table.
-        dialect: the database's.
+        connection: where the statement runs; the keys of its database seal the rows.
 
     Attributes:
         columns: the table's sealed columns by key.
         identity: what identifies its rows for row-bound columns; ``None`` where it has none.
     """
 
-    def __init__(self, table: Table, dialect: Dialect) -> None:
+    def __init__(self, table: Table, connection: Connection) -> None:
         self.table = table
+        self._connection = connection
         self.columns = sealed_columns(table)
         bound = any(column.scheme.row_bound for column in self.columns.values())
         self.identity: RowIdentity | None = identity_of(table) if bound else None
-        self._encode = None if self.identity is None else self.identity.encoder(dialect)
+        self._encode = None if self.identity is None else self.identity.encoder(connection.dialect)
         self._writers: dict[str, ColumnWriter | PlainWriter] = {}
 
     def seal_rows(
@@ -193,7 +194,7 @@ class RowWriter:
         """Return what seals one column's values for this statement."""
         writer = self._writers.get(key)
         if writer is None:
-            writer = self._writers[key] = writer_of(self.columns[key])
+            writer = self._writers[key] = writer_of(self.columns[key], self._connection, writes=True)
         return writer
 
     def bound(self, key: str, value: Any, identity: Sequence[Any] | None) -> bytes:

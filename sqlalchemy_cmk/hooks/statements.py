@@ -46,7 +46,7 @@ def before_execute(
         rows = [dict(row) for row in multiparams] if many else [dict(params)]
         binds = _binds(statement, rows[0])
         if binds and isinstance(statement, Delete):
-            _seal_keys(statement, rows)
+            _seal_keys(connection, statement, rows)
         hide(binds, rows)
     else:
         return statement, multiparams, params
@@ -98,7 +98,7 @@ def _binds(statement: Any, given: Row) -> list[BindParameter[Any]]:
     return [one for one in binds if isinstance(one, BindParameter) and hasattr(one.type, "sealed_column")]
 
 
-def _seal_keys(statement: Delete, rows: list[Row]) -> None:
+def _seal_keys(connection: Connection, statement: Delete, rows: list[Row]) -> None:
     """Seal the keys of rows that a flush deletes, each under its own tenant."""
     table = _plain_table(statement.table)
     if table is None:
@@ -110,4 +110,4 @@ def _seal_keys(statement: Delete, rows: list[Row]) -> None:
     for row in rows:
         flushed = flushed_row(table, tuple(known_value(found[key], row) for key in keys))
         if flushed is not None:
-            seal_named([found[key] for key in keys], [row], [flushed.tenant])
+            seal_named(connection, [found[key] for key in keys], [row], [flushed.tenant])

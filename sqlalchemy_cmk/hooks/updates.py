@@ -55,7 +55,7 @@ class _UpdateSealer:
         self.connection = connection
         self.statement = statement
         self.table = table
-        self.writer = RowWriter(table, connection.dialect)
+        self.writer = RowWriter(table, connection)
         self.columns = self.writer.columns
         self.source: TenantSource | None = tenant_source(table)
         self.guard: ColumnElement[bool] | None = None
@@ -237,7 +237,7 @@ class _UpdateSealer:
 
     def seal_criteria(self, rows: list[Row], tenants: list[str]) -> None:
         """Seal the parameters of a sealed primary key, under each row's own tenant."""
-        seal_named(self.criteria_binds(), rows, tenants)
+        seal_named(self.connection, self.criteria_binds(), rows, tenants)
 
 
 def _value(found: dict[str, BindParameter[Any]], column: Any, row: Row) -> Any:

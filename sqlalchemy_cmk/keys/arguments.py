@@ -11,16 +11,24 @@ from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.runtime.clock import duration
 
 
-def check_arguments(engine: object, platform_key: object, providers: object) -> None:
-    """Refuse arguments of the wrong kind.
+def check_engine(engine: object) -> None:
+    """Refuse what is no engine.
 
     Raises:
-        ConfigurationError: one is.
+        ConfigurationError: it is none.
     """
     if not hasattr(engine, "dialect"):
         raise ConfigurationError(
             f"Keyring takes an Engine or AsyncEngine, not {type(engine).__name__}: give it create_engine(...)"
         )
+
+
+def check_arguments(platform_key: object, providers: object) -> None:
+    """Refuse arguments of the wrong kind.
+
+    Raises:
+        ConfigurationError: one is.
+    """
     if not isinstance(platform_key, str):
         raise ConfigurationError(
             f"platform_key is the URI of a KEK, such as local:pmk, not {type(platform_key).__name__}"

@@ -2,54 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import Engine, MetaData, Table
+from sqlalchemy import Connection, Engine, MetaData
 
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.keys.arguments import cache_policy, check_arguments
-from sqlalchemy_cmk.keys.audit.trail import AuditTrail
+from sqlalchemy_cmk.keys.arguments import cache_policy, check_arguments, check_engine
+from sqlalchemy_cmk.keys.binding.apps import EXTENSION, current_app, engines_of, metadatas_of
+from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.keys.binding.engines import Engines
+from sqlalchemy_cmk.keys.binding.protection import protection_of, serve
+from sqlalchemy_cmk.keys.binding.settings import Settings
 from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations
 from sqlalchemy_cmk.keys.dry_run import Refusal, begin, dry_run_for, noting
-from sqlalchemy_cmk.keys.kek_uses import KekUse, read_kek_uses
-from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
-from sqlalchemy_cmk.keys.lifecycle.record_keys import RecordKeyLifecycle, required
-from sqlalchemy_cmk.keys.manifest.manifest import Manifests
-from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource, record_keys_of
-from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Purpose, TenantStatus
-from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
-from sqlalchemy_cmk.keys.opening.maker import Maker
-from sqlalchemy_cmk.keys.opening.observations import Observations
-from sqlalchemy_cmk.keys.opening.opener import Opener
-from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
-from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
+from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
+from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
+from sqlalchemy_cmk.keys.opening.wrapper import provider_for
+from sqlalchemy_cmk.keys.operations import KeyOperations
 from sqlalchemy_cmk.keys.policy import KekAllowed, PolicyCheck
-from sqlalchemy_cmk.keys.status import read_status
-from sqlalchemy_cmk.keys.storage.connections import Connections
-from sqlalchemy_cmk.keys.storage.database import KeyDatabase
-from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.keys.storage.tables import make_all_tables
 from sqlalchemy_cmk.providers.base import KeyProvider
-from sqlalchemy_cmk.runtime.background import BackgroundWriter
-from sqlalchemy_cmk.runtime.blocking import off_the_loop
+from sqlalchemy_cmk.runtime.blocking import in_a_thread, off_the_loop
 from sqlalchemy_cmk.runtime.clock import elapsed
-from sqlalchemy_cmk.runtime.forks import watch_forks
-from sqlalchemy_cmk.scope import key_owner
-
-INFO_KEY = "sqlalchemy_cmk.keyring"
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-class Keyring:
+class Keyring(KeyOperations):
     """Makes DEKs at first use, opens them, and keeps them open for a bounded time.
 
     Args:
         engine: the application's engine, sync or async. The keyring uses its URL and driver settings, and
-            opens connections of its own.
+            opens connections of its own. Leave it out to give it later, by :meth:`init_engine` or
+            :meth:`init_app`.
         platform_key: the URI of the platform-managed KEK, which wraps the DEKs of tenants without a KEK of
             their own.
         providers: the key providers; the first that handles a KEK's URI serves it.
@@ -80,14 +69,8 @@ class Keyring:
             refuse. For test suites; a database with sealed values is refused.
         clock: returns monotonic seconds, for tests. By default a clock that goes on while the machine sleeps.
 
-    Attributes:
-        lifecycle: changes tenants' keys.
-        audit: the trail of key events.
-        record_keys: what authenticates the key tables; ``None`` where nothing does.
-        observations: notes which KEKs refuse.
-        connections: the keyring's own connections to the application's database.
-        database: the key tables.
-        store: reads and writes the key tables.
+    Where it serves several engines, whatever is about one database's keys needs to be told which:
+    ``keyring.for_engine(engine).assign(...)``. See :class:`~sqlalchemy_cmk.keys.operations.KeyOperations`.
 
     Raises:
         ConfigurationError: an argument is of the wrong kind, no provider handles ``platform_key``, or a
@@ -96,7 +79,7 @@ class Keyring:
 
     def __init__(
         self,
-        engine: Engine | AsyncEngine,
+        engine: Engine | AsyncEngine | None = None,
         *,
         platform_key: str,
         providers: Sequence[KeyProvider],
@@ -114,158 +97,160 @@ class Keyring:
         dry_run: bool = False,
         clock: Callable[[], float] = elapsed,
     ) -> None:
-        check_arguments(engine, platform_key, providers)
-        self.dry_run = dry_run_for(dry_run, table_prefix)
-        self.platform_key = platform_key
-        self.reads_without_tenant = reads_without_tenant
-        self.table_prefix = table_prefix
-        policy = cache_policy(revalidate_after, outage_grace, retry_after, revalidation_jitter)
+        check_arguments(platform_key, providers)
         if max_open_keys < 1:
             raise ConfigurationError("max_open_keys counts keys: give 1 or more")
-        self._opened = OpenedKeys(max_open_keys, clock, policy.revalidate_after)
-        telemetry = Telemetry(self._opened, record_exceptions=record_exceptions)
-        self._wrapper = Wrapper(providers, telemetry, PolicyCheck(kek_allowed))
-        self._wrapper.provider_of(platform_key)
-        self.connections = Connections(engine)
-        database = KeyDatabase(self.connections, table_prefix)
-        self.database = database
-        self._policy = policy
-        self._background = BackgroundWriter()
-        self.record_keys = record_keys_of(record_key, providers, lambda: not self.store.is_authenticated())
-        self.audit = AuditTrail(database, self._background, actor, self.record_keys)
-        self.store = KeyStore(database, self.audit, Manifests(self.record_keys))
-        self.observations = Observations(self.store, self._background)
-        self._opener = Opener(
-            policy, self.store, self._wrapper, self._opened, self.audit, telemetry, self.observations, clock
+        self._settings = Settings(
+            platform_key,
+            tuple(providers),
+            cache_policy(revalidate_after, outage_grace, retry_after, revalidation_jitter),
+            max_open_keys,
+            record_key,
+            PolicyCheck(kek_allowed),
+            reads_without_tenant,
+            actor,
+            table_prefix,
+            record_exceptions,
+            clock,
+            ProviderCalls(),
         )
-        self._maker = Maker(platform_key, self.store, self._wrapper, self._opener, self.observations, clock)
-        self.lifecycle = Lifecycle(
-            self.store,
-            self._wrapper,
-            self.observations,
-            self._opener.forget,
-            policy.longest_use,
-        )
+        self.dry_run = dry_run_for(dry_run, table_prefix)
+        self.reads_without_tenant = reads_without_tenant
+        self.platform_key = platform_key
+        self.table_prefix = table_prefix
+        self.provider_of(platform_key)
+        self.engines = Engines(self._settings)
+        self._for_engine: EngineKeys | None = None
         self._protected: list[MetaData] = []
-        watch_forks(self)
+        if engine is not None:
+            self.init_engine(engine)
+
+    def init_engine(
+        self, engine: Engine | AsyncEngine, *, replica_of: Engine | AsyncEngine | None = None
+    ) -> None:
+        """Serve an engine. Each engine has key tables in its own database, and opened keys of its own.
+
+        Args:
+            engine: one of the application's engines, sync or async.
+            replica_of: where the engine reads a copy of another's database, that other, which is served
+                already. Values are then opened with its keys, and nothing is written through the replica.
+
+        Raises:
+            ConfigurationError: ``engine`` is none, or ``replica_of`` is not served.
+        """
+        check_engine(engine)
+        if replica_of is not None:
+            self.engines.add_replica(engine, replica_of)
+            return
+        self.engines.bind(engine)
+        for metadata in self._protected:
+            serve(self, metadata)
+
+    def init_app(self, app: Any, engine: Engine | None = None) -> None:
+        """Serve the engines of a Flask application, and protect the models of its Flask-SQLAlchemy.
+
+        It can be called for any number of applications. In the context of one, calls such as :meth:`assign`
+        are about the database of its default bind.
+
+        Args:
+            app: the application, after ``db.init_app(app)``.
+            engine: its engine, where Flask-SQLAlchemy has not made it; the models are then protected by
+                :meth:`protect`.
+
+        Raises:
+            ConfigurationError: no engine is found, or something is declared wrongly; see :meth:`protect`.
+        """
+        engines = engines_of(app) if engine is None else {None: engine}
+        for one in engines.values():
+            self.init_engine(one)
+        for metadata in metadatas_of(app) if engine is None else ():
+            self.protect(metadata)
+        default = engines[None] if None in engines else next(iter(engines.values()))
+        app.extensions.setdefault(EXTENSION, {})[self.engines] = self.engines.require(default)
+
+    def for_engine(self, engine: Engine | AsyncEngine) -> Keyring:
+        """Return this keyring for one of its engines: its methods are about that engine's database.
+
+        Raises:
+            ConfigurationError: the engine is not served.
+        """
+        return self._only_for(self.engines.require(engine))
+
+    def for_connection(self, connection: Connection) -> Keyring:
+        """Return this keyring for the database that a connection leads to; see :meth:`for_engine`.
+
+        Raises:
+            ConfigurationError: that database is not served, or not proven to be.
+        """
+        return self._only_for(self.engines.require_connection(connection))
+
+    def _only_for(self, keys: EngineKeys) -> Keyring:
+        view = copy(self)
+        view._for_engine = keys
+        return view
+
+    @property
+    def keys(self) -> EngineKeys:
+        """The keys of the one engine that a call is about: what statements seal and open with.
+
+        Raises:
+            ConfigurationError: the keyring serves no engine, or several, and nothing says which is meant.
+        """
+        if self._for_engine is not None:
+            return self._for_engine
+        app = current_app()
+        of_app = None if app is None else app.extensions.get(EXTENSION, {}).get(self.engines)
+        return of_app or self.engines.only()
 
     def protect(self, base: MetaData | Any) -> None:
         """Serve the sealed columns of a declarative base or a ``MetaData``, and add the key tables to it.
 
-        What is declared so far is checked now, a table that is declared later when it is first used.
+        What is declared so far is checked now, a table that is declared later when it is first used. Where
+        another keyring protects the same and serves the same engine, this one serves it from now on.
 
         Args:
             base: the declarative base, or its ``MetaData``.
 
         Raises:
-            ConfigurationError: another open keyring protects it already; or something is declared that sealed
-                columns cannot keep, such as a unique constraint over a randomized column, or a table beside
-                tenants' tables that does not say whose rows it holds.
+            ConfigurationError: something is declared that sealed columns cannot keep, such as a unique
+                constraint over a randomized column, or a table beside tenants' tables that does not say whose
+                rows it holds.
         """
         metadata = base if isinstance(base, MetaData) else base.metadata
-        holder = metadata.info.get(INFO_KEY)
-        if holder is not None and holder is not self:
-            raise ConfigurationError("another keyring protects this metadata: close() that one first")
         begin(metadata, self.dry_run)
         if self.dry_run is None:
             make_all_tables(metadata, self.table_prefix)
         with noting(metadata):
             refuse_wrong_declarations(metadata)
-        metadata.info[INFO_KEY] = self
         if metadata not in self._protected:
             self._protected.append(metadata)
-
-    def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
-        """Wrap a tenant's DEKs by another KEK; no data row is touched. A dry run does nothing.
-
-        See :meth:`Lifecycle.assign`.
-        """
-        if self.dry_run is None:
-            off_the_loop(lambda: self.lifecycle.assign(tenant, kek_uri, fresh_dek=fresh_dek))
-
-    def warm(
-        self, tenants: Iterable[object], purposes: Iterable[Purpose | str] = (Purpose.RANDOMIZED,)
-    ) -> None:
-        """Open the active DEKs of these tenants now, making those that do not exist. A dry run does nothing.
-
-        Args:
-            tenants: the tenants' names; ``""`` is the platform.
-            purposes: ``"randomized"``, and ``"deterministic"`` where there are deterministic columns.
-        """
-        if isinstance(tenants, str):
-            raise ConfigurationError(f"warm takes a list of tenants: give it [{tenants!r}]")
-        for tenant in tenants if self.dry_run is None else ():
-            for purpose in purposes:
-                self.active(key_owner(tenant), Purpose.named(purpose))
-
-    def forget(self, tenant: object | None = None) -> None:
-        """Drop the opened DEKs of a tenant, or of every tenant, from this process.
-
-        The next use opens them again. Providers forget which version of each KEK is the newest.
-        """
-        self._opener.forget(None if tenant is None else key_owner(tenant))
-        self._wrapper.forget()
-
-    def notice_rotations(self) -> None:
-        """Look up now which DEKs other processes have retired, and stop sealing under them.
-
-        Without this call it is noticed when the DEKs are proven again. Opened DEKs stay open; no KEK is
-        asked.
-        """
-        off_the_loop(lambda: self._opened.keep_active(self.store.active_ids()))
-
-    def status(self) -> list[TenantStatus]:
-        """Return one line for each tenant that has keys; no KEK is asked."""
-        off_the_loop(self._background.flush)
-        return off_the_loop(lambda: read_status(self.store, self._opened, self.platform_key))
-
-    def kek_uses(self, tenants: Container[str] | None = None, *, newest: bool = True) -> list[KekUse]:
-        """Return which KEK versions wrap tenants' DEKs, and whether each unwraps what it has wrapped.
-
-        Args:
-            tenants: their names; ``None`` for all.
-            newest: whether each KEK is asked for its newest version too.
-        """
-        return off_the_loop(
-            lambda: read_kek_uses(self.store, self._wrapper, self.observations, tenants, newest=newest)
-        )
-
-    def dek_states(self) -> dict[bytes, DekState]:
-        """Return the state of every DEK that exists or existed, by its id (8 bytes)."""
-        return off_the_loop(self.store.dek_states)
+        serve(self, metadata)
 
     def close(self) -> None:
         """Drop every opened DEK, close connections and providers, and stop protecting metadata."""
-        off_the_loop(self._background.close)
-        self._opened.close()
+        off_the_loop(self.engines.close)
         for metadata in self._protected:
-            metadata.info.pop(INFO_KEY, None)
+            protection_of(metadata).remove(self)
             check_again(metadata)
         self._protected.clear()
-        self.connections.close()
-        self._wrapper.close()
+        self._settings.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await in_a_thread(self.close)
 
     @property
     def revalidate_after(self) -> float:
         """Seconds after which every process has noticed a change of keys; ``outage_grace`` in an outage."""
-        return self._policy.revalidate_after
-
-    @property
-    def record_key(self) -> RecordKeyLifecycle:
-        """Rotates the record key, or adopts one.
-
-        Raises:
-            ConfigurationError: the keyring has none.
-        """
-        return RecordKeyLifecycle(required(self.record_keys), self.store, self.audit)
-
-    def provider_of(self, kek_uri: str) -> KeyProvider:
-        """Return the provider of a KEK.
-
-        Raises:
-            ConfigurationError: no provider handles its URI.
-        """
-        return self._wrapper.provider_of(kek_uri)
+        return self._settings.cache.revalidate_after
 
     @property
     def protected(self) -> tuple[MetaData, ...]:
@@ -273,69 +258,14 @@ class Keyring:
         return tuple(self._protected)
 
     @property
-    def opened(self) -> OpenedKeys:
-        """The opened keys of this process."""
-        return self._opened
-
-    def dek(self, dek_id: bytes) -> OpenedDek | None:
-        """Return an opened DEK by its id; ``None`` if no such DEK exists.
-
-        Raises:
-            KeyRevoked: its KEK refuses, or it was destroyed.
-            KeyUnavailable: its KEK or the key tables cannot be reached, and ``outage_grace`` is over.
-        """
-        self._refuse_dry_run()
-        return self._opened.fresh(dek_id) or self._opener.dek(dek_id)
-
-    def active(self, tenant: str, purpose: Purpose) -> OpenedDek:
-        """Return the DEK that seals a tenant's new values; it is made at first use.
-
-        Raises:
-            KeyRevoked: its KEK refuses, or the tenant was shredded.
-            KeyUnavailable: its KEK or the key tables cannot be reached, and ``outage_grace`` is over.
-        """
-        self._refuse_dry_run()
-        fresh = self._opened.fresh_active(tenant, purpose)
-        return fresh or self._opener.active(tenant, purpose, lambda: self._maker.make(tenant, purpose))
-
-    def existing(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
-        """Return the DEK that seals a tenant's new values; ``None`` if there is none, and none is made.
-
-        Raises:
-            KeyRevoked: its KEK refuses, or the tenant was shredded.
-            KeyUnavailable: its KEK or the key tables cannot be reached, and ``outage_grace`` is over.
-        """
-        self._refuse_dry_run()
-        fresh = self._opened.fresh_active(tenant, purpose)
-        return fresh or self._opener.existing(tenant, purpose)
-
-    @property
     def refusals(self) -> tuple[Refusal, ...]:
         """What sealing would refuse, as a dry run has seen it so far; empty where values are sealed."""
         return () if self.dry_run is None else self.dry_run.refusals
 
-    def _refuse_dry_run(self) -> None:
-        if self.dry_run is not None:
-            raise ConfigurationError("a dry run has no keys: nothing is sealed, and no KEK is asked")
+    def provider_of(self, kek_uri: str) -> KeyProvider:
+        """Return the provider of a KEK.
 
-    def after_fork(self) -> None:
-        """Replace the connections and locks that a forked child has inherited; called after a fork."""
-        self.connections.after_fork()
-        self._opened.after_fork()
-        self._opener.after_fork()
-
-
-def keyring_of(table: Table, where: str) -> Keyring:
-    """Return the keyring that protects a table's metadata.
-
-    Raises:
-        ConfigurationError: none does, or the table was declared after that and is declared wrongly.
-    """
-    keyring = table.metadata.info.get(INFO_KEY)
-    if not isinstance(keyring, Keyring):
-        raise ConfigurationError(
-            f"{where}: no keyring protects this metadata: call keyring.protect(Base) first"
-        )
-    if keyring.dry_run is None:
-        refuse_wrong_declarations(table.metadata, table)
-    return keyring
+        Raises:
+            ConfigurationError: no provider handles its URI.
+        """
+        return provider_for(self._settings.providers, kek_uri)

@@ -30,7 +30,7 @@ class Ciphers:
             raise ConfigurationError(
                 f"{type_!r} does not say what its values are bound to: give it a context"
             )
-        self._keys = ColumnKeys(keyring, type_.scheme, context)
+        self._keys = ColumnKeys(keyring.keys, type_.scheme, context)
         self._is_tenants = type_.scheme.owner == "row"
 
     def sealing(self, tenant: str) -> ColumnCipher:

@@ -84,6 +84,11 @@ def off_the_loop(work: Callable[[], T], threads: Threads = _threads, place: str 
         del future  # an error's traceback holds this frame, which must not hold the error
 
 
+async def in_a_thread(work: Callable[[], T]) -> T:
+    """Run blocking work on one of the library's own threads and return its result."""
+    return await asyncio.wrap_future(_threads.submit("", work))
+
+
 def wait_for(future: Future[Any], seconds: float | None = None) -> bool:
     """Wait until a future is done, and return whether it is; under the asyncio bridge the loop goes on.
 

@@ -136,6 +136,18 @@ def test_take_out_processors_leaves_the_names_and_other_results_alone(
     assert found.all() == [(1, "<x>"), (2, "<y>"), (3, "<z>")] == result().all()
 
 
+def test_replace_processors_has_values_made_by_others(connection: Connection) -> None:
+    found = connection.execute(select(a, b))
+    private.replace_processors(found, {1: lambda value: f"[{value}]"})
+    assert found.first() == (1, "[x]")
+    assert connection.execute(select(a, b)).first() == (1, "<x>")
+
+
+def test_result_types_are_those_of_the_columns_in_their_order(connection: Connection) -> None:
+    assert list(private.result_types(connection.execute(select(b, a)))) == [b.type, a.type]
+    assert list(private.result_types(connection.execute(text("SELECT a FROM t")))) == []
+
+
 @pytest.mark.parametrize("kind", [insert, update, delete])
 @pytest.mark.parametrize("dialect", [postgresql.dialect(), sqlite.dialect()])
 def test_returned_columns_are_the_objects_and_types_of_returning(kind: Any, dialect: Any) -> None:

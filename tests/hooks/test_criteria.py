@@ -260,7 +260,7 @@ def test_no_error_shows_a_value_or_what_marks_it_for_sealed(driver: Driver, tabl
 
 
 def test_a_value_that_the_library_has_sealed_is_sent_as_it_is(driver: Driver, table: Table) -> None:
-    sealed = ColumnWriter(table.c.email.type.sealed_column).seal(SECRET, "acme")
+    sealed = ColumnWriter(table.c.email.type.sealed_column, driver.vault.keyring.keys).seal(SECRET, "acme")
     assert is_presealed(sealed) and len(PREFIX) == PREFIX_BYTES
     with tenant_scope("acme"), driver.engine.connect() as connection:
         assert connection.scalars(select(table.c.id).where(table.c.email == sealed)).all() == [1]

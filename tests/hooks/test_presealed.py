@@ -46,7 +46,7 @@ def test_a_value_that_looks_sealed_is_sealed_like_any_other(sqlite_database: Dat
         assert stored not in again
         assert connection.execute(select(table.c.id).where(table.c.data == stored)).scalar_one() == 2
         assert connection.execute(select(table.c.data).where(table.c.id == 2)).scalar_one() == stored
-    sealed = ColumnWriter(column.type.sealed_column).seal(b"first", "")
+    sealed = ColumnWriter(column.type.sealed_column, keyring.keys).seal(b"first", "")
     assert is_presealed(sealed) and sealed[PREFIX_BYTES:] == stored and not gc.is_tracked(sealed)
     keyring.close()
 

@@ -187,7 +187,7 @@ def test_a_keyring_that_nobody_holds_is_collected_and_its_thread_ends(lite: Worl
     keyring.active("acme", Purpose.RANDOMIZED)
     opened = weakref.ref(keyring.opened)
     assert alarms() == 1
-    keyring._background.close()
+    keyring.keys.background.close()
     del keyring
     until(lambda: gc.collect() >= 0 and opened() is None and alarms() == 0)
 

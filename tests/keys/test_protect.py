@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.schema import CreateSchema
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring, tenant_scope
-from sqlalchemy_cmk.keys.keyring import INFO_KEY
+from sqlalchemy_cmk.keys.binding.protection import INFO_KEY
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from sqlalchemy_cmk.runtime.secret import Secret
 from tests.support.databases import Database
@@ -110,22 +110,6 @@ def test_the_key_tables_hold_no_key(world: World) -> None:
             for value in row:
                 stored = bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
                 assert dek not in stored and dek.hex().encode() not in stored
-
-
-def test_a_second_keyring_is_refused_until_the_first_is_closed(lite: World) -> None:
-    lite.write("acme", "one")
-    second = lite.new_keyring()
-    with pytest.raises(ConfigurationError, match=r"another keyring protects .*: close\(\) that one first"):
-        second.protect(lite.metadata)
-    assert lite.read() == ["one"]
-    first, lite.keyring = lite.keyring, second
-    first.close()
-    second.protect(lite.metadata)
-    assert lite.read() == ["one"]
-    first.close()
-    lite.write("acme", "two")
-    with pytest.raises(ConfigurationError, match="another keyring"):
-        first.protect(lite.metadata)
 
 
 USES: list[Callable[[Session, Any], Any]] = [

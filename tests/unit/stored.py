@@ -35,10 +35,10 @@ class StoredTenants:
         self.asked: list[Any] = []
 
     def seal(self, value: Any, tenant: str, identity: bytes = b"") -> bytes:
-        return strip(ColumnWriter(self.column).seal(value, tenant, identity))
+        return strip(ColumnWriter(self.column, self.keyring.keys).seal(value, tenant, identity))
 
     def reader(self) -> ColumnReader:
-        reader = ColumnReader(self.column)
+        reader = ColumnReader(self.column, self.keyring.keys)
         reader.end()
         return reader
 

@@ -34,7 +34,7 @@ each_scheme = pytest.mark.parametrize(
 
 
 def keys(world: StoredTenants, scheme: Scheme = RANDOMIZED, context: Context = SSN) -> ColumnKeys:
-    return ColumnKeys(world.keyring, scheme, context, "patients.ssn")
+    return ColumnKeys(world.keyring.keys, scheme, context, "patients.ssn")
 
 
 @each_scheme
@@ -155,4 +155,4 @@ def test_ciphers_are_not_kept_without_bound(world: StoredTenants, monkeypatch: p
 
 def test_without_a_name_the_caller_adds_it(world: StoredTenants) -> None:
     with pytest.raises(TamperedError, match=r"^the stored value is not sealed"):
-        ColumnKeys(world.keyring, Scheme(), SSN).open(b"", "acme")
+        ColumnKeys(world.keyring.keys, Scheme(), SSN).open(b"", "acme")

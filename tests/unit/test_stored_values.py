@@ -39,7 +39,7 @@ class StoredColumn:
 
     def open(self, stored: bytes) -> Any:
         """Open a value alone, then among others; both agree."""
-        reader = ColumnReader(self.column)
+        reader = ColumnReader(self.column, self.keyring.keys)
         try:
             value = reader.read_one(stored, "")
         except TamperedError as error:

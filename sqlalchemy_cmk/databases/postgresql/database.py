@@ -40,6 +40,11 @@ _CONFLICTS = {"55P03", "40P01", "40001", "57014"}
 # Out of resources, cancelled, shut down, not permitted, no such thing: these messages quote no value.
 _HARMLESS_CLASSES = {"08", "25", "40", "42", "53", "55", "57", "58"}
 
+_PLACE = (
+    "SELECT to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS') || ':' || oid "
+    "FROM pg_database WHERE datname = current_database()"
+)
+
 
 class PostgreSQL(Database):
     """PostgreSQL, by psycopg or asyncpg."""
@@ -87,6 +92,13 @@ class PostgreSQL(Database):
         """Return the bytes of text and bytes, which it knows without reading a long value, or of the text."""
         is_long = isinstance(column.type, LargeBinary | String) and not isinstance(column.type, Enum)
         return super().length(column if is_long else cast(column, Text))
+
+    def place(self, connection: Connection) -> str | None:
+        """Return when the server was started, to the microsecond, and the database's number there.
+
+        The system identifier is no help: a server restored from another's files has the same.
+        """
+        return str(connection.exec_driver_sql(_PLACE).scalar_one())
 
     def begin_snapshot(self, connection: Connection) -> None:
         """Begin the transaction at REPEATABLE READ."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -37,6 +37,16 @@ def result_objects(result: CursorResult[Any]) -> Sequence[tuple[Any, ...]]:
     return found
 
 
+def result_types(result: CursorResult[Any]) -> Sequence[Any]:
+    """Return the type of each column of a result; nothing where its columns were not compiled in order."""
+    compiled = getattr(result.context, "compiled", None)
+    return (
+        [entry[3] for entry in compiled._result_columns]
+        if compiled is not None and is_positional(result)
+        else []
+    )
+
+
 def is_positional(result: CursorResult[Any]) -> bool:
     """Return whether a statement's results always have the columns that were compiled, in their order."""
     return bool(getattr(result._metadata, "_safe_for_cache", False))
@@ -50,17 +60,23 @@ def take_out_processors(result: CursorResult[Any], indexes: tuple[int, ...]) -> 
     if known is not None and known[0] is metadata and known[1] == indexes:
         taken = known[2]
     else:
-        taken = _take_out(metadata, indexes)
+        taken = _replaced(metadata, dict.fromkeys(indexes))
         if compiled is not None and is_positional(result):
             _without_processors[compiled] = metadata, indexes, taken
     result._metadata = taken
     result._reset_memoizations()
 
 
-def _take_out(metadata: Any, indexes: Iterable[int]) -> Any:
+def replace_processors(result: CursorResult[Any], processors: Mapping[int, Any]) -> None:
+    """Have a result's rows made with other processors of some columns."""
+    result._metadata = _replaced(result._metadata, processors)
+    result._reset_memoizations()
+
+
+def _replaced(metadata: Any, others: Mapping[int, Any]) -> Any:
     processors = list(metadata._processors)
-    for index in indexes:
-        processors[index] = None
+    for index, processor in others.items():
+        processors[index] = processor
     return metadata._make_new_metadata(
         unpickled=metadata._unpickled,
         processors=processors,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import TypeVar
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
@@ -35,12 +35,12 @@ class Wrapper:
         providers: Sequence[KeyProvider],
         telemetry: Telemetry,
         policy: PolicyCheck,
-        calls: ProviderCalls | None = None,
+        calls: ProviderCalls,
     ) -> None:
-        self._providers = tuple(providers)
+        self._providers = providers
         self._telemetry = telemetry
         self._policy = policy
-        self._calls = calls or ProviderCalls()
+        self._calls = calls
 
     def provider_of(self, kek_uri: str) -> KeyProvider:
         """Return the provider of a KEK.
@@ -48,12 +48,7 @@ class Wrapper:
         Raises:
             ConfigurationError: no provider handles its URI.
         """
-        for provider in self._providers:
-            if provider.handles(kek_uri):
-                return provider
-        raise ConfigurationError(
-            f"no provider handles the KEK '{shown(kek_uri)}': give Keyring(providers=[...]) one"
-        )
+        return provider_for(self._providers, kek_uri)
 
     def ensure(self, tenant: str, kek_uri: str, in_use: Set[str]) -> None:
         """Let the provider make a KEK that wraps nothing yet, if it makes KEKs.
@@ -174,8 +169,16 @@ class Wrapper:
         for provider in self._providers:
             provider.forget()
 
-    def close(self) -> None:
-        """Close every provider."""
-        self._calls.close()
-        for provider in self._providers:
-            provider.close()
+
+def provider_for(providers: Iterable[KeyProvider], kek_uri: str) -> KeyProvider:
+    """Return the first provider that handles a KEK.
+
+    Raises:
+        ConfigurationError: none does.
+    """
+    for provider in providers:
+        if provider.handles(kek_uri):
+            return provider
+    raise ConfigurationError(
+        f"no provider handles the KEK '{shown(kek_uri)}': give Keyring(providers=[...]) one"
+    )

@@ -37,13 +37,18 @@ class Connections:
         engine: the application's engine, whose URL, driver arguments and pool settings are used. An
             in-memory SQLite database is visible to one connection only, so its keys live in a second
             in-memory database that is dropped with the engine.
+
+    Attributes:
+        url: the URL of the application's database.
+        database: what kind of database it is.
+        in_memory: whether it is SQLite in memory.
     """
 
     def __init__(self, engine: Engine | AsyncEngine) -> None:
         self._lock: Any = nullcontext()
         self._async_pool: Pool | None = None
         sync = engine if isinstance(engine, Engine) else engine.sync_engine
-        self._url = sync.url
+        self.url = sync.url
         self.database = database_of(sync.dialect)
         self.in_memory = self.database.is_in_memory(sync.url)
         if self.in_memory:
@@ -104,7 +109,7 @@ class Connections:
         # Its connections are all detached: the engine keeps its compiled statements and no connection.
         if self._dedicated_engine is None:
             self._dedicated_engine = create_engine(
-                self._url, pool=self._engine.pool.recreate(), **self._transactional
+                self.url, pool=self._engine.pool.recreate(), **self._transactional
             )
             self._see_all(self._dedicated_engine)
         with self._dedicated_engine.connect() as connection:
@@ -172,7 +177,7 @@ class Connections:
         # Connections of an async driver belong to one event loop, so each unit of work has its own pool.
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        engine = create_async_engine(self._url, pool=pool.recreate(), **self._transactional)
+        engine = create_async_engine(self.url, pool=pool.recreate(), **self._transactional)
         self._prepare(engine.sync_engine)
         try:
             async with engine.connect() as connection:

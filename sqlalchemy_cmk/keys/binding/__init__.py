@@ -1,0 +1,1 @@
+"""Which engines a keyring serves, and which keyring serves a connection."""

@@ -1,0 +1,147 @@
+"""The keys of one engine: its key tables, its opened DEKs, and what opens them. See :class:`EngineKeys`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from sqlalchemy import Engine, event
+
+from sqlalchemy_cmk.keys.audit.trail import AuditTrail
+from sqlalchemy_cmk.keys.binding.settings import Settings
+from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
+from sqlalchemy_cmk.keys.manifest.manifest import Manifests
+from sqlalchemy_cmk.keys.manifest.record_key import record_keys_of
+from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
+from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
+from sqlalchemy_cmk.keys.opening.maker import Maker
+from sqlalchemy_cmk.keys.opening.observations import Observations
+from sqlalchemy_cmk.keys.opening.opener import Opener
+from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
+from sqlalchemy_cmk.keys.storage.connections import Connections
+from sqlalchemy_cmk.keys.storage.database import KeyDatabase
+from sqlalchemy_cmk.keys.storage.store import KeyStore
+from sqlalchemy_cmk.runtime.background import BackgroundWriter
+from sqlalchemy_cmk.runtime.forks import watch_forks
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class EngineKeys:
+    """What a keyring has for one of its engines. Statements seal and open with this.
+
+    The engine keeps it, and with it the keyring, for as long as the engine lives; see :meth:`belong`.
+
+    Args:
+        engine: the application's engine.
+        settings: the keyring's.
+
+    Attributes:
+        engine: the engine itself, not the asynchronous one around it; ``None`` once it is collected.
+        reads_without_tenant: whether values may be read where nothing says whose they are.
+        connections, database, store, audit, record_keys, observations, lifecycle: as in
+            :class:`~sqlalchemy_cmk.Keyring`.
+        opened: the opened keys of this process.
+        background: writes what no caller waits for.
+        wrapper: wraps and unwraps DEKs.
+        opener: opens DEKs.
+    """
+
+    def __init__(self, engine: Engine | AsyncEngine, settings: Settings) -> None:
+        self.engine = ref(sync_engine(engine))
+        self.reads_without_tenant = settings.reads_without_tenant
+        self.opened = OpenedKeys(settings.max_open_keys, settings.clock, settings.cache.revalidate_after)
+        telemetry = Telemetry(self.opened, record_exceptions=settings.record_exceptions)
+        self.wrapper = Wrapper(settings.providers, telemetry, settings.policy, settings.calls)
+        self.connections = Connections(engine)
+        self.database = KeyDatabase(self.connections, settings.table_prefix)
+        self.background = BackgroundWriter()
+        self.record_keys = record_keys_of(
+            settings.record_key, settings.providers, lambda: not self.store.is_authenticated()
+        )
+        self.audit = AuditTrail(self.database, self.background, settings.actor, self.record_keys)
+        self.store = KeyStore(self.database, self.audit, Manifests(self.record_keys))
+        self.observations = Observations(self.store, self.background)
+        self.opener = Opener(
+            settings.cache,
+            self.store,
+            self.wrapper,
+            self.opened,
+            self.audit,
+            telemetry,
+            self.observations,
+            settings.clock,
+        )
+        self._maker = Maker(
+            settings.platform_key, self.store, self.wrapper, self.opener, self.observations, settings.clock
+        )
+        self.lifecycle = Lifecycle(
+            self.store, self.wrapper, self.observations, self.opener.forget, settings.cache.longest_use
+        )
+        self._keyring: Any = None
+        watch_forks(self)
+
+    def dek(self, dek_id: bytes) -> OpenedDek | None:
+        """Return an opened DEK by its id; see :meth:`Keyring.dek`."""
+        return self.opened.fresh(dek_id) or self.opener.dek(dek_id)
+
+    def active(self, tenant: str, purpose: Purpose) -> OpenedDek:
+        """Return the DEK that seals a tenant's new values; see :meth:`Keyring.active`."""
+        fresh = self.opened.fresh_active(tenant, purpose)
+        return fresh or self.opener.active(tenant, purpose, lambda: self._maker.make(tenant, purpose))
+
+    def existing(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
+        """Return a tenant's active DEK, and make none; see :meth:`Keyring.existing`."""
+        fresh = self.opened.fresh_active(tenant, purpose)
+        return fresh or self.opener.existing(tenant, purpose)
+
+    def belong(self, keyring: object) -> None:
+        """Let the engine keep these keys, and the keyring, until it is collected.
+
+        An application may hold on to its engine alone. Kept the other way round, neither would ever be
+        collected where the keyring is a global and engines come and go, as in a test suite.
+        """
+        engine = self.engine()
+        if engine is not None and self._keyring is None:
+            self._keyring = keyring
+            event.listen(engine, "engine_disposed", self._engine_disposed)
+
+    def step_back(self, *, forsaken: bool) -> None:
+        """Give back connections and opened DEKs: another keyring serves the engine now.
+
+        Args:
+            forsaken: whether the engine need not keep these keys any more.
+        """
+        if forsaken:
+            self._leave()
+        self.opener.forget()
+        self.connections.close()
+
+    def close(self) -> None:
+        """Drop every opened DEK, write what waits, and close connections."""
+        self.background.close()
+        self.opened.close()
+        self._leave()
+        self.connections.close()
+
+    def after_fork(self) -> None:
+        """Replace the connections and locks that a forked child has inherited; called after a fork."""
+        self.connections.after_fork()
+        self.opened.after_fork()
+        self.opener.after_fork()
+
+    def _leave(self) -> None:
+        engine, self._keyring = self.engine() if self._keyring is not None else None, None
+        if engine is not None:
+            event.remove(engine, "engine_disposed", self._engine_disposed)
+
+    def _engine_disposed(self, _: Engine) -> None:
+        # Idle connections of the keyring's own would keep a test suite from dropping its database.
+        self.connections.close()
+
+
+def sync_engine(engine: Engine | AsyncEngine) -> Engine:
+    """Return the engine inside an asynchronous one, or the engine itself."""
+    return engine if isinstance(engine, Engine) else engine.sync_engine
