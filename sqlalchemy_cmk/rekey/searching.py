@@ -93,7 +93,11 @@ def search(
             searched.add(stored.full_name)
             _search_table(connection, stored, known.get((stored.schema, stored.name), set()), deks, findings)
         if not (left and findings.unread):
-            return findings
+            break
+    for everything, why in visibility.unlisted(connection).items():
+        if not any(fnmatchcase(everything, pattern) for pattern in ignoring):
+            findings.unread[everything] = why
+    return findings
 
 
 def is_named(stored: StoredTable, patterns: Iterable[str]) -> bool:

@@ -1,5 +1,6 @@
 """Before a DEK is destroyed, values under it are looked for where no model says that there are any."""
 
+import secrets
 import threading
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
@@ -179,6 +180,30 @@ def test_the_same_table_in_another_database_of_the_server_is_found(world: World)
         assert f"{other}.notes.text" in kept(world, old)
     finally:
         world.execute(f"DROP DATABASE {other}")
+
+
+@MARIADB
+def test_an_account_that_does_not_see_every_table_is_refused(world: World) -> None:
+    """MariaDB does not list a table for which an account has no privilege."""
+    name, account = schema(world), f"cmk_{secrets.token_hex(6)}"
+    old, there = archived(world), make_url(world.url).set(username=account)
+    tables = [row[0] for row in world.raw("SHOW TABLES") if row[0] != "archive"]
+    world.execute(f"CREATE USER {account}")
+    try:
+        for table in tables:
+            world.execute(f"GRANT ALL ON {table} TO {account}")
+        world.execute(f"GRANT LOCK TABLES ON {name}.* TO {account}")
+        narrow = World(there.render_as_string(hide_password=False), world.folder)
+        with pytest.raises(ConfigurationError, match=rf"{name}\.\*.*are not listed: GRANT SELECT"):
+            drop_retired(narrow.keyring)
+        assert state(world, old) is DekState.RETIRED
+        pattern = name.replace("_", r"\_")
+        world.execute(f"GRANT SELECT, LOCK TABLES ON `{pattern}`.* TO {account}")
+        narrow.restart()
+        assert "archive.text" in kept(narrow, old)
+        narrow.close()
+    finally:
+        world.execute(f"DROP USER {account}")
 
 
 @MARIADB

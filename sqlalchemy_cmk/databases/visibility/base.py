@@ -61,6 +61,10 @@ class Visibility:
         """
         return []
 
+    def unlisted(self, connection: Connection) -> dict[str, str]:
+        """Return, by ``schema.*``, why :meth:`tables` may lack tables of the database."""
+        return {}
+
     def family(self, connection: Connection, table: Table) -> set[tuple[str, str]]:
         """Return the schema and name of a table, and of all whose rows a query of it returns as well."""
         return set()

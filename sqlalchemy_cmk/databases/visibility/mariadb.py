@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any, ClassVar
 
@@ -36,6 +37,9 @@ _COLUMNS = sql(
     "'longtext', 'json') AND (t.table_schema = database() OR (t.table_name IN :names AND t.table_schema "
     "NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')))"
 ).bindparams(bindparam("names", expanding=True))
+_GRANT = re.compile(r"GRANT (?P<privileges>[A-Z, ]+) ON (?P<database>\*|`(?:[^`]|``)+`)\.\* TO ")
+_READING = frozenset(("SELECT", "ALL PRIVILEGES"))
+_WILD = {"_": ".", "%": ".*"}
 _WRITING = sql(
     "SELECT t.trx_id FROM information_schema.innodb_trx t LEFT JOIN information_schema.processlist p "
     "ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_modified > 0 AND t.trx_mysql_thread_id <> "
@@ -103,6 +107,14 @@ class MariaDBVisibility(Visibility):
             for (schema, name), rows in found.items()
         ]
 
+    def unlisted(self, connection: Connection) -> dict[str, str]:
+        """Return the database unless the account, or its role, may read all of it."""
+        name = str(connection.exec_driver_sql("SELECT database()").scalar_one())
+        if any(_reads_all(grant, name) for grant in connection.exec_driver_sql("SHOW GRANTS").scalars()):
+            return {}
+        why = f"tables for which the account has no privilege are not listed: GRANT SELECT ON `{name}`.*"
+        return {f"{name}.*": why}
+
     def family(self, connection: Connection, table: Table) -> set[tuple[str, str]]:
         """Return the table."""
         return {
@@ -115,6 +127,17 @@ class MariaDBVisibility(Visibility):
             return set(connection.execute(_WRITING).scalars())
         except DBAPIError:
             return set()
+
+
+def _reads_all(grant: str, database: str) -> bool:
+    """Return whether a line of SHOW GRANTS lets the account read every table of a database."""
+    found = _GRANT.match(grant)
+    if found is None or not _READING.intersection(found["privileges"].split(", ")):
+        return False
+    # https://mariadb.com/kb/en/grant/#database-privileges: a name is a pattern, as for LIKE.
+    parts = re.findall(r"\\.|.", found["database"][1:-1].replace("``", "`"), flags=re.DOTALL)
+    pattern = (_WILD.get(part, re.escape(part[-1])) for part in parts)
+    return found["database"] == "*" or re.fullmatch("".join(pattern), database, re.DOTALL) is not None
 
 
 def _named(table: Table) -> dict[str, Any]:
