@@ -3,10 +3,12 @@
 import re
 
 import pytest
+from alembic.migration import MigrationContext
 from sqlalchemy import Engine, String, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk import EncryptedType
+from sqlalchemy_cmk.alembic.configuration import registry_table
 from tests.alembic import clinic
 from tests.alembic.conftest import Project
 
@@ -85,6 +87,26 @@ def test_a_client_that_goes_on_after_errors_destroys_nothing_either(
         complaints = run(project.engine, script, goes_on=True, begins=begins)
         assert complaints or project.engine.dialect.name == "sqlite"
         assert plain_values(project) == [row["ssn"] for row in clinic.rows(20)]
+        assert registered(project) == []
+
+
+def registered(project: Project) -> list[str]:
+    """The columns that are sealed, as far as the migrations know."""
+    with project.engine.connect() as connection:
+        table = registry_table(MigrationContext.configure(connection, opts={"keyring": project.keyring}))
+        return list(connection.scalars(select(table.c.column_name)))
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
+def test_what_such_a_client_has_left_is_finished_online(offline: tuple[Project, str]) -> None:
+    project, script = offline
+    assert run(project.engine, script, goes_on=True, begins=False)
+    with project.engine.begin() as connection:
+        (first, _) = reversed([one.revision for one in project.revisions()])
+        connection.execute(text("UPDATE alembic_version SET version_num = :first"), {"first": first})
+    project.upgrade()
+    assert registered(project) == ["ssn"]
+    assert all(value is None or b"078-" not in bytes(value) for value in plain_values(project))
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
@@ -117,3 +139,4 @@ def test_what_was_copied_online_is_swapped_by_the_script(project: Project) -> No
         found = [row.ssn for row in connection.execute(query)]
         connection.execute(update(table).where(table.c.id == 1).values(email="changed"))  # no trigger is left
     assert found == [row["ssn"] for row in clinic.rows(20)]
+    assert registered(project) == ["ssn"]

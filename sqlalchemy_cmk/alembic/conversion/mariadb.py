@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import String, text
+from sqlalchemy import ColumnElement, String, column, exists, func, table, text
 from sqlalchemy.schema import CreateColumn
 
 from sqlalchemy_cmk.alembic.conversion.catalogue import Structure
@@ -67,16 +67,23 @@ class Statements(ConversionStatements):
         # Not before: until then it keeps the shadow up to date.
         self.unwatch()
 
+    def has_shadow(self) -> ColumnElement[bool]:
+        """Look into the catalogue."""
+        names = ("table_schema", "table_name", "column_name")
+        columns = table("columns", *map(column, names), schema="information_schema").c
+        where = (self._plan.schema or func.database(), self._plan.table, self._plan.shadow)
+        return exists().where(*(columns[name] == value for name, value in zip(names, where, strict=True)))
+
     def swap(self, structure: Structure) -> None:
         """Put the shadow in the column's place, in one statement."""
         self.unwatch()
         self._change_places(structure, f"DROP CONSTRAINT IF EXISTS {self._plan.tag}")
 
     def _change_places(self, structure: Structure, first: str) -> None:
-        column = self._plan.new_column(self._plan.column, final=True)
-        column.nullable = self._plan.nullable and structure.nullable
-        self._reflected.append_column(column, replace_existing=True)
-        made = self._quoting.compiled(CreateColumn(column))
+        sealed = self._plan.new_column(self._plan.column, final=True)
+        sealed.nullable = self._plan.nullable and structure.nullable
+        self._reflected.append_column(sealed, replace_existing=True)
+        made = self._quoting.compiled(CreateColumn(sealed))
         change = f"CHANGE COLUMN {self._shadow} {made}{structure.options} {structure.place}".rstrip()
         parts = [first, *structure.removed, f"DROP COLUMN {self._column}", change, *structure.restored]
         # Strictly: what does not fit is refused, and not cut off.

@@ -7,7 +7,7 @@ from sqlalchemy import column, null, table, update
 
 from sqlalchemy_cmk.alembic import alembic_private
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
-from sqlalchemy_cmk.alembic.conversion.records import Records
+from sqlalchemy_cmk.alembic.conversion.records import Records, State
 from sqlalchemy_cmk.alembic.conversion.statements import ConversionStatements, statements_of
 from sqlalchemy_cmk.alembic.registry.write import note
 from sqlalchemy_cmk.databases import database_of
@@ -48,11 +48,15 @@ def _write_swap(operations: Operations, plan: Plan, statements: ConversionStatem
         name = database_of(operations.migration_context.dialect).name
         say(operations, f"{plan.where}: on {name} the columns change places online only.")
         return
+    # A client may go on after the swap has failed: then the shadow is still there, and nothing is noted.
+    records, has_shadow = Records(operations, plan.name), statements.has_shadow()
+    records.note(State.SWAPPING, only_if=has_shadow)
     statements.swap_offline()
     say(
         operations,
         f"{plan.where}: indexes and unique constraints on the column go with it. They are not known",
     )
     say(operations, "offline: write down those that are to come back.")
-    note(operations, plan.name, plan.scheme)
-    Records(operations, plan.name).end()
+    records.note(State.COPYING, only_if=has_shadow)
+    note(operations, plan.name, plan.scheme, only_if=records.is_in(State.SWAPPING))
+    records.end(only_in=State.SWAPPING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import text
+from sqlalchemy import Boolean, ColumnElement, column, exists, func, table, text
 
 from sqlalchemy_cmk.alembic.conversion.catalogue import Structure
 from sqlalchemy_cmk.alembic.conversion.statements import ConversionStatements
@@ -57,6 +57,16 @@ class Statements(ConversionStatements):
         self._execute(f"LOCK TABLE {self._table} IN ACCESS EXCLUSIVE MODE")
         if self._base is not None:
             self._execute(f"LOCK TABLE {self._base} IN SHARE ROW EXCLUSIVE MODE")
+
+    def has_shadow(self) -> ColumnElement[bool]:
+        """Look into the catalogue."""
+        flag = column("attisdropped", Boolean)
+        attributes = table("pg_attribute", column("attrelid"), column("attname"), flag, schema="pg_catalog").c
+        return exists().where(
+            attributes.attrelid == func.to_regclass(self._table),
+            attributes.attname == self._plan.shadow,
+            ~attributes.attisdropped,
+        )
 
     def swap_offline(self) -> None:
         """Write one block, which does all of the swap or nothing, in a transaction or not."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from alembic.operations import Operations
-from sqlalchemy import delete, insert, inspect, select, update
+from sqlalchemy import ColumnElement, delete, exists, insert, inspect, select, update
 
 from sqlalchemy_cmk.alembic.configuration import conversions_table
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
@@ -78,11 +78,17 @@ class Records:
         self.end()
         self._operations.execute(insert(self._table).values(**self._key, **values))
 
-    def note(self, state: State) -> None:
-        """Record how far the conversion has come, if there is one."""
-        change = update(self._table).where(*self._same).values(state=state.value)
+    def note(self, state: State, only_if: ColumnElement[bool] | None = None) -> None:
+        """Record how far the conversion has come, if there is one, and if a condition holds."""
+        conditions = [] if only_if is None else [only_if]
+        change = update(self._table).where(*self._same, *conditions).values(state=state.value)
         self._operations.execute(change)
 
-    def end(self) -> None:
-        """Delete the record."""
-        self._operations.execute(delete(self._table).where(*self._same))
+    def end(self, only_in: State | None = None) -> None:
+        """Delete the record; if a state is given, only a record in that state."""
+        states = [] if only_in is None else [self._table.c.state == only_in.value]
+        self._operations.execute(delete(self._table).where(*self._same, *states))
+
+    def is_in(self, state: State) -> ColumnElement[bool]:
+        """Return the condition that there is a record in a state, for other statements."""
+        return exists().where(*self._same, self._table.c.state == state.value)

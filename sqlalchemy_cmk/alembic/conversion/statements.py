@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import ClassVar, TypeVar
 
 from alembic.operations import Operations
-from sqlalchemy import Executable, MetaData, Table
+from sqlalchemy import ColumnElement, Executable, MetaData, Table, false
 from sqlalchemy.exc import NoSuchTableError
 
 from sqlalchemy_cmk.alembic.conversion.catalogue import Structure
@@ -98,6 +98,10 @@ class ConversionStatements(ABC):
         A client may go on after an error: the statement that drops the column fails by itself where a shadow
         is empty, whatever became of those before it.
         """
+
+    def has_shadow(self) -> ColumnElement[bool]:
+        """Return the condition that the shadow is there, for statements of ``--sql``."""
+        return false()
 
     @abstractmethod
     def swap(self, structure: Structure) -> None:

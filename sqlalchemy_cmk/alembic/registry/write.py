@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic.operations import Operations
-from sqlalchemy import delete, insert
+from sqlalchemy import ColumnElement, delete, insert, literal, select
 
 from sqlalchemy_cmk.alembic.configuration import registry_table
 from sqlalchemy_cmk.alembic.names import ColumnName, refuse_doubled_percents
@@ -26,10 +26,23 @@ def unregister(operations: Operations, name: ColumnName) -> None:
     note(operations, name, None)
 
 
-def note(operations: Operations, name: ColumnName, scheme: str | None) -> None:
-    """Write how a column is sealed, as :func:`~.read.scheme_of` gives it; ``None`` where it is plain."""
+def note(
+    operations: Operations, name: ColumnName, scheme: str | None, only_if: ColumnElement[bool] | None = None
+) -> None:
+    """Write how a column is sealed, if a condition holds where the statements run.
+
+    Args:
+        operations: Alembic's.
+        name: the column.
+        scheme: as :func:`~.read.scheme_of` gives it; ``None`` where the column is plain.
+        only_if: the condition; without one it is written.
+    """
     refuse_doubled_percents(operations.migration_context, filter(None, name))
     table, key = registry_table(operations.migration_context), key_of(name)
-    operations.execute(delete(table).where(*(table.c[part] == value for part, value in key.items())))
+    conditions = [] if only_if is None else [only_if]
+    same = (table.c[part] == value for part, value in key.items())
+    operations.execute(delete(table).where(*same, *conditions))
     if scheme is not None:
-        operations.execute(insert(table).values(**key, scheme=scheme))
+        row = {**key, "scheme": scheme}
+        values = select(*(literal(value, table.c[part].type) for part, value in row.items()))
+        operations.execute(insert(table).from_select(list(row), values.where(*conditions)))
