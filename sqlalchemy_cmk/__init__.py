@@ -1,5 +1,6 @@
 """Encrypted columns for SQLAlchemy under tenants' own keys: seal, open, and switch off by the key."""
 
+from sqlalchemy_cmk.alembic.registry.restoring import restore_types
 from sqlalchemy_cmk.alembic.registry.table import make_conversions_table, make_registry_table
 from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.columns.type import EncryptedType
@@ -18,7 +19,9 @@ from sqlalchemy_cmk.errors import (
     UnsupportedOperation,
 )
 from sqlalchemy_cmk.hooks import check_scope, install
+from sqlalchemy_cmk.hooks.unsupported import check_anew
 from sqlalchemy_cmk.keys import KekPolicy, Keyring
+from sqlalchemy_cmk.keys.declarations import restorers
 from sqlalchemy_cmk.keys.storage.tables import register_tables
 from sqlalchemy_cmk.rekey.tables import make_rekey_tables
 from sqlalchemy_cmk.scope import carry_scope, tenant_scope
@@ -29,6 +32,8 @@ install()
 register_tables(make_rekey_tables)
 register_tables(make_registry_table)
 register_tables(make_conversions_table)
+
+restorers += [restore_types, check_anew]
 
 __all__ = [
     "CmkError",

@@ -16,6 +16,7 @@ from tests.support.hsm import PIN
 ROOT = Path(__file__).parent.parent
 TO_BE_TRIED = (
     "adopting",
+    "backups",
     "byok",
     "choosing",
     "engines",

@@ -29,6 +29,7 @@ from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY, SealedColumn
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases.comparing import equals_exactly, python_type_of
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.declarations import check_again
 from sqlalchemy_cmk.keys.dry_run import noting
 from sqlalchemy_cmk.scope import tenant_name
 
@@ -122,6 +123,15 @@ def _forget_sealed_columns(column: Column[Any], table: Any) -> None:
     """Look at a table's columns anew once it has another."""
     if isinstance(table, Table):
         _sealed_columns.pop(table, None)
+
+
+def set_type(column: Column[Any], type_: TypeEngine[Any]) -> None:
+    """Give a column that belongs to a table another type."""
+    column.type = type_
+    if isinstance(type_, EncryptedType):
+        type_.attach(column)
+    _sealed_columns.pop(column.table, None)
+    check_again(column.table.metadata)
 
 
 def refuse_shared_type(column: Column[Any]) -> None:

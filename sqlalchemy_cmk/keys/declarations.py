@@ -1,11 +1,13 @@
 """What is checked in a ``MetaData`` before a keyring serves its columns.
 
-The packages above register their checks in :data:`checks`; the keys know nothing of columns.
+The packages above register their checks in :data:`checks`, and what knows the types of sealed columns in
+:data:`restorers`; the keys know nothing of columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import MetaData, Table
 
@@ -13,6 +15,9 @@ from sqlalchemy_cmk.errors import ConfigurationError
 
 # Each returns what is wrong with a metadata's tables, by table, and what to do about it.
 checks: list[Callable[[MetaData], Mapping[Table, Sequence[str]]]] = []
+
+# Each gives the tables of a metadata, which were read from the database, the types that are noted there.
+restorers: list[Callable[[Any, MetaData], None]] = []
 
 _PASSED = "sqlalchemy_cmk.declarations_passed"
 

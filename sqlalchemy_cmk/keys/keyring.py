@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection, Engine, MetaData
@@ -16,7 +17,7 @@ from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.binding.engines import Engines
 from sqlalchemy_cmk.keys.binding.protection import protection_of, serve
 from sqlalchemy_cmk.keys.binding.settings import Settings
-from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations
+from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations, restorers
 from sqlalchemy_cmk.keys.dry_run import Refusal, begin, dry_run_for, noting
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
 from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
@@ -225,6 +226,23 @@ class Keyring(KeyOperations):
         if metadata not in self._protected:
             self._protected.append(metadata)
         serve(self, metadata)
+
+    def apply_to(self, metadata: MetaData) -> None:
+        """Give reflected tables their sealed columns back, as migrations have noted them, and protect them.
+
+        For exports and scripts: call it after ``metadata.reflect(engine)``, and before ``automap_base`` maps
+        the tables. It believes what the database says of its columns; the application itself uses its models.
+
+        Args:
+            metadata: the reflected tables.
+
+        Raises:
+            ConfigurationError: a noted type is not imported here, the table with the owners of rows was not
+                reflected, or as :meth:`protect`.
+        """
+        for restore in restorers:
+            off_the_loop(partial(restore, self, metadata))
+        self.protect(metadata)
 
     def close(self) -> None:
         """Drop every opened DEK, close connections and providers, and stop protecting metadata."""

@@ -48,6 +48,11 @@ def refuse_unsupported(compiled: Compiled, dry_run: DryRun | None = None) -> Non
         _passed.add(compiled)
 
 
+def check_anew(_keyring: object, _metadata: object) -> None:
+    """Look at every statement again: columns have become sealed since some were compiled."""
+    _passed.clear()
+
+
 def dry_run_in(compiled: Compiled) -> DryRun | None:
     """Return the dry run that a statement's sealed columns are in; ``None`` where there is none."""
     if not is_under_way() or not isinstance(compiled.statement, ClauseElement):

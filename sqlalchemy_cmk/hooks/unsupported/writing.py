@@ -68,13 +68,20 @@ def refuse_unknown_columns(compiled: Compiled) -> None:
     """Refuse parameters that are written into a sealed column which the hooks do not know.
 
     Raises:
-        UnsupportedOperation: the column is of a lightweight ``table()``, or was replaced in its table.
+        UnsupportedOperation: the column is of a lightweight ``table()``, or was replaced in its table; or the
+            statement was compiled before the column was a sealed one.
     """
     target = getattr(compiled.statement, "table", None)
+    sealed_keys = sealed_columns(target).keys() if isinstance(target, Table) else ()
     for _, bind in private.written_parameters(compiled) if hasattr(compiled, "bind_names") else ():
         sealed = held(bind)
         if sealed is not None:
             _refuse_unknown(target, sealed)
+        elif bind.key in sealed_keys:
+            raise UnsupportedOperation(
+                f"{target.fullname}.{bind.key} was written before keyring.apply_to, and the engine keeps the "  # type: ignore[union-attr]
+                "statement as it was compiled: call engine.clear_compiled_cache() after apply_to"
+            )
 
 
 def _check_pair(target: Any, key: Any, value: Any) -> None:
