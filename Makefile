@@ -11,6 +11,8 @@ BENCH_ARGS ?=
 SA21 := sqlalchemy>=2.1,<2.2
 SA20 := sqlalchemy>=2.0.30,<2.1
 TESTED := .[test,lint]
+# With the newest SQLAlchemy only: the frameworks of the recipes, in their newest releases.
+TESTED_NEWEST := .[test,lint,recipes]
 DEMO_HSM := .[demo,pkcs11]
 # What calls other packages most: ciphers, codecs, the providers' SDKs, the command line.
 LOWEST_CLI := $(addprefix tests/cli/test_,changes.py command.py shred.py)
@@ -106,7 +108,7 @@ define install
 endef
 
 .venv/stamp: pyproject.toml | python
-	$(call install,.venv,-e '$(TESTED)' '$(SA21)')
+	$(call install,.venv,-e '$(TESTED_NEWEST)' '$(SA21)')
 
 .venv-sa20/stamp: pyproject.toml | python
 	$(call install,.venv-sa20,-e '$(TESTED)' '$(SA20)')

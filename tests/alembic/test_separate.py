@@ -85,3 +85,14 @@ def test_a_script_whose_parts_do_not_match_stays_whole_and_says_what_else_it_doe
     text = filled.autogenerate()
     assert "add_column" in text and "encrypt_column" in text
     assert "run again when it is interrupted: add column visits.note" in caplog.text
+
+
+def test_an_index_of_a_batch_is_no_reason_to_fail(filled: Project) -> None:
+    filled.options = {"render_as_batch": True}
+    filled.models(
+        models(SEALED, Column("note", String(9), nullable=False, server_default=""), Index("ix", "note"))
+    )
+    other, _ = filled.autogenerate_all()
+    assert "batch_op.create_index" in other and "create_index(batch_op.f" not in other
+    filled.upgrade()
+    assert filled.autogenerate() == ""

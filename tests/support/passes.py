@@ -40,6 +40,7 @@ OTHER_SUBJECTS = {
     ),
     "interleavings, which the scheduler of the simulation chooses": ("simulation",),
     "speed": ("benchmarks",),
+    "web frameworks in their newest releases": ("recipes",),
     "vaults and tokens, and what is kept of their keys in memory": (
         "keys/test_azure_life.py",
         "keys/test_grace.py",

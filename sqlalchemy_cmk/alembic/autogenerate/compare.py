@@ -118,7 +118,8 @@ def finish(autogen_context: AutogenContext, upgrade_ops: UpgradeOps) -> Priority
         one for pair in comparison.pairs for one in _compared(autogen_context, comparison, pair, renames)
     ]
     if any(isinstance(one, ConversionOp | ChangeSchemeOp) for one in found):
-        make_repeatable(upgrade_ops, autogen_context.dialect)
+        in_batches = bool(autogen_context.migration_context.opts.get("render_as_batch"))
+        make_repeatable(upgrade_ops, autogen_context.dialect, in_batches=in_batches)
     upgrade_ops.ops.extend([*renames.operations(), *joined(found)])
     drop_last(upgrade_ops, found)
     return PriorityDispatchResult.CONTINUE

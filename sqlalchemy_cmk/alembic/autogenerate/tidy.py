@@ -73,16 +73,26 @@ def _name(drop: DropColumnOp) -> ColumnName:
     return ColumnName(drop.schema, drop.table_name, drop.column_name)
 
 
-def make_repeatable(upgrade_ops: UpgradeOps, dialect: Dialect) -> None:
-    """Make what comes before a conversion repeatable, as far as the database allows.
+def make_repeatable(upgrade_ops: UpgradeOps, dialect: Dialect, *, in_batches: bool) -> None:
+    """Make what comes before a conversion repeatable, as far as the database and Alembic allow.
 
     A conversion commits what the migration has done before it: when it is killed, the whole migration is run
     again.
+
+    Args:
+        upgrade_ops: what was found.
+        dialect: of the database.
+        in_batches: ``render_as_batch``: a batch that copies its table takes no ``if_not_exists`` of an index.
     """
     takes_indexes = database_of(dialect).creates_index_if_not_exists
-    for one in flat(upgrade_ops.ops):
-        if isinstance(one, CreateTableOp) or (isinstance(one, CreateIndexOp) and takes_indexes):
-            one.if_not_exists = True
+    for group in upgrade_ops.ops:
+        inside = list(flat([group]))
+        alone = all(isinstance(one, CreateIndexOp) for one in inside)
+        for one in inside:
+            if isinstance(one, CreateTableOp) or (
+                isinstance(one, CreateIndexOp) and takes_indexes and (alone or not in_batches)
+            ):
+                one.if_not_exists = True
 
 
 def flat(operations: Iterable[MigrateOperation]) -> Iterator[MigrateOperation]:

@@ -6,13 +6,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import ClauseElement, Delete, Insert, TableClause, Update
+from sqlalchemy import ClauseElement, CompoundSelect, Delete, Insert, Select, TableClause, Update
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.expression import ColumnClause
 
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.hooks.unsupported.operands import held, kind_of
+
+_STATEMENTS = (Select, CompoundSelect, Insert, Update, Delete)
 
 
 def parts_of(compiled: Compiled) -> Iterator[Any]:
@@ -60,8 +62,18 @@ def children(element: Any) -> Iterable[Any]:
     if (is_foreign(element) and not isinstance(element, ColumnClause | ExecutableDDLElement)) or isinstance(
         element, private.UPSERT_CLAUSES
     ):
-        found += _attributes(vars(element).values())
+        known = _statement_class(element)
+        found += _attributes(value for name, value in vars(element).items() if not hasattr(known, name))
     return found
+
+
+def _statement_class(element: Any) -> type[Any] | None:
+    """Return the class of SQLAlchemy's that a statement of another class is; ``None`` for other elements.
+
+    Of a statement, SQLAlchemy says what it consists of; the rest that it holds was worked out from that. Such
+    a class is SQLModel's ``SelectOfScalar``.
+    """
+    return next((one for one in _STATEMENTS if isinstance(element, one)), None)
 
 
 def _attributes(values: Iterable[Any]) -> Iterator[Any]:

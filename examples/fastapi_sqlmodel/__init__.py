@@ -1,0 +1,1 @@
+"""FastAPI and SQLModel with sealed columns."""

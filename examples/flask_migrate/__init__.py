@@ -1,0 +1,1 @@
+"""Flask-SQLAlchemy and Flask-Migrate with sealed columns."""

@@ -1,0 +1,1 @@
+"""Litestar and advanced-alchemy with sealed columns."""

@@ -1,0 +1,1 @@
+"""The recipes for web frameworks, with the newest release of each."""

@@ -1,0 +1,26 @@
+"""The recipe for Litestar and advanced-alchemy."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.recipes.adopting import adopt, migrations, use
+
+
+@pytest.mark.filterwarnings("ignore:The declarative_mixin decorator")  # in advanced-alchemy itself
+def test_a_table_is_adopted_and_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/clinics.db"
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("KEYS", f"{tmp_path}/keys.json")
+    monkeypatch.setenv("MIGRATIONS", str(migrations("litestar_advanced_alchemy", tmp_path)))
+    from advanced_alchemy.alembic.commands import AlembicCommands
+    from litestar.testing import TestClient
+
+    from examples.litestar_advanced_alchemy import app as recipe
+
+    commands = AlembicCommands(recipe.config)
+    adopt(url, commands.upgrade, lambda: commands.revision("seal", autogenerate=True))
+    commands.check()
+    with TestClient(recipe.app) as client:
+        use(recipe, client)
+    recipe.keyring.close()
