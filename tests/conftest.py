@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import Database, Servers, server_database, sqlite_file
+from tests.support.drivers import OF_PASS, by_drivers, repeats
 from tests.support.hsm.fixtures import nss, opencryptoki, p11_kit, softhsm, tpm
 from tests.support.memory import folder_in_memory
 from tests.support.passes import Passes, newest
@@ -32,6 +33,17 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if all_required():
         config.pluginmanager.register(NoSkips(), "cmk-no-skips")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests of migrations and re-keying by each set of drivers of this pass."""
+    if "drivers" in metafunc.fixturenames:
+        metafunc.parametrize("drivers", OF_PASS, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what other drivers would do again."""
+    items[:] = [item for item in items if not repeats(item)]
 
 
 def pytest_collection_finish() -> None:
@@ -65,6 +77,13 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
 def async_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """An empty database of each kind that has an asynchronous driver, in turn."""
     yield from empty_database(request)
+
+
+@pytest.fixture
+def drivers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The drivers of the test's keyrings and migrations."""
+    with by_drivers(request.param):
+        yield
 
 
 def empty_database(request: pytest.FixtureRequest) -> Iterator[Database]:

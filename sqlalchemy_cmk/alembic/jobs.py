@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from alembic.operations import Operations
@@ -13,6 +14,7 @@ from sqlalchemy_cmk.alembic.configuration import keyring_of
 from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.rekey import Job, Rekey, Report
+from sqlalchemy_cmk.runtime.blocking import off_the_loop
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ def committed(operations: Operations) -> Iterator[None]:
     Inside of another such block it changes nothing.
 
     Raises:
-        ConfigurationError: ``env.py`` gave Alembic a connection in a transaction, which only it may commit.
+        ConfigurationError: the connection is in a transaction that Alembic has not begun and may not commit.
     """
     if operations.get_bind().get_execution_options().get("isolation_level") == "AUTOCOMMIT":
         yield
@@ -37,8 +39,10 @@ def committed(operations: Operations) -> Iterator[None]:
             entered = False
         if not entered:
             raise ConfigurationError(
-                "env.py gives Alembic a connection that is in a transaction: the engine works on connections "
-                "of its own and would wait for it without end; hand over a connection without a transaction"
+                "Alembic was given a connection that is in a transaction which Alembic has not begun, and the "
+                "engine, on connections of its own, would wait for it without end: hand over engine.connect() "
+                "instead of engine.begin(), and configure(..., transaction_per_migration=True) where code "
+                "calls MigrationContext itself"
             )
         yield
 
@@ -53,7 +57,8 @@ def run_job(operations: Operations, job: Job) -> Report:
     context = operations.migration_context
     options: dict[str, Any] = dict(context.opts.get("rekey") or {})
     with committed(operations):
-        report = Rekey(keyring_of(context), **options).run(job)
+        rekey = Rekey(keyring_of(context), **options)
+        report = off_the_loop(partial(rekey.run, job), place="long work")
     log.info(
         "%s: %d rows read, %d changed", printable(job.description), report.rows_read, report.rows_changed
     )

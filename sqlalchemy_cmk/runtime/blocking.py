@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_in_thread
@@ -101,6 +102,14 @@ def wait_for(future: Future[Any], seconds: float | None = None) -> bool:
     else:
         wait_in_thread([future], seconds)
     return future.done()
+
+
+def pause(seconds: float) -> None:
+    """Sleep; under the asyncio bridge the loop goes on."""
+    if on_the_bridge():
+        concurrency.await_only(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)
 
 
 def in_a_task(work: Callable[[], T]) -> Future[T]:

@@ -8,12 +8,24 @@ from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Column, Integer, MetaData, NullPool, String, Table, create_engine, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    NullPool,
+    String,
+    Table,
+    create_engine,
+    insert,
+    select,
+)
 from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk import EncryptedType, Keyring, tenant_scope
 from sqlalchemy_cmk.databases.quoting import verbatim
 from sqlalchemy_cmk.providers import LocalKeyProvider
+from tests.support.drivers import connected, keyring_engine
 
 TENANTS = ("acme", "globex")
 
@@ -48,7 +60,7 @@ class Adoption:
         self.table = self._model(self.metadata, self.sealed)
         provider = LocalKeyProvider(folder / "keys.json")
         self.keyring = Keyring(
-            self.engine,
+            keyring_engine(self.engine),
             platform_key="local:pmk",
             providers=[provider],
             revalidate_after=0.2,
@@ -115,21 +127,27 @@ class Adoption:
 
     def migrate(self, step: Callable[[Any], Any], **options: Any) -> None:
         """Do what a migration does around its operations."""
-        with self.engine.connect() as connection:
+        connected(self.engine, self.migration(step, **options))
+
+    def migration(self, step: Callable[[Any], Any], **options: Any) -> Callable[[Connection], None]:
+        """What `env.py` runs on a connection for a migration of these operations."""
+
+        def run(connection: Connection) -> None:
             opts = {"keyring": self.keyring, "target_metadata": self.metadata, "rekey": {"rate": None}}
             opts |= {"transaction_per_migration": True, **options}
             context = MigrationContext.configure(connection, opts=opts)
             with context.begin_transaction(_per_migration=True):
                 step(Operations(context))
 
+        return run
+
     def seal(self, **options: Any) -> None:
         """Run `op.encrypt_column`."""
-        self.migrate(lambda op: self._seal(op, **options))
+        self.migrate(lambda op: self.sealing(op, **options))
 
     def open(self, **options: Any) -> None:
         """Run `op.decrypt_column`."""
-        given = self._given(self.sealed) | options
-        self.migrate(lambda op: op.decrypt_column(self.names[0], self.names[3], self.plain, **given))
+        self.migrate(lambda op: self.opening(op, **options))
 
     def script(self, **options: Any) -> str:
         """Return what `--sql` writes for `op.encrypt_column`."""
@@ -139,11 +157,16 @@ class Adoption:
         url = self.engine.url.render_as_string(hide_password=False)
         context = MigrationContext.configure(url=url, opts=opts, **options)
         with context.begin_transaction(_per_migration=True):
-            self._seal(Operations(context))
+            self.sealing(Operations(context))
         return out.getvalue()
 
-    def _seal(self, op: Any, **options: Any) -> None:
+    def sealing(self, op: Any, **options: Any) -> None:
+        """The migration that seals the column."""
         op.encrypt_column(self.names[0], self.names[3], self.sealed, **self._given(self.plain) | options)
+
+    def opening(self, op: Any, **options: Any) -> None:
+        """The migration that opens it again."""
+        op.decrypt_column(self.names[0], self.names[3], self.plain, **self._given(self.sealed) | options)
 
     def _given(self, existing: TypeEngine[Any]) -> dict[str, Any]:
         given = {"existing_type": existing, "existing_nullable": self.nullable}

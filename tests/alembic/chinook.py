@@ -9,13 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, insert
+from sqlalchemy import URL, Connection, MetaData, insert
 
 MODELS = """
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import DateTime, ForeignKey, Numeric, String, create_engine
+from sqlalchemy import DateTime, ForeignKey, Numeric, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, Keyring
@@ -68,9 +68,14 @@ class Invoice(Base):
     InvoiceDate: Mapped[datetime] = mapped_column(DateTime())
     BillingCity: Mapped[str | None] = mapped_column(String(40))
     Total: Mapped[Decimal] = mapped_column(Numeric(10, 2))
-
-
+"""
+ENGINE = """
+from sqlalchemy import create_engine
 engine = create_engine("URL")
+"""
+ASYNC_ENGINE = """
+from sqlalchemy.ext.asyncio import create_async_engine
+engine = create_async_engine("URL")
 """
 KEYRING = """
 keyring = Keyring(engine, platform_key="local:pmk", providers=[LocalKeyProvider("keys.json")])
@@ -84,9 +89,11 @@ SEALED = {
 NAMES = ("Ana", "Björn", "Chloé", "Dušan", "Eiríkur", "Fátima", "Gonçalo", "Hélène", "İpek", "Jürgen", "李")
 
 
-def write_models(folder: Path, url: str, types: dict[str, str], *, keyring: bool) -> None:
+def write_models(folder: Path, url: URL, types: dict[str, str], *, keyring: bool) -> None:
     """Write the application's module, as it is before or after a developer adopts sealed columns."""
-    text = MODELS.replace('"URL"', repr(url)) + (KEYRING if keyring else "")
+    engine = ASYNC_ENGINE if url.get_dialect().is_async else ENGINE
+    engine = engine.replace('"URL"', repr(url.render_as_string(hide_password=False)))
+    text = MODELS + engine + (KEYRING if keyring else "")
     for name, type_ in types.items():
         text = text.replace(f"({name}", f"({type_}")
     (folder / "models.py").write_text(text)

@@ -18,9 +18,11 @@ import sqlalchemy_cmk.alembic.autogenerate.render_ops  # noqa: F401
 from sqlalchemy_cmk import Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from tests.support.databases import Database
+from tests.support.drivers import keyring_engine
 
 ENV = """
 from alembic import context
+from tests.support.drivers import connected
 
 given = context.config.attributes
 
@@ -33,8 +35,7 @@ def configure(**options):
 if context.is_offline_mode():
     configure(url=given["engine"].url, literal_binds=True)
 else:
-    with given["engine"].connect() as connection:
-        configure(connection=connection)
+    connected(given["engine"], lambda connection: configure(connection=connection))
 """
 
 
@@ -60,7 +61,9 @@ class Project:
     def keyring(self) -> Keyring:
         """The keyring, over the newest metadata."""
         if self._open is None:
-            self._open = Keyring(self.engine, platform_key="local:pmk", providers=[self.provider])
+            self._open = Keyring(
+                keyring_engine(self.engine), platform_key="local:pmk", providers=[self.provider]
+            )
         self._open.protect(self.metadata)
         return self._open
 
@@ -150,3 +153,8 @@ def project(make_project: Callable[[str], Project], database: Database) -> Proje
 def sqlite_project(make_project: Callable[[str], Project], sqlite_database: Database) -> Project:
     """A project on an empty SQLite database."""
     return make_project(sqlite_database.url)
+
+
+@pytest.fixture(autouse=True)
+def _drivers(drivers: None) -> None:
+    """Have every test run by each set of drivers."""

@@ -15,36 +15,56 @@ from sqlalchemy import Engine, NullPool, create_engine, inspect, text
 
 from tests.alembic import chinook
 from tests.support.databases import Database
+from tests.support.drivers import driver_url
 
 # Two seconds between one batch and the next, in which the upgrade is killed.
 SLOWLY = {"rate": 5, "chunk": 10}
 READ = """
 import models
 from sqlalchemy.orm import Session
-from sqlalchemy_cmk import tenant_scope
-with Session(models.engine) as session:
+
+def show(session):
     for customer in session.query(models.Customer).order_by(models.Customer.CustomerId):
         print(ascii((customer.CustomerId, customer.Phone, customer.Email)))
+"""
+SHOW = """
+with Session(models.engine) as session:
+    show(session)
+"""
+ASYNC_SHOW = """
+import asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+
+async def read():
+    async with AsyncSession(models.engine) as session:
+        await session.run_sync(show)
+    await models.engine.dispose()
+
+asyncio.run(read())
 """
 
 
 class Shop:
-    """The application, its database and its migrations."""
+    """The application, its database and its migrations, by Alembic's template for its driver."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
-        self.url = url
         self.engine: Engine = create_engine(url, poolclass=NullPool)
+        self.url = driver_url(self.engine.url)
+        self.is_async = self.url.get_dialect().is_async
         self.write(chinook.PLAIN, keyring=False)
         self.python(
-            "import models; from tests.alembic import chinook\n"
-            "models.Base.metadata.create_all(models.engine)\n"
-            "with models.engine.begin() as connection: chinook.fill(connection, models.Base.metadata)"
+            "import models; from sqlalchemy import create_engine; from tests.alembic import chinook\n"
+            f"with create_engine({url!r}).begin() as connection:\n"
+            "    models.Base.metadata.create_all(connection)\n"
+            "    chinook.fill(connection, models.Base.metadata)"
         )
-        self.alembic("init", "migrations")
+        self.alembic("init", "-t", "async" if self.is_async else "generic", "migrations")
         self._edit_env("target_metadata = None", "from models import Base\ntarget_metadata = Base.metadata")
         self._edit(
-            "alembic.ini", "sqlalchemy.url = driver://user:pass@localhost/dbname", f"sqlalchemy.url = {url}"
+            "alembic.ini",
+            "sqlalchemy.url = driver://user:pass@localhost/dbname",
+            f"sqlalchemy.url = {self.url.render_as_string(hide_password=False)}",
         )
 
     def write(self, types: dict[str, str], *, keyring: bool = True) -> None:
@@ -89,7 +109,7 @@ class Shop:
         return found
 
     def customers(self) -> str:
-        return self.python(READ)
+        return self.python(READ + (ASYNC_SHOW if self.is_async else SHOW))
 
     def _run(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -20,6 +20,11 @@ TENANTS = ("acme", "globex")
 WRITES = re.compile(r"(SET STATEMENT \S+ = \d+ FOR )?UPDATE (?!cmk_)")
 
 
+@pytest.fixture(autouse=True)
+def _drivers(drivers: None) -> None:
+    """Have every test run by each set of drivers."""
+
+
 @pytest.fixture
 def world(database: Database, tmp_path: Path) -> Iterator[World]:
     """A world on each database in turn, with 60 notes of each of two tenants, and as many codes."""

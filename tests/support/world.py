@@ -7,6 +7,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_
 
 from sqlalchemy_cmk import EncryptedType, Keyring
 from sqlalchemy_cmk.keys.model import Purpose
+from tests.support.drivers import keyring_engine
 from tests.support.providers import CountingProvider
 
 
@@ -30,7 +31,7 @@ class World:
     def new_keyring(self, **options: Any) -> Keyring:
         """A keyring on the same engine, provider and clock, that protects nothing yet."""
         standard = {"platform_key": "local:pmk", "providers": [self.provider], "revalidation_jitter": 0}
-        return Keyring(self.engine, **{**standard, "clock": lambda: self.now, **options})
+        return Keyring(keyring_engine(self.engine), **{**standard, "clock": lambda: self.now, **options})
 
     def restart(self, **options: Any) -> None:
         """Go on as a new process would: with nothing open, nothing connected and nothing counted."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -14,6 +13,7 @@ from sqlalchemy_cmk.alembic.jobs import committed
 from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.rekey.job import fullname
+from sqlalchemy_cmk.runtime.blocking import pause
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def alone(operations: Operations, table: str, schema: str | None) -> Iterator[No
             if waited % SAID_EVERY == 0:
                 log.info("%s: another migration converts it, and is waited for", printable(name))
             waited += 1
-            time.sleep(POLL_SECONDS)
+            pause(POLL_SECONDS)
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk.databases.base import Database
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.runtime.blocking import pause
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ def patiently(where: str, database: Database, work: Callable[[], T]) -> T:
     Raises:
         ConfigurationError: others have held the table for ten minutes.
     """
-    began, pause = time.monotonic(), 0.1
+    began, seconds = time.monotonic(), 0.1
     while True:
         try:
             return work()
@@ -45,5 +46,5 @@ def patiently(where: str, database: Database, work: Callable[[], T]) -> T:
                 "stay open, and run the migration again; it goes on where it stopped"
             )
         log.info("%s: others hold the table; trying again, after %.0f s so far", where, waited)
-        time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        pause(seconds)
+        seconds = min(2 * seconds, LONGEST_PAUSE_SECONDS)

@@ -15,7 +15,7 @@ from itertools import chain
 from struct import Struct
 from typing import Any
 
-from psycopg import Connection, Cursor
+from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from sqlalchemy import Connection as SqlalchemyConnection
@@ -26,6 +26,8 @@ from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.databases.batch_update import BatchUpdate, RawBytes, Values, Write
 from sqlalchemy_cmk.databases.postgresql.arrays import bounds, length_of, statement
 from sqlalchemy_cmk.databases.reading import RowReader
+
+DriverConnection = Connection[Any] | AsyncConnection[Any]
 
 _HEADER = Struct("!iiIii")
 _LENGTH = Struct("!i").pack
@@ -84,7 +86,7 @@ _DUMPERS = {
 }
 
 
-def register(connection: Connection[Any]) -> None:
+def register(connection: DriverConnection) -> None:
     """Have a connection take the parameters of :func:`packer`."""
     for kind, dumper in _DUMPERS.items():
         connection.adapters.register_dumper(kind, dumper)
@@ -109,21 +111,38 @@ def _encoded(value: str | None) -> bytes | None:
     return None if value is None else value.encode()
 
 
-class _BinaryCursor(Cursor[Any]):
+def _driver(connection: SqlalchemyConnection) -> DriverConnection:
+    """Return psycopg's connection, which under asyncio is in a wrapper of SQLAlchemy's."""
+    # Not its `driver_connection`, which is None where the connection is detached from its pool.
+    dbapi_connection: Any = connection.connection.dbapi_connection
+    driver: Any = connection.dialect.get_driver_connection(dbapi_connection)
+    return driver  # type: ignore[no-any-return]
+
+
+class _InBinary:
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.format = Format.BINARY
 
 
+class _BinaryCursor(_InBinary, Cursor[Any]):
+    """A cursor whose results come in binary."""
+
+
+class _AsyncBinaryCursor(_InBinary, AsyncCursor[Any]):
+    """The same for asyncio."""
+
+
 @contextmanager
-def results_in_binary(connection: Connection[Any]) -> Iterator[None]:
+def results_in_binary(connection: DriverConnection) -> Iterator[None]:
     """Have the results of a connection's new cursors come in binary."""
-    before = connection.cursor_factory
-    connection.cursor_factory = _BinaryCursor
+    driver: Any = connection
+    before = driver.cursor_factory
+    driver.cursor_factory = _AsyncBinaryCursor if isinstance(driver, AsyncConnection) else _BinaryCursor
     try:
         yield
     finally:
-        connection.cursor_factory = before
+        driver.cursor_factory = before
 
 
 def same_in_binary(description: Sequence[Any] | None) -> bool:
@@ -141,8 +160,7 @@ class BinaryRowReader(RowReader):
         self, connection: SqlalchemyConnection, query: Select[Any], parameters: dict[str, Any]
     ) -> Sequence[Any]:
         """Return the rows of a query."""
-        driver: Any = connection.connection.dbapi_connection
-        with results_in_binary(driver) if self._binary else nullcontext():
+        with results_in_binary(_driver(connection)) if self._binary else nullcontext():
             result = connection.execute(query, parameters)
         self._binary = result.cursor is not None and same_in_binary(result.cursor.description)
         return private.raw_rows(result)
@@ -162,7 +180,7 @@ def binary_writer(batch: BatchUpdate, dialect: Dialect) -> Write:
         return re.sub(r"%%|%\(\w+\)s", _as_binary, str(statement(batch, joined).compile(dialect=dialect)))
 
     def write(connection: SqlalchemyConnection, columns: Sequence[Values]) -> int:
-        register(connection.connection.dbapi_connection)  # type: ignore[arg-type]
+        register(_driver(connection))
         given = dict(zip(packers, columns, strict=True))
         lengths = {name: length for name in of_bytes if (length := _one_length(given[name]))}
         parameters = {

@@ -6,7 +6,6 @@ connection that its own caller holds. Each unit of work here is one short transa
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -15,11 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
-from sqlalchemy.pool import Pool, SingletonThreadPool
+from sqlalchemy.pool import SingletonThreadPool
 
 from sqlalchemy_cmk.databases import Database, database_of
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.storage.own_loop import OwnLoop
 from sqlalchemy_cmk.keys.storage.turns import Turns
+from sqlalchemy_cmk.runtime.blocking import off_the_loop
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -31,7 +32,7 @@ _memory_engines: WeakKeyDictionary[Engine, tuple[Engine, Any]] = WeakKeyDictiona
 
 
 class Connections:
-    """Runs units of work on connections of the keyring's own.
+    """Runs units of work on connections of the keyring's own; under SQLAlchemy's asyncio bridge off the loop.
 
     Args:
         engine: the application's engine, whose URL, driver arguments and pool settings are used. An
@@ -46,15 +47,16 @@ class Connections:
 
     def __init__(self, engine: Engine | AsyncEngine) -> None:
         self._lock: Any = nullcontext()
-        self._async_pool: Pool | None = None
+        self._own_loop: OwnLoop | None = None
         sync = engine if isinstance(engine, Engine) else engine.sync_engine
         self.url = sync.url
         self.database = database_of(sync.dialect)
         self.in_memory = self.database.is_in_memory(sync.url)
         if self.in_memory:
             self._engine, self._lock = _memory_engine(sync, self.database)
-        elif sync is not engine:
-            self._async_pool = sync.pool.recreate()
+        elif not isinstance(engine, Engine):
+            self._own_loop = OwnLoop(engine, self._transactional)
+            self._engine = self._own_loop.sync_engine
         elif isinstance(sync.pool, StaticPool | SingletonThreadPool):
             self._engine = create_engine(sync.url, **self._transactional)
         else:
@@ -62,8 +64,9 @@ class Connections:
         self._dedicated_engine: Engine | None = None
         self._turns = Turns() if self.database.locks_whole_database and not self.in_memory else None
         self._taken: dict[Connection, threading.Event | None] = {}
-        if self._async_pool is None:
-            self._prepare(self._engine)
+        self._see_all(self._engine)
+        if self._turns is not None:
+            event.listen(self._engine, "before_cursor_execute", self._take_turn)
 
     @property
     def _transactional(self) -> dict[str, Any]:
@@ -83,10 +86,7 @@ class Connections:
             ConfigurationError: called directly from a coroutine on an async engine.
         """
         unit = partial(self._committed if wait_for_lock else self._without_waiting, work)
-        if self._async_pool is not None:
-            return self._run_in_loop(self._async_pool, unit)
-        with self._lock, self._engine.connect() as connection:
-            return unit(connection)
+        return off_the_loop(partial(self._run, unit), place="units of work")
 
     def use(self, work: Work[T]) -> T:
         """Run work that begins and commits its own transactions, on a connection opened for it alone.
@@ -104,8 +104,17 @@ class Connections:
             raise ConfigurationError(
                 "an in-memory SQLite database is visible to one connection only: use a database file"
             )
-        if self._async_pool is not None:
-            return self._run_in_loop(self._async_pool, work)
+        # In a loop of its own each piece of work has a connection of its own anyway.
+        run = self._run_apart if self._own_loop is None else self._run
+        return off_the_loop(partial(run, work), place="long work")
+
+    def _run(self, work: Work[T]) -> T:
+        if self._own_loop is not None:
+            return self._own_loop.run(work)
+        with self._lock, self._engine.connect() as connection:
+            return work(connection)
+
+    def _run_apart(self, work: Work[T]) -> T:
         # Its connections are all detached: the engine keeps its compiled statements and no connection.
         if self._dedicated_engine is None:
             self._dedicated_engine = create_engine(
@@ -120,7 +129,7 @@ class Connections:
         """Forget the parent's connections without closing them."""
         if self.in_memory:
             self._lock = threading.RLock()
-        elif self._async_pool is None:
+        elif self._own_loop is None:
             self._engine.dispose(close=False)
             self._dedicated_engine = None
         if self._turns is not None:
@@ -128,7 +137,7 @@ class Connections:
 
     def close(self) -> None:
         """Close every open connection."""
-        if self._async_pool is None and not self.in_memory:
+        if self._own_loop is None and not self.in_memory:
             self._engine.dispose()
             if self._dedicated_engine is not None:
                 self._dedicated_engine.dispose()
@@ -146,12 +155,6 @@ class Connections:
         with self.database.without_waiting(connection):
             return _committed(work, connection)
 
-    def _prepare(self, engine: Engine) -> None:
-        """Have a unit of work see every row, and wait for its turn before its first statement that writes."""
-        self._see_all(engine)
-        if self._turns is not None:
-            event.listen(engine, "before_cursor_execute", self._take_turn)
-
     def _see_all(self, engine: Engine) -> None:
         statement = self.database.visibility.see_all
         if statement:
@@ -162,28 +165,6 @@ class Connections:
         writes = context is not None and (context.isinsert or context.isupdate or context.isdelete)
         if writes and self._turns is not None and self._taken.get(connection, True) is None:
             self._taken[connection] = self._turns.take()
-
-    def _run_in_loop(self, pool: Pool, work: Work[T]) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(self._run_async(pool, work))
-        raise ConfigurationError(
-            "this call would block the event loop: use await asyncio.to_thread(...), "
-            "as in await asyncio.to_thread(keyring.warm, tenants)"
-        )
-
-    async def _run_async(self, pool: Pool, work: Work[T]) -> T:
-        # Connections of an async driver belong to one event loop, so each unit of work has its own pool.
-        from sqlalchemy.ext.asyncio import create_async_engine
-
-        engine = create_async_engine(self.url, pool=pool.recreate(), **self._transactional)
-        self._prepare(engine.sync_engine)
-        try:
-            async with engine.connect() as connection:
-                return await connection.run_sync(work)
-        finally:
-            await engine.dispose()
 
 
 def _committed(work: Work[T], connection: Connection) -> T:
