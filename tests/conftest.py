@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import Database, Servers, server_database, sqlite_file
-from tests.support.drivers import OF_PASS, by_drivers, repeats
+from tests.support.drivers import by_drivers, repeats, sets_of
 from tests.support.hsm.fixtures import nss, opencryptoki, p11_kit, softhsm, tpm
 from tests.support.memory import folder_in_memory
 from tests.support.passes import Passes, newest
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests of migrations and re-keying by each set of drivers of this pass."""
     if "drivers" in metafunc.fixturenames:
-        metafunc.parametrize("drivers", OF_PASS, indirect=True)
+        metafunc.parametrize("drivers", sets_of(metafunc.definition.path), indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

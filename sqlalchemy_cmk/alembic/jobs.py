@@ -39,10 +39,10 @@ def committed(operations: Operations) -> Iterator[None]:
             entered = False
         if not entered:
             raise ConfigurationError(
-                "Alembic was given a connection that is in a transaction which Alembic has not begun, and the "
-                "engine, on connections of its own, would wait for it without end: hand over engine.connect() "
-                "instead of engine.begin(), and configure(..., transaction_per_migration=True) where code "
-                "calls MigrationContext itself"
+                "Alembic was given a connection that is in a transaction which it has not begun, and the "
+                "engine, on connections of its own, would wait for it without end: hand over "
+                "engine.connect(), not engine.begin(); where code makes a MigrationContext itself, give it "
+                "transaction_per_migration=True"
             )
         yield
 

@@ -50,7 +50,8 @@ class Reader:
         # A statement holds each row as it was and as it will be, and texts with their quotes escaped.
         self._budget = MAX_BYTES if limit is None else min(MAX_BYTES, max(1, limit // 4))
         self.unreadable: tuple[type[Exception], ...] = NO_VALUE
-        if all(type(move.opens).__module__.startswith("sqlalchemy") for move in layout.job.moves):
+        own_types = (type(move.opens).__module__.startswith("sqlalchemy.") for move in layout.job.moves)
+        if self._raw is None and all(own_types):
             # SQLAlchemy's own types fail so on a value of another kind, as SQLite stores them.
             self.unreadable += (TypeError, AttributeError)
         # Of rows that the driver gives itself, a value that it cannot read is its error, not SQLAlchemy's.

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sqlalchemy_cmk.databases.reading import RowReader
 from sqlalchemy_cmk.rekey import Job, Rekey
 from tests.conftest import empty_database
 from tests.support.drivers import by_drivers

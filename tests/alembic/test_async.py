@@ -19,11 +19,6 @@ from tests.support.drivers import by_drivers, keyring_engine
 ASYNC = {"sqlite": "async", "postgresql": "asyncpg"}
 
 
-@pytest.fixture
-def drivers() -> None:
-    """None but those of `adopted`."""
-
-
 @pytest.fixture(params=ASYNC)
 def adopted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Adoption]:
     """A table of plain values, and a keyring on an asynchronous driver."""

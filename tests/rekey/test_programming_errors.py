@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import String, TypeDecorator, select
 
 from sqlalchemy_cmk import EncryptedType, TamperedError
+from sqlalchemy_cmk.databases.reading import RowReader
 from sqlalchemy_cmk.doctor.columns import ColumnChecks
 from sqlalchemy_cmk.rekey import Job, Move, Rekey
 from tests.rekey.conftest import add_people, fill, sealing
@@ -78,6 +79,19 @@ def test_an_error_in_reading_sealed_values_is_raised_by_a_run_and_by_verify(
         Rekey(people.keyring).verify(job)
     with pytest.raises(error):
         Rekey(people.keyring).run(job)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_in_the_code_that_fetches_rows_is_raised(
+    bare: World, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    bare.write("acme", "a note")
+    monkeypatch.setattr(RowReader, "rows", fail)
+    with pytest.raises(error):
+        Rekey(bare.keyring).verify(Job.of(bare.notes))
 
 
 @pytest.mark.parametrize("error", ERRORS)

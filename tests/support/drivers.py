@@ -1,21 +1,22 @@
 """The drivers with which keyrings and migrations reach a database, asynchronous ones among them.
 
-A test of `tests/alembic` or `tests/rekey` runs once for each set of drivers of its pass: with the newest
-SQLAlchemy by the synchronous drivers, and on PostgreSQL again by asyncpg; with an older one by aiosqlite and
-psycopg's asynchronous connections. The rows that a test writes and compares go by the synchronous drivers.
+A test of `tests/alembic` or `tests/rekey` runs once for each set of drivers: in the pass with the newest
+SQLAlchemy by the synchronous ones, and on PostgreSQL again by asyncpg; in the older pass by aiosqlite and
+psycopg's asynchronous connections, and where that pass leaves a module out (`passes.py`) in the newest too.
+The rows that a test writes and compares go by the synchronous drivers.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
-import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, NullPool
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from tests.support.passes import NEWEST
+from tests.support.passes import TESTS, newest, other_subject
 
 T = TypeVar("T")
 Drivers = dict[str, str]
@@ -25,10 +26,27 @@ SETS: dict[str, Drivers] = {
     "asyncpg": {"postgresql": "asyncpg"},
     "async": {"postgresql": "psycopg_async", "sqlite": "aiosqlite"},
 }
-IS_NEWEST = tuple(map(int, sqlalchemy.__version__.split(".")[:2])) >= NEWEST
-OF_PASS = ("sync", "asyncpg") if IS_NEWEST else ("async",)
+# Nothing here depends on a driver (processes of their own, scripts, the text of migrations), or names its own.
+ONCE = {
+    "alembic/test_async.py",
+    "alembic/test_autogenerate.py",
+    "alembic/test_crashes.py",
+    "alembic/test_offline.py",
+    "alembic/test_plugin.py",
+    "alembic/catalogue/test_words.py",
+    "rekey/test_kill.py",
+}
 
 _chosen: list[Drivers] = [{}]
+
+
+def sets_of(module: Path) -> list[str]:
+    """The sets of drivers by which the tests of a module run in this pass."""
+    if module.relative_to(TESTS).as_posix() in ONCE:
+        return ["sync"]
+    if not newest():
+        return ["async"]
+    return [*SETS] if other_subject(module) else ["sync", "asyncpg"]
 
 
 @contextmanager
@@ -68,10 +86,11 @@ def connected(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def repeats(item: pytest.Item) -> bool:
-    """Return whether a test would do the same by these drivers as by the synchronous ones."""
+    """Return whether a test would do the same by its drivers as by the synchronous ones, which it has too."""
     callspec = getattr(item, "callspec", None)
     given = dict(callspec.params) if callspec else {}
-    if given.pop("drivers", "sync") != "asyncpg":
+    drivers = SETS[str(given.pop("drivers", "sync"))]
+    if not drivers or "sync" not in sets_of(item.path):
         return False
     # The fixture `make` takes the kind of its database from within the test.
-    return "postgresql" not in given.values() and "make" not in getattr(item, "fixturenames", ())
+    return not drivers.keys() & set(map(str, given.values())) and "make" not in item.fixturenames  # type: ignore[attr-defined]
