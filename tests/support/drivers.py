@@ -26,7 +26,7 @@ SETS: dict[str, Drivers] = {
     "asyncpg": {"postgresql": "asyncpg"},
     "async": {"postgresql": "psycopg_async", "sqlite": "aiosqlite"},
 }
-# Nothing here depends on a driver (processes of their own, scripts, the text of migrations), or names its own.
+# These do not depend on a driver (processes of their own, scripts, texts of migrations), or name their own.
 ONCE = {
     "alembic/test_async.py",
     "alembic/test_autogenerate.py",
