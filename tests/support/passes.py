@@ -62,6 +62,7 @@ OTHER_SUBJECTS = {
         "alembic/test_beforehand.py",
         "alembic/test_changed_values.py",
         "alembic/test_every_row.py",
+        "alembic/test_full_disk.py",
         "alembic/test_large_values.py",
         "alembic/test_swap.py",
         "alembic/test_underway.py",
