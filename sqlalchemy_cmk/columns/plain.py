@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import LargeBinary, Null
+from sqlalchemy import Connection, Enum, LargeBinary, Null, Table
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from sqlalchemy_cmk.codec import Codec
 from sqlalchemy_cmk.errors import InvalidValue
-from sqlalchemy_cmk.keys.dry_run import DryRun
+from sqlalchemy_cmk.keys.dry_run import DryRun, dry_run_of
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.columns.column import SealedColumn
@@ -59,6 +59,18 @@ class EncodedType(TypeDecorator[Any]):
 def plain_type(type_: Any, codec: Codec) -> TypeEngine[Any]:
     """Return the type under which a dry run stores values."""
     return type_ if isinstance(type_, TypeEngine) else EncodedType(codec)
+
+
+def create_plain_types(table: Table, connection: Connection, **_: Any) -> None:
+    """Make the types of a dry run's columns that a database keeps by name, such as PostgreSQL's ENUMs.
+
+    SQLAlchemy makes those of a table's own columns, and these are inside of another type.
+    """
+    if dry_run_of(table.metadata) is not None:
+        for column in table.columns:
+            plain = getattr(column.type, "plain", None)
+            if isinstance(plain, Enum):
+                plain.create(connection, checkfirst=True)
 
 
 class PlainWriter:

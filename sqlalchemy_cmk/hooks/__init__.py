@@ -3,10 +3,11 @@
 They are installed once, when the package is imported, and let statements without sealed columns pass.
 """
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, Table, event
 from sqlalchemy.orm import Mapper, Session
 
 from sqlalchemy_cmk.columns.models import note_tenant_column
+from sqlalchemy_cmk.columns.plain import create_plain_types
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.hooks.criteria import explain_error
 from sqlalchemy_cmk.hooks.fetch import open_result
@@ -53,6 +54,7 @@ def install() -> None:
     event.listen(Session, "before_attach", refuse_attached)
     private.watch_lookups(refuse_found)
     private.watch_merges(refuse_found, refuse_given)
+    event.listen(Table, "before_create", create_plain_types)
     event.listen(Engine, "before_execute", before_execute, retval=True)
     event.listen(Engine, "before_cursor_execute", before_cursor_execute, retval=True)
     event.listen(Engine, "after_cursor_execute", after_cursor_execute)

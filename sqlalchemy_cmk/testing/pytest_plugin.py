@@ -63,13 +63,11 @@ def cmk_keyring(cmk_engine: Any, cmk_base: Any, cmk_key_file: Path) -> Iterator[
     from sqlalchemy_cmk import Keyring
     from sqlalchemy_cmk.providers import LocalKeyProvider
 
-    keyring = Keyring(cmk_engine, platform_key="local:platform", providers=[LocalKeyProvider(cmk_key_file)])
-    keyring.protect(cmk_base)
-    try:
+    providers = [LocalKeyProvider(cmk_key_file)]
+    with Keyring(cmk_engine, platform_key="local:platform", providers=providers) as keyring:
+        keyring.protect(cmk_base)
         _make_missing_tables(keyring, cmk_engine)
         yield keyring
-    finally:
-        keyring.close()
 
 
 def _make_missing_tables(keyring: Keyring, engine: Any) -> None:

@@ -1,16 +1,30 @@
 """A dry run: nothing is sealed, all works as on plain columns, and what sealing would refuse is noted."""
 
+import enum
 import inspect
 import logging
-from datetime import date
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import (
     JSON,
+    BigInteger,
+    Boolean,
+    Column,
     Date,
+    DateTime,
+    Enum,
+    Integer,
+    LargeBinary,
+    Numeric,
     String,
+    Table,
     UniqueConstraint,
+    Uuid,
     create_engine,
     func,
     insert,
@@ -27,6 +41,7 @@ from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring, tenant_sc
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from tests.hooks.places import declare, sealed
 from tests.hooks.refused import REFUSED
+from tests.support.databases import Database
 from tests.support.vault import Vault
 
 pytestmark = pytest.mark.filterwarnings(
@@ -63,6 +78,40 @@ def patients(dry: Vault) -> Any:
         )
         session.commit()
     return Patient
+
+
+class Color(enum.Enum):
+    RED = "r"
+
+
+VALUES: dict[str, tuple[Any, Any]] = {
+    "color": (Enum(Color), Color.RED),
+    "price": (Numeric(10, 2), Decimal("1.50")),
+    "at": (DateTime(timezone=True), datetime(2026, 1, 2, tzinfo=UTC)),
+    "key": (Uuid(), UUID(int=7)),
+    "raw": (LargeBinary(), b"\x00\x01"),
+    "doc": (JSON(), {"a": [1, None]}),
+    "flag": (Boolean(), True),
+    "long": (BigInteger(), 2**40),
+}
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
+def test_each_type_is_kept_as_the_database_keeps_it(database: Database, tmp_path: Path) -> None:
+    vault = Vault(database.url, tmp_path, dry_run=True)
+    sealed_ones = [Column(name, EncryptedType(type_)) for name, (type_, _) in VALUES.items()]
+    table = Table("things", vault.base.metadata, Column("id", Integer, primary_key=True), *sealed_ones)
+    vault.create()
+    held = {name: value for name, (_, value) in VALUES.items()}
+    if database.url.startswith("mysql") or database.url.startswith("mariadb"):
+        held["at"] = held["at"].replace(tzinfo=None)
+    with vault.engine.begin() as connection:
+        connection.execute(insert(table), [{"id": 1, **held}])
+        connection.execute(update(table).where(table.c.id == 1).values(long=2**41))
+        found = connection.execute(select(table).where(table.c.price > 1)).mappings().one()
+        assert dict(found) == {"id": 1, **held, "long": 2**41}
+    assert any("Range(" in (one.index or "") for one in vault.keyring.refusals)
+    vault.close()
 
 
 def noted(vault: Vault) -> list[str]:
