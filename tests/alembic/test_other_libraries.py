@@ -75,7 +75,7 @@ def adopt(project: Project) -> None:
     text = project.autogenerate()
     assert "\nimport tests.support.old_types\n" in text
     for name in OLD_TYPES:
-        assert f"existing_type=tests.support.old_types.OLD_{name.upper()}" in text
+        assert f"tests.support.old_types.OLD_{name.upper()}" in text
     assert KEY not in text
     project.upgrade()
     assert read(project, *OLD_TYPES) == [(SSN,) * len(OLD_TYPES)] * 3
