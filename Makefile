@@ -6,6 +6,7 @@ HSM ?=
 PYTEST_WORKERS ?= 3
 ROWS ?= 1000000
 SEEDS ?= 200
+DATABASE ?= sqlite
 START ?= 0
 BENCH_ARGS ?=
 SA21 := sqlalchemy>=2.1,<2.2
@@ -59,8 +60,8 @@ crashes: .venv/stamp | servers ## kill -9 twenty times on each server database, 
 stress: .venv/stamp | tokens ## 64 threads on 8 tokens for a minute, with a fork and a restart
 	CMK_TEST_STRESS_SECONDS=60 .venv/bin/python -m pytest -s tests/providers/pkcs11/test_stress.py
 
-simulate: .venv/stamp ## Run SEEDS=200 seeds of the simulation from START=0 on; those that fail print their steps
-	.venv/bin/python -m tests.simulation --seeds $(SEEDS) --start $(START)
+simulate: .venv/stamp | $(if $(filter postgresql,$(DATABASE)),servers) ## Run SEEDS=200 seeds of the simulation from START=0 on, on DATABASE=sqlite
+	.venv/bin/python -m tests.simulation --database $(DATABASE) --seeds $(SEEDS) --start $(START)
 
 lint: .venv/stamp ## Check style, types and the order of the modules
 	.venv/bin/ruff check $(CODE)

@@ -120,6 +120,17 @@ def test_a_change_of_the_type_does_not_take_up_half_a_decryption(clinic: Project
 
 
 @on_sqlite
+def test_what_is_sealed_in_another_way_is_refused_before_it_is_opened(clinic: Project) -> None:
+    """It would stop at the first row, with nothing wrong with that but the migration's `existing_type`."""
+    other = EncryptedType(String(11), deterministic=True)
+    migrate(clinic, seal(type_=other))
+    before = stored(clinic)
+    with pytest.raises(ConfigurationError, match=r"deterministic=True.*give existing_type the options"):
+        migrate(clinic, unseal())
+    assert stored(clinic) == before and columns(clinic) == {"id", "clinic_id", "ssn"}
+
+
+@on_sqlite
 @pytest.mark.parametrize(
     "type_",
     [

@@ -34,6 +34,22 @@ def test_with_revalidate_after_zero_every_use_is_proven(make_lite: Callable[...,
         world.write("acme", "two")
 
 
+def test_a_machine_that_slept_before_it_had_the_answer_asks_again(lite: World) -> None:
+    """The KEK may have been revoked meanwhile, longer ago than `revalidate_after`."""
+    lite.write("acme", "one")
+    slept: list[str] = []
+
+    def sleep_once(kek_uri: str) -> None:
+        lite.now += 0 if slept else REVALIDATE
+        slept.append(kek_uri)
+
+    lite.provider.calls.clear()
+    lite.provider.fault = sleep_once
+    lite.now += REVALIDATE
+    assert lite.read() == ["one"]
+    assert lite.provider.calls == ["unwrap"] * 2
+
+
 def test_during_an_outage_the_kek_is_asked_now_and_then(lite: World) -> None:
     lite.write("acme", "one")
     lite.provider.calls.clear()

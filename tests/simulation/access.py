@@ -49,7 +49,7 @@ class Access:
     def _bound(self, process: Process, dek: Dek, since: float) -> float:
         """An outage of what proves this DEK is ridden out; one of another KEK is none."""
         revalidate_after = process.settings.revalidate_after
-        if process.troubles.last(self._keks[dek.id]) < since:
+        if process.troubles.unreachable(self._keks[dek.id]) < since:
             return revalidate_after
         return max(revalidate_after, *self._each_grace(process, dek.tenant))
 
@@ -60,7 +60,7 @@ class Access:
 
 
 class Troubles:
-    """When something was last out of a process's reach.
+    """What has happened to a process, and when last.
 
     Args:
         now: returns the simulated time.
@@ -68,15 +68,28 @@ class Troubles:
 
     # What every use of a KEK needs besides the KEK.
     DATABASE, THREADS = "database", "threads"
+    LIE = "lie"
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._last: dict[str, float] = {}
 
     def note(self, what: str) -> None:
-        """Note that a KEK or what else is needed was out of reach."""
+        """Note that a KEK or what else is needed was out of reach, or what else has happened."""
         self._last[what] = self._now()
 
-    def last(self, keks: Iterable[str] = ()) -> float:
-        """When what the use of these KEKs needs was last out of reach."""
-        return max(self._last.get(one, float("-inf")) for one in (*keks, self.DATABASE, self.THREADS))
+    def note_refusal(self, kek: str) -> None:
+        """Note that a KEK has refused."""
+        self.note(f"refusal by {kek}")
+
+    def at(self, *what: str) -> float:
+        """When one of these last happened."""
+        return max(self._last.get(one, float("-inf")) for one in what)
+
+    def unreachable(self, keks: Iterable[str]) -> float:
+        """When what the use of one of these KEKs needs was last out of reach."""
+        return self.at(*keks, self.DATABASE, self.THREADS)
+
+    def refused(self, keks: Iterable[str]) -> float:
+        """When one of these KEKs last refused."""
+        return self.at(*(f"refusal by {one}" for one in keks))

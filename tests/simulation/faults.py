@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sqlalchemy_cmk import KeyUnavailable
+from tests.simulation.access import Troubles
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -62,15 +63,24 @@ class Faults:
         """Hold up a call of the vault, or lose it."""
         if self.happens(self.rates.stall):
             process.scheduler.note(f"the call of {kek_uri} stalls")
-            process.scheduler.sleep(self._random.uniform(0.1, 40))
+            self._stall(process, self._random.uniform(0.1, 40))
         if kek_uri in self.unreachable or self.happens(self.rates.unreachable):
             process.troubles.note(kek_uri)
             raise KeyUnavailable(f"{kek_uri} cannot be reached ({SIMULATED})")
+
+    def _stall(self, process: Process, seconds: float) -> None:
+        process.stalled += 1
+        if process.keeps_calls_waiting():
+            process.troubles.note(Troubles.THREADS)
+        process.scheduler.sleep(seconds)
+        if process.keeps_calls_waiting():
+            process.troubles.note(Troubles.THREADS)
+        process.stalled -= 1
 
     def lies(self, process: Process, kek_uri: str) -> bool:
         """Whether the vault handles another key than the one that it was given."""
         if not self.happens(self.rates.lie):
             return False
         process.scheduler.note(f"{kek_uri} lies")
-        process.lied_to_at = process.scheduler.now
+        process.troubles.note(Troubles.LIE)
         return True

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+# As long as nobody asks whether what is sealed has been sent.
+A_MOMENT = 5.0
+
+
 def a_moment_passes(world: World) -> None:
-    _pass(world, world.random.uniform(0.1, 5))
+    _pass(world, world.random.uniform(0.1, A_MOMENT))
 
 
 def time_passes(world: World) -> None:
@@ -41,8 +45,23 @@ def an_owner_revokes(world: World) -> None:
     uri = world.random.choice(world.invariants.keks_in_use() or sorted(world.vault.keks))
     world.scheduler.note(f"{uri} is taken away")
     world.vault.keks[uri].enabled = False
-    world.revoked_ever = True
     world.invariants.note_access()
+
+
+def a_revocation_comes_in_the_middle(world: World) -> None:
+    """A KEK is taken away, what is under way goes on for a moment, and then its bound is over."""
+    an_owner_revokes(world)
+    for _ in range(world.random.randint(0, 10)):
+        if world.under_way:
+            world.turn()
+    bound = world.random.choice(world.processes).settings.revalidate_after
+    _pass(world, bound * world.random.uniform(1.0, 1.1))
+
+
+def a_process_is_replaced(world: World) -> None:
+    process = world.random.choice(world.processes)
+    world.scheduler.note(f"{process.name} is replaced")
+    world.replace(process)
 
 
 def an_owner_gives_back(world: World) -> None:
@@ -79,10 +98,12 @@ def a_version_is_deployed(world: World) -> None:
 
 def _pass(world: World, seconds: float) -> None:
     world.scheduler.note(f"{seconds:.1f} seconds pass")
+    if seconds > A_MOMENT:
+        world.send_what_is_sealed()
     for process in world.processes:
         if process.keeps_calls_waiting():
             process.troubles.note(Troubles.THREADS)
-    world.scheduler.now += seconds
+    world.scheduler.leap(seconds)
 
 
 HAPPENINGS: tuple[tuple[Callable[[World], None], float], ...] = (
@@ -90,10 +111,12 @@ HAPPENINGS: tuple[tuple[Callable[[World], None], float], ...] = (
     (time_passes, 4),
     (a_process_crashes, 1),
     (a_process_forks, 0.5),
+    (a_process_is_replaced, 0.5),
     (an_owner_revokes, 1),
+    (a_revocation_comes_in_the_middle, 0.7),
     (an_owner_gives_back, 2),
     (a_kek_is_rotated, 1),
     (a_network_breaks, 0.7),
     (networks_heal, 1.5),
-    (a_version_is_deployed, 1),
+    (a_version_is_deployed, 0.6),
 )

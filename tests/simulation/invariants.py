@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy_cmk.format import HEADER_BYTES
 from tests.simulation.access import Access
 from tests.simulation.ledger import Change, Row
-from tests.simulation.models import CONVERTED_COLUMN, SEALED, TABLE
+from tests.simulation.models import CONVERTED, CONVERTED_COLUMN, SEALED, TABLE
 from tests.simulation.scheduler import Task
 from tests.simulation.stored import Dek, Keys, Unreadable, header
 
@@ -31,6 +32,9 @@ class Invariants:
 
     def about_to_write(self, sql: str, parameters: Any) -> None:
         """Whatever is written is sealed under a DEK that is committed, by a process that may still use it."""
+        if TABLE not in sql and CONVERTED not in sql:
+            return
+        self._note_sent(parameters)
         if TABLE not in sql or not sql.startswith(("INSERT", "UPDATE")):
             return
         for value in _flat(parameters):
@@ -97,6 +101,8 @@ class Invariants:
         if dek is None:
             self._broken(f"{task.name} {does} DEK {dek_id.hex()}, which is not committed")
             return
+        if seals:
+            task.process.unsent.add(dek_id)
         overdue = self._access.overdue(task.process, dek)
         if overdue is not None:
             who = f"{task.name} {does} DEK {dek_id.hex()} of {dek.tenant!r}"
@@ -107,6 +113,13 @@ class Invariants:
     def keks_in_use(self) -> list[str]:
         """The KEKs that wrap a DEK."""
         return sorted({uri for dek in self._keys.deks.values() for uri, _, _ in dek.wrappings})
+
+    def _note_sent(self, parameters: Any) -> None:
+        task = self._world.scheduler.current
+        if task is not None and task.process is not None and task.process.unsent:
+            for value in _flat(parameters):
+                if isinstance(value, bytes | memoryview):
+                    task.process.unsent.discard(bytes(value[1:HEADER_BYTES]))
 
     def _look_at_dek(self, dek: Dek) -> None:
         if dek.id in self._destroyed and dek.state != "destroyed":

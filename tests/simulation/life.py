@@ -43,6 +43,26 @@ def rewrap(process: Process) -> None:
     process.keyring.lifecycle.rewrap(process.world.random.choice([None, *process.world.tenants]))
 
 
+def set_grace(process: Process) -> None:
+    """Have a clinic's keys ride out an outage for longer, or not at all."""
+    grace = process.world.random.choice((None, 0, 1200, 3600))
+    process.keyring.lifecycle.set_grace(_tenant(process), grace)
+
+
+def rotate_record_key(process: Process) -> None:
+    """Put a new record key before the others, authenticate all by it, and take the others away.
+
+    A process that has read them before may write for a moment still: so all is looked at again.
+    """
+    keys, new = process.world.record_keys, process.world.randomness.randbytes(32)
+    keys.insert(0, new)
+    process.keyring.record_key.rotate()
+    process.scheduler.sleep(60)
+    process.keyring.record_key.rotate()
+    if new in keys:  # a later rotation has not taken it away with the others
+        del keys[keys.index(new) + 1 :]
+
+
 def shred(process: Process) -> None:
     """Destroy a clinic's keys, where no other was shredded yet: the rest shall have something to do."""
     if process.world.shredded:

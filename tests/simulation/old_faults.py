@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,14 @@ from alembic.operations import Operations
 from sqlalchemy_cmk.alembic.conversion import conversion
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
 from sqlalchemy_cmk.alembic.jobs import committed
+from sqlalchemy_cmk.hooks import flush
+from sqlalchemy_cmk.keys.keyring import Keyring
+from sqlalchemy_cmk.keys.lifecycle import lifecycle
+from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
+from sqlalchemy_cmk.keys.model import OpenedDek
+from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.maker import Maker
-from sqlalchemy_cmk.keys.records import KeyChange
+from sqlalchemy_cmk.keys.records import DekRecord, KeyChange
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 
 PutBack = Callable[[pytest.MonkeyPatch], None]
@@ -43,6 +50,39 @@ def a_dek_is_used_that_was_rolled_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Maker, "_commit", keep_it)
 
 
+def only_the_own_settings_are_believed_when_a_dek_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    """For how long other processes may seal under it is recorded with the DEK, and nobody looks there."""
+    droppable = lifecycle.droppable
+
+    def of_its_own(retired: Iterable[DekRecord], *others: Any) -> DropReport:
+        return droppable([replace(one, longest_use=0.0) for one in retired], *others)
+
+    patch.setattr(lifecycle, "droppable", of_its_own)
+
+
+def no_deadline_is_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """A DEK that is open is used, however long ago its KEK has proven it."""
+    patch.setattr(OpenedKeys, "fresh", OpenedKeys.stale)
+
+
+def a_flush_believes_the_keys_that_it_began_with(patch: pytest.MonkeyPatch) -> None:
+    """What was open before its first statement is taken to be open until its last."""
+    active = Keyring.active
+
+    def once(self: Keyring, tenant: str, purpose: Any) -> OpenedDek:
+        under_way = flush._flushes.get()
+        if not under_way:
+            return active(self, tenant, purpose)
+        known: dict[Any, Any] = under_way[-1][1]
+        key = ("the DEK of", tenant, purpose)
+        if key not in known:
+            known[key] = active(self, tenant, purpose)
+        found: OpenedDek = known[key]
+        return found
+
+    patch.setattr(Keyring, "active", once)
+
+
 def two_migrations_at_once(patch: pytest.MonkeyPatch) -> None:
     """Each looks at the column, and converts it, as if there was no other."""
 
@@ -57,3 +97,24 @@ def two_migrations_at_once(patch: pytest.MonkeyPatch) -> None:
 def a_half_done_conversion_of_another_plan_is_taken_up(patch: pytest.MonkeyPatch) -> None:
     """What the shadow column holds is taken for what this migration would have put there."""
     patch.setattr(Plan, "fingerprint", "the same for all")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, and the first seed that finds it; `None` where it has not been looked for far enough."""
+
+    put_back: PutBack
+    seed: int | None
+
+
+FAULTS = {
+    put_back.__name__: Fault(put_back, seed)
+    for put_back, seed in (
+        (a_dek_is_used_that_was_rolled_back, 20),
+        (two_migrations_at_once, None),
+        (a_half_done_conversion_of_another_plan_is_taken_up, None),
+        (only_the_own_settings_are_believed_when_a_dek_is_dropped, None),
+        (no_deadline_is_looked_at, 28),
+        (a_flush_believes_the_keys_that_it_began_with, None),
+    )
+}

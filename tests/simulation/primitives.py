@@ -112,6 +112,15 @@ class Condition:
                 self._lock.acquire()
         return ticket[0]
 
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        until = None if timeout is None else self._scheduler.now + timeout
+        while not predicate():
+            left = None if until is None else until - self._scheduler.now
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+        return predicate()
+
     def notify(self, n: int = 1) -> None:
         for ticket in self._waiting[:n]:
             ticket[0] = True

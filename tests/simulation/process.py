@@ -10,6 +10,7 @@ from sqlalchemy import QueuePool
 from sqlalchemy.orm import Session
 
 from sqlalchemy_cmk import Keyring
+from sqlalchemy_cmk.keys.opening.calls import AT_ONCE
 from sqlalchemy_cmk.runtime import forks
 from sqlalchemy_cmk.runtime.background import BackgroundWriter
 from tests.simulation import models
@@ -35,7 +36,7 @@ class Settings:
 
     @classmethod
     def chosen(cls, random: Random) -> Settings:
-        return cls(random.choice((60, 300, 1200)), random.choice((0, 600, 3600)))
+        return cls(random.choice((60, 300, 1200)), random.choice((0, 0, 600, 3600)))
 
     @property
     def longest_use(self) -> float:
@@ -51,8 +52,9 @@ class Process:
     Attributes:
         settings: its keyring's.
         seconds_apart: how far its wall clock is from that of the others.
-        troubles: when a KEK or the database was last out of its reach.
-        lied_to_at: when the vault last answered it with another key.
+        troubles: when a KEK or the database was last out of its reach, refused or lied.
+        stalled: how many of its calls of KEKs stall.
+        unsent: the DEKs of values that are sealed and not sent yet.
     """
 
     def __init__(self, world: World, name: str, seconds_apart: float) -> None:
@@ -61,7 +63,8 @@ class Process:
         self.settings = Settings.chosen(world.random)
         self.seconds_apart = seconds_apart
         self.troubles = Troubles(lambda: world.scheduler.now)
-        self.lied_to_at = float("-inf")
+        self.stalled = 0
+        self.unsent: set[bytes] = set()
         self.alive = True
         self.models = models.take()
         self.wire = Wire(self)
@@ -86,7 +89,7 @@ class Process:
                 self.engine,
                 platform_key="sim:pmk",
                 providers=[VaultClient(self.world.vault, self)],
-                record_key=lambda: b"r" * 32,
+                record_key=lambda: list(self.world.record_keys),
                 actor=self.name,
                 clock=self.world.clock,
                 revalidate_after=self.settings.revalidate_after,
@@ -113,6 +116,8 @@ class Process:
 
     def keeps_calls_waiting(self) -> bool:
         """Whether a call of the vault waits for a thread to begin it: it is given up after ten seconds."""
+        if self.stalled >= AT_ONCE:
+            return True
         mine = (one for one in self.scheduler.tasks if one.process is self and "cmk-kek" in one.name)
         return any(one.may_run(self.scheduler.now) for one in mine)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy_cmk.keys.lifecycle.dropping import CLOCKS_APART
 from sqlalchemy_cmk.rekey import Job, Rekey
 from sqlalchemy_cmk.rekey.dropping import drop_retired
 from tests.simulation import life
@@ -31,6 +32,16 @@ def renew(process: Process) -> None:
     random = process.world.random
     tenant, purpose = random.choice(process.world.tenants), random.choice(life.PURPOSES)
     process.keyring.lifecycle.rotate_dek(tenant, purpose)
+    Rekey(process.keyring, chunk=random.randint(1, 5), rate=None).run(_job(process, tenant))
+    drop_retired(process.keyring, tenant)
+
+
+def renew_patiently(process: Process) -> None:
+    """The same by an operator who waits for as long as such processes seal under the old DEK."""
+    random = process.world.random
+    tenant, purpose = random.choice(process.world.tenants), random.choice(life.PURPOSES)
+    process.keyring.lifecycle.rotate_dek(tenant, purpose)
+    process.scheduler.sleep(process.settings.longest_use + CLOCKS_APART + 20)
     Rekey(process.keyring, chunk=random.randint(1, 5), rate=None).run(_job(process, tenant))
     drop_retired(process.keyring, tenant)
 

@@ -6,15 +6,24 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any, Protocol
 
 from tests.simulation.sqlite import SQLiteFile
 from tests.simulation.world import World, make_tables, without_garbage_collection
+from tests.support.databases import Servers
 from tests.support.memory import folder_in_memory
 
 Trace = list[tuple[float, str, str]]
+
+
+class Databases(Protocol):
+    """Makes databases."""
+
+    def new(self, seed: int) -> AbstractContextManager[Any]:
+        """An empty database for a seed, with the tables in it."""
 
 
 class SQLiteFiles:
@@ -47,7 +56,27 @@ def sqlite_files() -> Iterator[SQLiteFiles]:
         yield SQLiteFiles(Path(folder))
 
 
-def run_seed(seed: int, databases: SQLiteFiles) -> Trace:
+@contextmanager
+def databases_of(name: str) -> Iterator[Databases]:
+    """Databases of a kind, by its name; on the server that the environment names, or on a new one."""
+    if name == "sqlite":
+        with sqlite_files() as files:
+            yield files
+        return
+    from tests.simulation.postgresql import PostgreSQLDatabases
+
+    servers = Servers()
+    try:
+        databases = PostgreSQLDatabases(servers.url(name))
+        try:
+            yield databases
+        finally:
+            databases.close()
+    finally:
+        servers.close()
+
+
+def run_seed(seed: int, databases: Databases) -> Trace:
     """Live through one seed and return its trace.
 
     Raises:

@@ -82,6 +82,7 @@ class Scheduler:
         self.now = 1000.0
         self.tasks: list[Task] = []
         self.trace: list[tuple[float, str, str]] = []
+        self._leaps: list[tuple[float, float]] = []
         self._undisturbed = 0
 
     @property
@@ -95,6 +96,21 @@ class Scheduler:
         """The task that runs; `None` in the hub, where the world chooses."""
         found = getcurrent()
         return found if isinstance(found, Task) else None
+
+    def leap(self, seconds: float) -> None:
+        """Have time pass while every task stands still where it is, as on a machine that sleeps."""
+        self._leaps.append((self.now, seconds))
+        self.now += seconds
+
+    def earlier(self, moment: float, seconds: float) -> float:
+        """The moment that lies so long before another, without the time in which all stood still."""
+        for began, length in reversed(self._leaps):
+            between = moment - (began + length)
+            if between >= seconds:
+                break
+            if between >= 0:
+                moment, seconds = began, seconds - between
+        return moment - seconds
 
     def spawn(self, name: str, work: Callable[[], Any], process: Any = None, *, serves: bool = False) -> Task:
         """Begin a task; it runs when it is chosen."""
@@ -150,11 +166,16 @@ class Scheduler:
     def step(self) -> bool:
         """Run one task to its next point; `False` where none can run before time passes."""
         self.tasks = [one for one in self.tasks if not one.ended]
-        able = [one for one in self.tasks if one.may_run(self.now)]
+        able = self.able()
         if not able:
             return False
-        self._switch(self.random.choice(able))
+        self.run(self.random.choice(able))
         return True
+
+    def able(self, process: Any = None) -> list[Task]:
+        """The tasks that can run now: all of them, or a process's."""
+        of_it = self.tasks if process is None else [one for one in self.tasks if one.process is process]
+        return [one for one in of_it if not one.ended and one.may_run(self.now)]
 
     def let_time_pass(self) -> None:
         """Go on to the moment at which the first task has waited long enough."""
@@ -172,7 +193,8 @@ class Scheduler:
                 task.throw(Crashed)
                 assert task.ended, f"{task.name} goes on after its crash"
 
-    def _switch(self, task: Task) -> None:
+    def run(self, task: Task) -> None:
+        """Run a task to its next point."""
         task.ready, task.until = None, inf
         task.switch()
         if task.ended and task.error is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from tests.simulation.access import Troubles
 from tests.simulation.wire import Wire
@@ -25,6 +26,7 @@ class Connection(sqlite3.Connection):
     """A connection of a simulated process."""
 
     wire: Wire
+    cursors: WeakSet[Cursor]
     patience = PATIENCE
     wrote = False
 
@@ -39,7 +41,9 @@ class Connection(sqlite3.Connection):
         _LEVEL.__set__(self, level)
 
     def cursor(self, factory: Any = None) -> Any:
-        return super().cursor(Cursor)
+        made = super().cursor(Cursor)
+        self.cursors.add(made)
+        return made
 
     def commit(self) -> None:
         if self.in_transaction:
@@ -69,7 +73,7 @@ class Connection(sqlite3.Connection):
             return execute(f"SELECT {int(self.patience * 1000)}", ())
         word = sql.split(None, 1)[0].upper()
         if word == "PRAGMA":
-            return execute(sql, parameters)
+            return self.patiently(lambda: execute(sql, parameters))
         if word in ("COMMIT", "END"):
             with self.wire.committing(self, sql, self.lost):
                 return self.patiently(lambda: execute(sql, parameters))
@@ -78,9 +82,9 @@ class Connection(sqlite3.Connection):
             return execute(sql, parameters)
         self.wire.statement(self, sql, parameters, self.lost)
         result = self.patiently(lambda: execute(sql, parameters))
-        self.wire.stirred()
         if not self.in_transaction and word != "SELECT":
             self.wire.committed(self)
+        self.wire.answered(sql)
         return result
 
     def patiently(self, work: Callable[[], T]) -> T:
@@ -128,12 +132,14 @@ class SQLiteFile:
     def connect(self, wire: Wire) -> Connection:
         """A new connection of a process."""
         made = sqlite3.connect(self._path, timeout=0, check_same_thread=False, factory=Connection)
-        made.wire = wire
+        made.wire, made.cursors = wire, WeakSet()
         return made
 
     def drop(self, connection: Any) -> None:
         """Close a connection as the end of its process would."""
         with suppress(sqlite3.ProgrammingError):  # it is closed
+            for cursor in getattr(connection, "cursors", ()):  # the library's own have none
+                cursor.close()  # one with rows to come would keep the lock
             sqlite3.Connection.rollback(connection)
             sqlite3.Connection.close(connection)
 
@@ -141,9 +147,14 @@ class SQLiteFile:
         """Begin a transaction in which no migration can change the form of a column."""
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What is committed."""
-        return self._watch.execute(query).fetchall()
+    def rows(self, query: str) -> list[tuple[Any, ...]] | None:
+        """What is committed; `None` where a process that commits waits for readers, and locks others out."""
+        try:
+            return self._watch.execute(query).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != _BUSY:
+                raise
+            return None
 
     def close(self) -> None:
         self._watch.close()

@@ -69,24 +69,32 @@ class Stored:
     """Reads and opens what is committed.
 
     Args:
-        rows: runs a query on the database.
+        rows: runs a query on the database; returns `None` where that is locked.
         vault: unwraps DEKs, regardless of access.
     """
 
-    def __init__(self, rows: Callable[[str], list[tuple[Any, ...]]], vault: Vault) -> None:
+    def __init__(self, rows: Callable[[str], list[tuple[Any, ...]] | None], vault: Vault) -> None:
         self._rows = rows
+        self._seen: dict[str, list[tuple[Any, ...]]] = {}
         self._vault = vault
         self._opened: dict[tuple[str, bytes], str] = {}
         self._deks: dict[bytes, Secret] = {}
 
+    def _read(self, query: str) -> list[tuple[Any, ...]]:
+        """What is locked is as it was when it was last read: nobody has committed a change to it since."""
+        found = self._rows(query)
+        if found is not None:
+            self._seen[query] = found
+        return self._seen[query]
+
     def keys(self) -> Keys:
         """The key tables as they are now."""
-        tenants = {text(name): Tenant(*others) for name, *others in self._rows(_TENANTS)}
+        tenants = {text(name): Tenant(*others) for name, *others in self._read(_TENANTS)}
         wrappings: dict[bytes, list[tuple[str, str, bytes]]] = {}
-        for dek_id, uri, version, data in self._rows(_WRAPPINGS):
+        for dek_id, uri, version, data in self._read(_WRAPPINGS):
             wrappings.setdefault(bytes(dek_id), []).append((text(uri), version, bytes(data)))
         deks = {}
-        for dek_id, tenant, purpose, state, check_value in self._rows(_DEKS):
+        for dek_id, tenant, purpose, state, check_value in self._read(_DEKS):
             key = bytes(dek_id)
             of_it = tuple(sorted(wrappings.get(key, ())))
             deks[key] = Dek(key, text(tenant), purpose, state, bytes(check_value), of_it)
@@ -97,19 +105,19 @@ class Stored:
         query = f"SELECT id, clinic_id, {', '.join(SEALED)} FROM {TABLE} ORDER BY id"
         return [
             (key, tenant, dict(zip(SEALED, values, strict=True)))
-            for key, tenant, *values in self._rows(query)
+            for key, tenant, *values in self._read(query)
         ]
 
     def form(self) -> str:
         """How the column of visits is sealed; empty where it is plain."""
-        found = self._rows(_SCHEME)
+        found = self._read(_SCHEME)
         if not found:
             return ""
         return "deterministic" if json.loads(found[0][0]).get("deterministic") else "randomized"
 
     def visits(self) -> list[tuple[int, str, Any]]:
         """Key, tenant and raw value of every visit."""
-        return self._rows(f"SELECT id, clinic_id, {CONVERTED_COLUMN} FROM {CONVERTED} ORDER BY id")
+        return self._read(f"SELECT id, clinic_id, {CONVERTED_COLUMN} FROM {CONVERTED} ORDER BY id")
 
     def unwrapped(self, dek: Dek, wrapping: tuple[str, str, bytes]) -> Secret:
         """The DEK that a wrapping holds, proven by its check value."""

@@ -31,11 +31,13 @@ import sqlalchemy_cmk.alembic.plugin
 import sqlalchemy_cmk.hooks
 import sqlalchemy_cmk.rekey.dropping
 import sqlalchemy_cmk.rekey.engine  # noqa: F401  (whatever is imported later would keep the real ones)
+from sqlalchemy_cmk.databases.reflection import reflected_table
 from sqlalchemy_cmk.keys.storage import database
 from sqlalchemy_cmk.keys.storage.tables import make_all_tables
 from sqlalchemy_cmk.runtime import clock
 from tests.simulation import primitives
 from tests.simulation.dialects import all_tables, create_engine, key_metadata
+from tests.simulation.reflection import kept_table
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.uses import Judge, SeenCipher, ciphers
 
@@ -144,6 +146,7 @@ def _replacements(scheduler: Scheduler, randomness: Random, elapsed: Callable[[]
         (random.uniform, randomness.uniform),
         (sqlalchemy.create_engine, create_engine),
         (make_all_tables, all_tables),
+        (reflected_table, kept_table),
         (sqlite3, _sqlite3_of(scheduler)),
     ]
     return {id(original): new for original, new in originals}

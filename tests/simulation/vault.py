@@ -117,6 +117,7 @@ class VaultClient(KeyProvider):
             answered = answer()
         except KeyRevoked:
             scheduler.point(f"{kek_uri} refuses")
+            self._process.troubles.note_refusal(kek_uri)
             raise
         # What the vault has answered arrives later, when it may be true no more.
         scheduler.point(f"{kek_uri} has answered")

@@ -56,6 +56,12 @@ class Wire:
         self._fail(self.world.faults.rates.statement, error)
         self.world.invariants.about_to_write(sql, parameters)
 
+    def answered(self, sql: str) -> None:
+        """A statement has run; what the server answers arrives later."""
+        self.stirred()
+        if TABLE in sql or CONVERTED in sql:
+            self._point("the database has answered")
+
     @contextmanager
     def committing(self, connection: Any, sql: str, error: Callable[[], Exception]) -> Iterator[None]:
         """A transaction is about to end: it may fail, or succeed and look as if it had failed."""

@@ -28,8 +28,9 @@ TENANTS = ("acme", "bravo", "coral")
 KEKS = ("pmk", "acme-a", "acme-b", "bravo-a")
 MOST_PROCESSES = 3
 AT_ONCE = 5
-STEPS_OF_A_SEED = 30
+STEPS_OF_A_SEED = 25
 MOST_TURNS = 100_000
+MOST_TURNS_TO_SEND = 100
 
 
 class Broken(AssertionError):
@@ -59,6 +60,7 @@ class World:
         self.vault = Vault(self.randomness, list(KEKS))
         self.faults = Faults(random, Rates.chosen(random))
         self.tenants = TENANTS[: random.randint(1, len(TENANTS))]
+        self.record_keys = [self.randomness.randbytes(32)]
         self.ledger = Ledger()
         self.stored = Stored(database.rows, self.vault)
         self.invariants = Invariants(self)
@@ -68,7 +70,6 @@ class World:
         self.stirred = 0
         self.calm = False
         self.shredded = ""
-        self.revoked_ever = False
         self._broken: str | None = None
         self._values = self._keys = self._names = 0
         self._steps = self._some([(one, one.weight) for one in STEPS])
@@ -123,6 +124,14 @@ class World:
         self.finish(self.scheduler.spawn(f"{process.name}/start", process.start, process))
         return process
 
+    def replace(self, process: Process) -> None:
+        """Have a process close its keyring, and another take its place, with settings of its own."""
+        with self.in_calm():
+            self.finish(self.scheduler.spawn(f"{process.name}/close", process.keyring.close, process))
+        process.crash()
+        self.remove(process)
+        self.add_process()
+
     def remove(self, process: Process) -> None:
         """Forget a process that has crashed."""
         self.processes.remove(process)
@@ -137,7 +146,7 @@ class World:
                 step.work(process)
             except Exception as error:
                 if not task.killed:
-                    judging.judge(self, process, step, error)
+                    judging.judge(task, step, error)
 
         name = f"{process.name}/{step.name}-{self._names}"
         task = self.scheduler.spawn(name, work, process)
@@ -150,10 +159,22 @@ class World:
         self.steps = [one for one in self.steps if not one.ended and not one.frozen]
         return self.steps
 
+    def send_what_is_sealed(self) -> None:
+        """Let processes send what they have sealed: from the one to the other no minute passes."""
+        for process in self.processes:
+            turns = iter(range(MOST_TURNS_TO_SEND))
+            while process.unsent and next(turns, None) is not None:
+                able = self.scheduler.able(process)
+                if not able:
+                    break
+                self.scheduler.run(self.random.choice(able))
+                self._look()
+            process.unsent.clear()
+
     def _live(self) -> None:
         """Let one more step begin, and something happen perhaps, once there is room."""
         while len(self.under_way) >= self.random.randint(1, AT_ONCE):
-            self._turn()
+            self.turn()
         if self.random.random() < 0.5:
             self._chosen(self._happenings)(self)
             self._look()
@@ -168,7 +189,7 @@ class World:
         things, weights = zip(*some, strict=True)
         return self.random.choices(things, weights)[0]
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
         """Let one task go on; where none can, let time pass until one can."""
         if not self.scheduler.step():
             self.scheduler.let_time_pass()
@@ -183,7 +204,7 @@ class World:
         for _ in range(MOST_TURNS):
             if all(one.ended for one in tasks):
                 return
-            self._turn()
+            self.turn()
         raise Broken(f"{[one.name for one in tasks if not one.ended]} never end")
 
     def _settle(self) -> None:

@@ -38,7 +38,10 @@ OTHER_SUBJECTS = {
         "rekey/test_kill.py",
         "rekey/test_workers.py",
     ),
-    "interleavings, which the scheduler of the simulation chooses": ("simulation",),
+    "interleavings, which the scheduler of the simulation chooses": (
+        "simulation/test_old_faults.py",
+        "simulation/test_postgresql.py",
+    ),
     "speed": ("benchmarks",),
     "web frameworks in their newest releases": ("recipes",),
     "vaults and tokens, and what is kept of their keys in memory": (

@@ -6,6 +6,7 @@ from alembic.operations import Operations
 
 from sqlalchemy_cmk.alembic.configuration import key_tables
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
+from sqlalchemy_cmk.alembic.registry.read import Entry
 from sqlalchemy_cmk.alembic.registry.write import registry_of
 from sqlalchemy_cmk.alembic.sampling import Content, sample
 from sqlalchemy_cmk.columns.type import EncryptedType
@@ -24,6 +25,8 @@ def is_converted(operations: Operations, plan: Plan) -> bool:
     if wanted is not None:
         registry.require()
     entry = registry.entries().get(plan.name)
+    if entry is not None and (wanted is None or entry.stored_form != wanted.stored_form):
+        _refuse_another_suite(plan, entry)
     if wanted is not None and entry is not None:
         if entry.stored_form == wanted.stored_form:
             return True
@@ -39,6 +42,16 @@ def is_converted(operations: Operations, plan: Plan) -> bool:
             f"{plan.where} holds sealed values: op.register_sealed_column notes how they are sealed"
         )
     return False
+
+
+def _refuse_another_suite(plan: Plan, entry: Entry) -> None:
+    """Refuse to open what another migration has sealed in another way meanwhile: every value would fail."""
+    now = entry.scheme.deterministic
+    if isinstance(plan.opens, EncryptedType) and plan.opens.scheme.deterministic != now:
+        raise ConfigurationError(
+            f"{plan.where} is sealed with deterministic={now}, and the migration's existing_type says "
+            f"{not now}: give existing_type the options of the migration that sealed the column last"
+        )
 
 
 def _content(operations: Operations, plan: Plan) -> Content:

@@ -27,6 +27,10 @@ from sqlalchemy_cmk.runtime.secret import Secret
 Found = TypeVar("Found")
 Dek = TypeVar("Dek", OpenedDek, OpenedDek | None)
 
+# Seconds within which a KEK answers, with all attempts; a proof that is used once may be so old.
+LONGEST_CALL = 60.0
+ATTEMPTS = 3
+
 _random = SystemRandom()
 
 
@@ -185,7 +189,16 @@ class Opener:
     def _once(
         self, question: object, find: Callable[[], Found], meanwhile: Callable[[], Found | None]
     ) -> Found:
-        return self._flights.do(question, lambda: self._revocations.ask(question, find), meanwhile)
+        for _ in range(ATTEMPTS):
+            found = self._flights.do(question, lambda: self._revocations.ask(question, find), meanwhile)
+            if not isinstance(found, OpenedDek) or self._is_in_time(found):
+                return found
+        raise KeyUnavailable("the answers of a KEK come too late to be used: try again")
+
+    def _is_in_time(self, dek: OpenedDek) -> bool:
+        """Return whether a proof still holds: the machine may have slept since the KEK was asked."""
+        grace = dek.outage_grace if dek.rides_out else 0.0
+        return self._clock() < max(dek.deadline, dek.proven_at + max(LONGEST_CALL, grace))
 
     def _proven_or_open(self, keys: TenantKeys, record: DekRecord) -> OpenedDek:
         """Prove the active DEK; during an outage use it if reading has opened it already."""
