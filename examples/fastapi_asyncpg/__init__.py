@@ -1,0 +1,1 @@
+"""FastAPI, asyncio and asyncpg with sealed columns."""
