@@ -7,7 +7,6 @@ import pytest
 from tests.recipes.adopting import adopt, migrations, use
 
 
-@pytest.mark.filterwarnings("ignore:The declarative_mixin decorator")  # in advanced-alchemy itself
 def test_a_table_is_adopted_and_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path}/clinics.db"
     monkeypatch.setenv("DATABASE_URL", url)

@@ -14,7 +14,7 @@ from sqlalchemy_cmk.alembic.conversion import conversion
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
 from sqlalchemy_cmk.alembic.jobs import committed
 from sqlalchemy_cmk.hooks import flush
-from sqlalchemy_cmk.keys.keyring import Keyring
+from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.lifecycle import lifecycle
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
 from sqlalchemy_cmk.keys.model import OpenedDek
@@ -67,9 +67,9 @@ def no_deadline_is_looked_at(patch: pytest.MonkeyPatch) -> None:
 
 def a_flush_believes_the_keys_that_it_began_with(patch: pytest.MonkeyPatch) -> None:
     """What was open before its first statement is taken to be open until its last."""
-    active = Keyring.active
+    active = EngineKeys.active
 
-    def once(self: Keyring, tenant: str, purpose: Any) -> OpenedDek:
+    def once(self: EngineKeys, tenant: str, purpose: Any) -> OpenedDek:
         under_way = flush._flushes.get()
         if not under_way:
             return active(self, tenant, purpose)
@@ -80,7 +80,7 @@ def a_flush_believes_the_keys_that_it_began_with(patch: pytest.MonkeyPatch) -> N
         found: OpenedDek = known[key]
         return found
 
-    patch.setattr(Keyring, "active", once)
+    patch.setattr(EngineKeys, "active", once)
 
 
 def two_migrations_at_once(patch: pytest.MonkeyPatch) -> None:
