@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy_cmk.databases.base import NOT_IN_AUTOCOMMIT
 from sqlalchemy_cmk.databases.quoting import verbatim
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.runtime.blocking import pause
 
 _NEVER_SCRUBBED = (
     "The write-ahead log (pg_wal and its archive) holds what was written to the table until its segments are "
@@ -68,7 +69,7 @@ def _older_have_ended(connection: Connection, give_up: float) -> bool:
     while connection.execute(_OLDER_THAN, {"mark": mark}).scalar_one():
         if time.monotonic() > give_up:
             return False
-        time.sleep(_POLL)
+        pause(_POLL)
     return True
 
 
