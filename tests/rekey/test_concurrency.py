@@ -208,6 +208,8 @@ def rows_of(parameters: Any) -> int:
         keys = parameters["cmk_k0"]
         return len(getattr(keys, "elements", keys))
     first = parameters[0]
+    if isinstance(parameters, tuple) and isinstance(first, list):
+        return len(first)  # asyncpg's arrays
     return len(parameters) if isinstance(first, tuple | dict | list) else len(parameters) // 3
 
 
