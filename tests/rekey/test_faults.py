@@ -151,7 +151,9 @@ def test_a_run_goes_on_when_the_server_ends_its_connection(victim: str, server_w
     }[server_world.engine.dialect.name]
 
     def own(connection: Any) -> int:
-        driver = connection.connection.dbapi_connection
+        driver = connection.connection.driver_connection
+        if hasattr(driver, "get_server_pid"):  # asyncpg
+            return driver.get_server_pid()
         return driver.info.backend_pid if hasattr(driver, "info") else driver.thread_id()
 
     others: list[int] = []
@@ -234,7 +236,7 @@ def test_an_error_of_the_database_quotes_no_value(bare: World, caplog: pytest.Lo
     bare.execute("CREATE TRIGGER t BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION complain()")
     caplog.clear()
     job = Job("people", (sealing("plain", "sealed"),), tenant_column="owner")
-    with pytest.raises(RunInterrupted, match=r"stopped: RaiseException P0001$") as caught:
+    with pytest.raises(RunInterrupted, match=r"stopped: Raise\w+ P0001$") as caught:
         Rekey(bare.keyring).run(job)
     error: BaseException | None = caught.value
     while error is not None:
@@ -253,4 +255,6 @@ def test_a_row_that_no_type_reads_is_damaged_in_however_many_columns_of_long_nam
     bare.execute("UPDATE people SET " + ", ".join(f"{one} = 'infinity'" for one in plain))
     moves = [Move(one, to, Date(), sealed[to]) for one, to in zip(plain, sealed, strict=True)]
     report = Rekey(bare.keyring, rate=None).run(Job("people", tuple(moves), tenant_column="owner"))
-    assert [one.column for one in report.damaged] == [", ".join(plain)]
+    # asyncpg reads infinity as the last date, and writes that as infinity.
+    is_read = bare.keyring.connections.url.drivername.endswith("asyncpg")
+    assert [one.column for one in report.damaged] == ([] if is_read else [", ".join(plain)])

@@ -25,7 +25,7 @@ SEALED = EncryptedType(String(4000), context=("people", "long_"))
 JOB = Job("people", (Move("plain", "long_", String(4000), SEALED),), tenant_column="owner")
 FULL = {
     "sqlite": "database or disk is full",
-    "postgresql": "DiskFull 53100: could not extend file",
+    "postgresql": "53100: could not extend file",
     "mariadb": "OperationalError 1114: The table 'people' is full",
 }
 

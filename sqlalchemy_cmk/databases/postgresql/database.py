@@ -37,6 +37,8 @@ from sqlalchemy_cmk.databases.visibility.postgresql import PostgreSQLVisibility
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: lock_not_available, deadlock_detected,
 # serialization_failure, query_canceled (the statement's time is over)
 _CONFLICTS = {"55P03", "40P01", "40001", "57014"}
+# Data exceptions, and values against a constraint.
+_MISFIT_CLASSES = {"22", "23"}
 # Out of resources, cancelled, shut down, not permitted, no such thing: these messages quote no value.
 _HARMLESS_CLASSES = {"08", "25", "40", "42", "53", "55", "57", "58"}
 
@@ -123,16 +125,24 @@ class PostgreSQL(Database):
         """Return whether a lock or the statement took too long, or others were in a deadlock with it."""
         return _sqlstate(error) in _CONFLICTS
 
+    def is_misfit(self, error: DBAPIError) -> bool:
+        """Return whether a value was refused, whatever class of error the driver makes of that."""
+        if super().is_misfit(error) or (_sqlstate(error) or "")[:2] in _MISFIT_CLASSES:
+            return True
+        return isinstance(_of_driver(error), ValueError)  # what asyncpg itself cannot encode
+
     def explain(self, error: DBAPIError) -> str:
         """Return the error's SQLSTATE, with its message where that quotes no value."""
-        name, state = super().explain(error), _sqlstate(error)
+        of_driver, state = _of_driver(error), _sqlstate(error)
+        name = type(of_driver).__name__
         if state is None:
             return name
-        diagnostics = getattr(error.orig, "diag", None)
+        diagnostics = getattr(of_driver, "diag", None)
         if state[:2] in _HARMLESS_CLASSES:
-            message = getattr(diagnostics, "message_primary", None)
+            message = getattr(diagnostics, "message_primary", None) or getattr(of_driver, "message", None)
             return f"{name} {state}: {message or ''}".rstrip(": ")
-        where = getattr(diagnostics, "constraint_name", None) or getattr(diagnostics, "column_name", None)
+        about = of_driver if diagnostics is None else diagnostics
+        where = getattr(about, "constraint_name", None) or getattr(about, "column_name", None)
         return f"{name} {state}" + (f" at {where}" if where else "")
 
     def estimated_rows(self, connection: Connection, table: Table) -> int | None:
@@ -172,6 +182,14 @@ class PostgreSQL(Database):
 
 def _changes(declared: TypeEngine[Any], stored: TypeEngine[Any]) -> bool:
     return any(isinstance(one, CHAR | Enum) for one in (declared, stored))
+
+
+def _of_driver(error: DBAPIError) -> BaseException | None:
+    """Return the driver's own error: SQLAlchemy's asyncpg keeps it as the cause of one that it makes."""
+    made = error.orig
+    if made is None or not type(made).__module__.startswith("sqlalchemy."):
+        return made
+    return made.__cause__
 
 
 def _sqlstate(error: DBAPIError) -> str | None:
