@@ -26,7 +26,7 @@ def main() -> int:
     failed, began, seeds = [], time.monotonic(), range(options.start, options.start + options.seeds)
     with databases_of(options.database) as databases, pytest.MonkeyPatch.context() as patch:
         if options.put_back:
-            FAULTS[options.put_back].put_back(patch)
+            FAULTS[options.put_back](patch)
         for seed in seeds:
             try:
                 trace = run_seed(seed, databases)

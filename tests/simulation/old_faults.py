@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,22 +99,16 @@ def a_half_done_conversion_of_another_plan_is_taken_up(patch: pytest.MonkeyPatch
     patch.setattr(Plan, "fingerprint", "the same for all")
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A fault, and the first seed that finds it; `None` where it has not been looked for far enough."""
-
-    put_back: PutBack
-    seed: int | None
-
-
-FAULTS = {
-    put_back.__name__: Fault(put_back, seed)
-    for put_back, seed in (
-        (a_dek_is_used_that_was_rolled_back, 20),
-        (two_migrations_at_once, None),
-        (a_half_done_conversion_of_another_plan_is_taken_up, None),
-        (only_the_own_settings_are_believed_when_a_dek_is_dropped, None),
-        (no_deadline_is_looked_at, 28),
-        (a_flush_believes_the_keys_that_it_began_with, None),
-    )
+# Each fault, and a seed that finds it.
+FOUND: dict[PutBack, int] = {
+    a_dek_is_used_that_was_rolled_back: 20,
+    two_migrations_at_once: 24,
+    no_deadline_is_looked_at: 28,
 }
+# What 400 seeds have not found: these faults have tests of their own, and no seed yet.
+SOUGHT: tuple[PutBack, ...] = (
+    a_half_done_conversion_of_another_plan_is_taken_up,
+    only_the_own_settings_are_believed_when_a_dek_is_dropped,
+    a_flush_believes_the_keys_that_it_began_with,
+)
+FAULTS = {one.__name__: one for one in (*FOUND, *SOUGHT)}
