@@ -2,8 +2,8 @@
 
 PYTEST_ARGS ?=
 HSM ?=
-# One more than the cores: some tests wait for others, for servers or for a rate.
-PYTEST_WORKERS ?= 3
+# More than the two cores of a small machine: many tests wait for others, for servers or for a rate.
+PYTEST_WORKERS ?= 4
 ROWS ?= 1000000
 SEEDS ?= 200
 DATABASE ?= sqlite
@@ -33,7 +33,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
-	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=3, ROWS=1000000 for bench-rekey,'
+	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=4, ROWS=1000000 for bench-rekey,'
 	@echo '  HSM=softhsm for demo, PYTHON=python3 to make environments with'
 
 test: lint .venv-sa20/stamp .venv-lowest/stamp | servers ## Check the code, then test-sa21, test-sa20 and test-lowest
