@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import ColumnClause, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from sqlalchemy_cmk.hooks.unsupported import refuse_unsupported
 from sqlalchemy_cmk.keys.dry_run import noting_everywhere
-
-# Any dialect serves: what sealed bytes may be asked is the same on all of them.
-_DIALECT = sqlite.dialect()  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def refuse_mapped_expressions(mapper: Mapper[Any], model: type[Any]) -> None:
@@ -29,11 +25,12 @@ def refuse_mapped_expressions(mapper: Mapper[Any], model: type[Any]) -> None:
     """
     columns: dict[str, Any] = dict(mapper.columns.items())
     for name, expression in columns.items():
-        if isinstance(expression, Column) or getattr(model, name).property.deferred:
+        if isinstance(expression, ColumnClause) or getattr(model, name).property.deferred:
             continue
         reason = ""
         try:
-            refuse_unsupported(select(expression).select_from(mapper.selectable).compile(dialect=_DIALECT))
+            # What sealed bytes may be asked is the same on every dialect.
+            refuse_unsupported(select(expression).select_from(mapper.selectable).compile())
         except UnsupportedOperation as error:
             reason = str(error)
         except SQLAlchemyError:

@@ -17,6 +17,7 @@ from sqlalchemy_cmk.hooks.criteria import hide, pass_criteria, seal_criteria, se
 from sqlalchemy_cmk.hooks.equality import equalities, pinned
 from sqlalchemy_cmk.hooks.flush import flushed_row
 from sqlalchemy_cmk.hooks.inserts import seal_insert
+from sqlalchemy_cmk.hooks.meeting import meet_database
 from sqlalchemy_cmk.hooks.returning import open_batches, refuse_unbound
 from sqlalchemy_cmk.hooks.unsupported import dry_run_in, refuse_unsupported
 from sqlalchemy_cmk.hooks.updates import seal_update
@@ -61,6 +62,8 @@ def before_cursor_execute(
         dry_run = dry_run_in(context.compiled)
         if dry_run is not None:
             dry_run.refuse_sealed(connection)
+        else:
+            meet_database(connection, context.compiled)
         refuse_unsupported(context.compiled, dry_run)
         refuse_unbound(context)
         if dry_run is None:

@@ -126,12 +126,12 @@ def test_the_keyring_is_closed_at_the_end(app: Application) -> None:
         "def keyring():\n"
         "    ring = clinic_app.keyring()\n"
         "    close = ring.close\n"
-        "    ring.close = lambda: (close(), print('closed', clinic_app.Base.metadata.info))\n"
+        "    ring.close = lambda: (close(), print('closed', ring.protected))\n"
         "    return ring\n"
     )
-    assert app.process("--keyring", "watched:keyring", "status").stdout.endswith("closed {}\n")
+    assert app.process("--keyring", "watched:keyring", "status").stdout.endswith("closed ()\n")
     failed = app.process("--keyring", "watched:keyring", "rotate-dek", "nobody")
-    assert failed.returncode == 5 and failed.stdout.endswith("closed {}\n")
+    assert failed.returncode == 5 and failed.stdout.endswith("closed ()\n")
 
 
 @pytest.mark.parametrize("place", ["clinic_app", "clinic_app:", ":keyring"])
