@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, select
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.hooks.unsupported import refuse_unsupported
-
-# Any dialect serves: what sealed bytes may be asked is the same on all of them.
-_DIALECT = sqlite.dialect()  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def refusal_of(statement: Any) -> UnsupportedOperation | None:
@@ -26,7 +22,8 @@ def refusal_of(statement: Any) -> UnsupportedOperation | None:
     if not isinstance(statement, Select):
         return None
     try:
-        refuse_unsupported(statement.compile(dialect=_DIALECT))
+        # What sealed bytes may be asked is the same on every dialect.
+        refuse_unsupported(statement.compile())
     except UnsupportedOperation as error:
         return error
     except SQLAlchemyError:  # of a dialect of its own: the statement itself is looked at when it is sent
