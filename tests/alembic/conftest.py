@@ -32,10 +32,16 @@ def configure(**options):
     with context.begin_transaction():
         context.run_migrations()
 
+def online(connection):
+    for statement in given["session"]:
+        connection.exec_driver_sql(statement)
+    connection.commit()
+    configure(connection=connection)
+
 if context.is_offline_mode():
     configure(url=given["engine"].url, literal_binds=True)
 else:
-    connected(given["engine"], lambda connection: configure(connection=connection))
+    connected(given["engine"], online)
 """
 
 
@@ -43,6 +49,7 @@ class Project:
     """The migrations of an application.
 
     `metadata` is what the models say now: a test exchanges it as a developer changes the models.
+    `session` are statements that `env.py` executes on the migrations' connection first.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
@@ -51,6 +58,7 @@ class Project:
         self.provider = LocalKeyProvider(folder / "keys.json")
         self.metadata = MetaData()
         self.options: dict[str, Any] = {}
+        self.session: list[str] = []
         self._open: Keyring | None = None
         (folder / "versions").mkdir()
         (folder / "env.py").write_text(ENV)
@@ -122,7 +130,11 @@ class Project:
         config.set_main_option("script_location", str(self.folder))
         config.set_main_option("path_separator", "os")
         config.attributes.update(
-            metadata=self.metadata, keyring=self.keyring, engine=self.engine, options=self.options
+            metadata=self.metadata,
+            keyring=self.keyring,
+            engine=self.engine,
+            options=self.options,
+            session=self.session,
         )
         return config
 

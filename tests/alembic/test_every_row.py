@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from sqlalchemy_cmk import ConfigurationError
 from tests.alembic import clinic
@@ -55,10 +55,12 @@ def test_a_column_whose_rows_are_not_all_counted_stays(project: Project) -> None
     def look(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> Any:
         return (f"{statement} WHERE id > 100" if statement.strip() == real else statement), parameters
 
-    event.listen(project.engine, "before_cursor_execute", look, retval=True)
-    with pytest.raises(ConfigurationError, match=r"patients: 0 rows were seen, and .* statistics say 20"):
-        project.upgrade()
-    event.remove(project.engine, "before_cursor_execute", look)
+    event.listen(Engine, "before_cursor_execute", look, retval=True)
+    try:
+        with pytest.raises(ConfigurationError, match=r"patients: 0 rows were seen, and .* statistics say 20"):
+            project.upgrade()
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
     assert [row[:6] for row in clinic.stored(project.engine)] == [row[:6] for row in before]
 
 
@@ -67,15 +69,8 @@ def test_a_name_that_means_another_table_to_the_keyring_is_refused(project: Proj
     with project.engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA front"))
         connection.execute(text("CREATE TABLE front.patients (LIKE patients INCLUDING ALL)"))
-        name = connection.engine.url.database
-        connection.execute(text(f"ALTER DATABASE {name} SET search_path = front, public"))
     project.options["version_table_schema"] = "public"
-
-    def own_path(dbapi_connection: Any, record: Any) -> None:
-        dbapi_connection.execute("SET search_path = public")
-        dbapi_connection.commit()
-
-    event.listen(project.engine, "connect", own_path)
+    project.session.append("SET search_path = front, public")
     with pytest.raises(ConfigurationError, match="one table to the migration and another one to the keyring"):
         project.upgrade()
     assert clinic.stored(project.engine) == before

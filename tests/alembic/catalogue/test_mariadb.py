@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import String
+from sqlalchemy import String, make_url
 
 from sqlalchemy_cmk import ConfigurationError
 from tests.alembic.adopting import adoption
 from tests.alembic.catalogue.features import COLUMNS
 from tests.alembic.catalogue.schemas import schema_of
 from tests.conftest import empty_database
-from tests.support.databases import Database
+from tests.support.databases import Database, server_database
 
 TABLE = f"CREATE TABLE patients ({COLUMNS.format(options='')}, PRIMARY KEY (id))"
 
@@ -79,3 +79,24 @@ def test_a_column_comes_back_with_its_collation(database: Database, tmp_path: Pa
         adopted.seal()
         adopted.open()
         assert schema_of(adopted.engine) == before
+
+
+def test_a_view_in_another_database_is_in_the_way_where_it_reads_this_one(
+    database: Database, tmp_path: Path
+) -> None:
+    with server_database("mariadb", database.url) as other, adoption(database.url, tmp_path) as adopted:
+        here, there = (make_url(one.url).database for one in (database, other))
+        adopted.create(
+            TABLE,
+            f"CREATE TABLE {there}.patients LIKE patients",
+            f"CREATE VIEW {there}.theirs AS SELECT ssn FROM {there}.patients",
+            f"CREATE VIEW {there}.ours AS SELECT ssn FROM {here}.patients",
+        )
+        adopted.fill()
+        with pytest.raises(ConfigurationError, match=f"the view {there}.ours reads it") as found:
+            adopted.seal()
+        assert "theirs" not in str(found.value)
+        adopted.run(f"DROP VIEW {there}.ours")
+        rows = adopted.stored()
+        adopted.seal()
+        assert adopted.opened() == rows
