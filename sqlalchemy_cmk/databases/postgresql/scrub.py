@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, String, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk.databases.base import NOT_IN_AUTOCOMMIT
@@ -42,7 +42,7 @@ _OLDER_THAN = text(
       OR EXISTS (SELECT FROM pg_replication_slots
                  WHERE greatest(age(xmin), age(catalog_xmin)) > age(CAST(:mark AS xid)))
     """
-)
+).bindparams(bindparam("mark", type_=String()))  # asyncpg takes an xid for a number
 _SEES_OTHERS = text("SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')")
 _POLL = 0.1  # seconds
 
