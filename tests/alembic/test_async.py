@@ -74,7 +74,8 @@ async def test_the_loop_goes_on_while_rows_are_sealed(
 
 async def test_two_migrations_of_one_table_on_one_loop_take_turns(adopted: Adoption) -> None:
     plain = await asyncio.to_thread(adopted.stored)
-    await asyncio.gather(seal(adopted), seal(adopted))
+    async with asyncio.timeout(60):
+        await asyncio.gather(seal(adopted), seal(adopted))
     assert await asyncio.to_thread(adopted.opened) == plain
 
 

@@ -129,7 +129,9 @@ class Connections:
         """Forget the parent's connections without closing them."""
         if self.in_memory:
             self._lock = threading.RLock()
-        elif self._own_loop is None:
+        elif self._own_loop is not None:
+            self._own_loop.after_fork()
+        else:
             self._engine.dispose(close=False)
             self._dedicated_engine = None
         if self._turns is not None:

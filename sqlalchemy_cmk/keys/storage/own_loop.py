@@ -6,7 +6,9 @@ A driver's connection belongs to the loop in which it was opened, and the applic
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, NullPool
@@ -35,6 +37,14 @@ class OwnLoop:
         # The only pool that serves several loops, since it keeps no connection:
         # https://docs.sqlalchemy.org/en/20/orm/extensions/asyncio.html#using-multiple-asyncio-event-loops
         self._engine = create_async_engine(engine.url, poolclass=NullPool, creator=self._open, **options)
+        self._first = threading.Lock()
+        self._has_connected = False
+
+    def after_fork(self) -> None:
+        """Take new locks: a thread of the parent may hold ours, and the one of SQLAlchemy's pool."""
+        self._first = threading.Lock()
+        self._has_connected = False
+        self.sync_engine.dispose(close=False)
 
     @property
     def sync_engine(self) -> Engine:
@@ -55,8 +65,21 @@ class OwnLoop:
         )
 
     async def _run(self, work: Callable[[Connection], T]) -> T:
-        async with self._engine.connect() as connection:
+        async with AsyncExitStack() as stack:
+            with self._alone_at_first():
+                connection = await stack.enter_async_context(self._engine.connect())
             return await connection.run_sync(work)
+
+    @contextmanager
+    def _alone_at_first(self) -> Iterator[None]:
+        # Until one connection is open, SQLAlchemy's pool holds an asyncio.Lock while it opens them. Another
+        # loop that waits for that lock is never woken, or is refused it.
+        if self._has_connected:
+            yield
+            return
+        with self._first:
+            yield
+            self._has_connected = True
 
     def _open(self) -> Any:
         """Return a driver's connection, opened as the application's pool opens them."""
