@@ -38,7 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests of migrations and re-keying by each set of drivers of this pass."""
     if "drivers" in metafunc.fixturenames:
-        metafunc.parametrize("drivers", sets_of(metafunc.definition.path), indirect=True)
+        only = metafunc.definition.get_closest_marker("drivers")
+        sets = list(only.args) if only else sets_of(metafunc.definition.path)
+        metafunc.parametrize("drivers", sets, indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -87,7 +87,8 @@ def test_a_table_is_scanned_once_and_no_key_is_asked_for(world: Any) -> None:
     sent: list[str] = []
     event.listen(world.engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
     counted(world, "text", "code", "scan")
-    assert len(sent) == 1 and "OFFSET" not in sent[0]
+    scans = [one for one in sent if "FROM mixed" in one]
+    assert len(scans) == 1 and "OFFSET" not in scans[0]
     assert world.provider.calls == []
 
 

@@ -287,6 +287,7 @@ def test_a_value_under_a_dropped_dek_that_turns_up_again_says_so(world: World) -
         world.read("acme")
 
 
+@pytest.mark.drivers("sync")  # another driver has another database in memory
 def test_sqlite_in_memory_is_counted_on_the_applications_connection(tmp_path: Path) -> None:
     world = World("sqlite://", tmp_path).create()
     world.write("acme", "a note")
