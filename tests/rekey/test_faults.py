@@ -151,7 +151,7 @@ def test_a_run_goes_on_when_the_server_ends_its_connection(victim: str, server_w
     }[server_world.engine.dialect.name]
 
     def own(connection: Any) -> int:
-        driver = connection.connection.driver_connection
+        driver = connection.dialect.get_driver_connection(connection.connection.dbapi_connection)
         if hasattr(driver, "get_server_pid"):  # asyncpg
             return driver.get_server_pid()
         return driver.info.backend_pid if hasattr(driver, "info") else driver.thread_id()
