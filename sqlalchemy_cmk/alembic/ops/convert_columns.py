@@ -44,17 +44,31 @@ class ConversionsOp(TableOp):
     def _of(
         cls,
         table_name: str,
-        types: Mapping[str, TypeEngine[Any]],
-        existing_types: Mapping[str, TypeEngine[Any]],
-        options: Mapping[str, Options],
+        types: Mapping[str, Any],
+        existing_types: Mapping[str, Any],
+        nullable: Mapping[str, bool] | None,
+        defaults: Mapping[str, Any] | None,
+        shared: Options,
         schema: str | None,
     ) -> Self:
+        """Return the conversions of some columns: each has its own types beside what all share."""
+        seals, nullable, defaults = cls.kind is EncryptColumnOp, nullable or {}, defaults or {}
+        unknown = {*nullable, *defaults} - set(types)
+        if unknown:
+            raise ConfigurationError(f"the columns {', '.join(sorted(unknown))} have no type in types")
+        for name, one in types.items():
+            expect(one, sealed=seals, name=f"types[{name!r}]")
+        for name, one in existing_types.items():
+            expect(one, sealed=not seals, name=f"existing_types[{name!r}]")
         if not types or set(types) != set(existing_types):
             raise ConfigurationError(
                 f"{table_name}: types and existing_types name the same columns, and at least one"
             )
-        given = ((name, type_, existing_types[name], options[name]) for name, type_ in types.items())
-        return cls([cls.kind(table_name, *one, schema) for one in given])
+        conversions = []
+        for name, type_ in types.items():
+            own = replace(shared, nullable=nullable.get(name, True), default=text_of(defaults.get(name)))
+            conversions.append(cls.kind(table_name, name, type_, existing_types[name], own, schema))
+        return cls(conversions)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
@@ -107,9 +121,8 @@ class EncryptColumnsOp(ConversionsOp):
         """
         rows = TableRows(tenant_column, tenant_type, identity(row_columns))
         shared = Options(rows=rows, phase=phase, scrub=scrub, plaintexts=existing_plaintexts)
-        options = _options(types, existing_nullable, existing_server_defaults, shared)
-        _expect(types, existing_types, sealed=True)
-        operations.invoke(cls._of(table_name, types, existing_types, options, schema))
+        given = types, existing_types, existing_nullable, existing_server_defaults
+        operations.invoke(cls._of(table_name, *given, shared, schema))
 
     def reverse(self) -> DecryptColumnsOp:
         """Return the operation that opens the columns again."""
@@ -160,34 +173,9 @@ class DecryptColumnsOp(ConversionsOp):
         """
         rows = TableRows(tenant_column, tenant_type, identity(row_columns))
         shared = Options(rows=rows, phase=phase, scrub=scrub)
-        options = _options(types, existing_nullable, server_defaults, shared)
-        _expect(types, existing_types, sealed=False)
-        operations.invoke(cls._of(table_name, types, existing_types, options, schema))
+        given = types, existing_types, existing_nullable, server_defaults
+        operations.invoke(cls._of(table_name, *given, shared, schema))
 
     def reverse(self) -> EncryptColumnsOp:
         """Return the operation that seals the columns again."""
         return EncryptColumnsOp([EncryptColumnOp(*one.inverse()) for one in self.conversions])
-
-
-def _options(
-    columns: Mapping[str, Any],
-    nullable: Mapping[str, bool] | None,
-    defaults: Mapping[str, Any] | None,
-    shared: Options,
-) -> dict[str, Options]:
-    """Return each column's options: its own beside those that all share."""
-    nullable, defaults = nullable or {}, defaults or {}
-    unknown = {*nullable, *defaults} - set(columns)
-    if unknown:
-        raise ConfigurationError(f"the columns {', '.join(sorted(unknown))} have no type in types")
-    return {
-        one: replace(shared, nullable=nullable.get(one, True), default=text_of(defaults.get(one)))
-        for one in columns
-    }
-
-
-def _expect(types: Mapping[str, Any], existing_types: Mapping[str, Any], *, sealed: bool) -> None:
-    for name, one in types.items():
-        expect(one, sealed=sealed, name=f"types[{name!r}]")
-    for name, one in existing_types.items():
-        expect(one, sealed=not sealed, name=f"existing_types[{name!r}]")
