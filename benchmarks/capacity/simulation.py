@@ -32,7 +32,7 @@ class Traffic:
     Attributes:
         starts: the moment of the first use, for each process and in it for each DEK.
         seconds: how long to look on.
-        new: whether the DEKs are still to be made, by whoever comes first.
+        new: whether the DEKs are still to be made, by the process that comes first.
         throttled: whether vaults refuse what is beyond their limit.
         outage: the beginning and the end of a time in which no vault can be reached.
         use_every: seconds between two uses of a DEK in one process.

@@ -34,7 +34,7 @@ class Note(Base):
 
 
 def text_of(tenant: str, number: int) -> str:
-    """What is written in a note; whoever knows its number knows what has to come back."""
+    """What is written in a note; anyone who knows its number knows what has to come back."""
     return f"note {number} of {tenant}: Grüße, 你好"
 
 

@@ -82,7 +82,7 @@ class Turns:
 
 
 class Clients:
-    """Threads that read and write until they are told to stop."""
+    """Threads that read and write until they are stopped."""
 
     def __init__(self, journal: TextIO, connections: dict[int, list[Connection]], tenants: list[str]) -> None:
         self._journal = journal

@@ -57,7 +57,7 @@ def heads(keyring: Keyring, as_json: bool) -> None:
     """Print where the trail and every tenant's keys stand, as JSON, to be kept outside.
 
     Keep it where the database's administrators cannot write, and give it to verify --heads later. It has the
-    record key's HMAC: whoever holds the record key can verify it.
+    record key's HMAC: anyone who holds the record key can verify it.
     """
     click.echo(keyring.audit.heads().to_json())
 
@@ -113,7 +113,7 @@ def _print(verdict: AuditVerdict) -> None:
         held = "every link and every MAC holds" if verdict.authenticated else "every link holds"
         print_line(Text(held, style="green"))
     if not verdict.authenticated:
-        note("Without a record key whoever can write to the database can write a trail that holds.")
+        note("Without a record key anyone who can write to the database can write a trail that holds.")
 
 
 def _table(entries: Iterable[AuditEntry]) -> Table:

@@ -85,7 +85,7 @@ def array_of(declared: types.ARRAY[Any], item: Codec) -> Packed:
 
 
 def is_structured(declared: Any) -> bool:
-    """Tell whether a Python type is one that :func:`codec_for` takes beside SQLAlchemy's types."""
+    """Return whether a Python type is one that :func:`codec_for` takes beside SQLAlchemy's types."""
     return (
         get_origin(declared) is not None
         or is_typeddict(declared)

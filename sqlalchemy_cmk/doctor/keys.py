@@ -60,7 +60,7 @@ class KeyChecks:
                 "make one with openssl rand -base64 32, keep it outside the database, give "
                 "Keyring(record_key=...) its place, and run cmk record-key adopt"
             )
-            problem = "there is none: whoever can write to the database can change whose keys are whose"
+            problem = "there is none: anyone who can write to the database can change whose keys are whose"
             yield Finding(Level.PROBLEM, "record key", problem, remedy)
             return
         try:

@@ -46,7 +46,7 @@ class Keyring(KeyOperations):
         revalidate_after: seconds or ``timedelta`` after which an opened DEK has to be proven by its KEK
             again; a revocation takes effect within this time while the KEK can be reached. Default 300.
         outage_grace: seconds or ``timedelta`` for which opened DEKs stay usable, from their last proof, while
-            their KEK cannot be reached. Whoever controls the network to the KEK can stretch a revocation to
+            their KEK cannot be reached. Who controls the network to the KEK can stretch a revocation to
             this time. With 0 an outage shuts as a revocation does; for one tenant see
             :meth:`Lifecycle.set_grace`. Default 3600.
         retry_after: seconds or ``timedelta`` after which a KEK that refused is asked again, or one that could

@@ -67,7 +67,7 @@ class KeyProvider(ABC):
     def check_wrapping(self, wrapped: Wrapped) -> None:
         """Refuse a wrapping whose version or algorithm is none that this provider could have recorded.
 
-        A wrapping comes from a database, and whoever may write there must not choose where a request goes or
+        A wrapping comes from a database, and those who write there must not choose where a request goes or
         what it asks for. Providers call this at the start of :meth:`unwrap` and at the end of :meth:`wrap`;
         no KEK is asked.
 

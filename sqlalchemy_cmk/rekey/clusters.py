@@ -1,4 +1,4 @@
-"""Dask clusters on which keys may be opened: whoever reaches a scheduler runs code in its workers."""
+"""Dask clusters on which keys may be opened: anyone who reaches a scheduler runs code in its workers."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def refuse_open_addresses(addresses: Iterable[str], override: str) -> None:
     for address in addresses:
         if not address.startswith(CLOSED):
             raise ConfigurationError(
-                f"the Dask cluster at {address} is open: whoever reaches it runs code where keys are open; "
-                f"use tls:// (docs/rekeying.md), or {override} where nobody else reaches its network"
+                f"the Dask cluster at {address} is open: anyone who reaches it runs code where keys are "
+                f"open; use tls:// (docs/rekeying.md), or {override} where nobody else reaches its network"
             )

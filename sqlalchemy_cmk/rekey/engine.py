@@ -55,7 +55,7 @@ class Rekey:
             :class:`concurrent.futures.Executor`, of processes or of a cluster, needs ``keyring_path``.
         keyring_path: ``MODULE:ATTRIBUTE`` where workers in other processes find their keyring.
         insecure: whether ``executor`` may be of a Dask cluster without TLS, whose workers run the code of
-            whoever reaches it.
+            anyone who reaches it.
 
     Raises:
         ConfigurationError: an option is out of its bounds, ``executor`` comes without ``keyring_path``, or is

@@ -34,7 +34,7 @@ _askers = Threads("cmk-ask", 32)
 
 
 class Abandoned(Exception):
-    """Work ended without a result, since its loop ended or was stopped: whoever needs it begins anew."""
+    """Work ended without a result, since its loop ended or was stopped: its caller begins anew."""
 
 
 def on_the_bridge() -> bool:

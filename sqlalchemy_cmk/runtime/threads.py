@@ -92,7 +92,7 @@ class Threads:
 
 
 class _Job:
-    """Work that waits for a thread, and whoever waits for it."""
+    """Work that waits for a thread, and the caller that waits for it."""
 
     __slots__ = ("_future", "_run", "_work")
 

@@ -1,4 +1,4 @@
-"""Finds the generator that would keep a scope open in whoever asks it for its next item.
+"""Finds the generator that would keep a scope open in a caller that asks it for its next item.
 
 A context variable belongs to the thread or task, not to the generator: what a generator sets before a
 ``yield`` is set for its caller. A generator that a context manager or a fixture is made of means just that.
@@ -12,7 +12,7 @@ from types import FrameType
 from sqlalchemy_cmk.errors import ConfigurationError
 
 _GENERATOR = CO_GENERATOR | CO_ASYNC_GENERATOR
-# Functions that act for a with statement further up, whoever defines them.
+# Functions that act for a with statement further up, wherever they are defined.
 _MANAGERS = frozenset(
     {"__enter__", "__aenter__", "__exit__", "__aexit__", "enter_context", "enter_async_context"}
 )

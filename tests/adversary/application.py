@@ -1,6 +1,6 @@
 """The application that is attacked: patients of clinics, a page for each way to ask for them.
 
-Some pages are what a careless programmer writes: they take the row's number, or even SQL, from whoever asks,
+Some pages are what a careless programmer writes: they take the row's number, or even SQL, from anybody,
 and have nothing but the signed-in clinic's scope between that and another clinic's rows.
 """
 

@@ -4,7 +4,7 @@ import time
 
 
 class MovedClock:
-    """Seconds that go on by themselves, and further when they are told to."""
+    """Seconds that go on by themselves, and further when they are moved on."""
 
     def __init__(self) -> None:
         self._ahead = 0.0

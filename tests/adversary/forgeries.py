@@ -18,7 +18,7 @@ def flipped(value: bytes, place: int) -> bytes:
 
 
 def wrapped_by_its_public_key(tenant: Tenant, dek: bytes) -> bytes:
-    """A DEK wrapped by a tenant's KEK: a vault shows the public half to whoever may read the key."""
+    """A DEK wrapped by a tenant's KEK: a vault shows the public half to anyone who may read the key."""
     return tenant.vault.versions(KEK)[-1].material.secret.public_key().encrypt(dek, OAEP)
 
 
@@ -27,7 +27,7 @@ def planted_dek(town: Town, tenant: Tenant) -> None:
     (active,) = [row for row in town.deks(tenant) if row["active_slot"]]
     (wrapping,) = [row for row in town.wrappings(tenant) if row["dek_id"] == active["id"]]
     town.change("cmk_deks", "id = :key", active["id"], {"state": "retired", "active_slot": None})
-    # Whoever has chosen the DEK can compute its check value.
+    # Anyone who has chosen the DEK can compute its check value.
     fits = check_value(Secret(CHOSEN), PLANTED, "randomized", tenant.name)
     town.insert("cmk_deks", {**active, "id": PLANTED, "check_value": fits})
     data = wrapped_by_its_public_key(tenant, CHOSEN)

@@ -1,4 +1,4 @@
-"""Whoever controls the network between the application and a vault: cuts it, slows it, or answers instead."""
+"""One who controls the network between the application and a vault: cuts it, slows it, or answers instead."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""Whoever owns a tenant's vault: the customer, who may revoke, or somebody who has taken it over."""
+"""One who owns a tenant's vault: the customer, who may revoke, or somebody who has taken it over."""
 
 import base64
 import time
@@ -146,7 +146,7 @@ def test_sees_when_the_application_asks(town: Town, acme: Tenant) -> None:
 
 
 def test_keeps_the_deks_that_they_have_unwrapped_once(town: Town, acme: Tenant) -> None:
-    """A revocation takes no DEK from whoever has kept it: rows have to be re-encrypted under another."""
+    """A revocation takes no DEK from anyone who has kept it: rows have to be re-encrypted under another."""
     number = acme.add(name="Ann")
     kept = deks_of(town, acme)
     other = town.vault(f"newer-{acme.name}")

@@ -1,4 +1,4 @@
-"""Whoever reads the logs at their most talkative level, and crash reports with the locals of every frame."""
+"""One who reads the logs at their most talkative level, and crash reports with the locals of every frame."""
 
 import re
 import sys
@@ -145,7 +145,7 @@ def test_sees_which_tenants_and_vaults_there_are(town: Town, acme: Tenant) -> No
 
 
 def test_finds_open_keys_in_the_memory_of_the_process(town: Town, acme: Tenant) -> None:
-    """Not a log: whoever reads a core dump, or the process's memory, has what the process has."""
+    """Not a log: anyone who reads a core dump, or the process's memory, has what the process has."""
     if not sys.platform.startswith("linux"):
         pytest.skip("reads /proc")
     acme.add(name="Ann")

@@ -1,4 +1,4 @@
-"""Whoever reads the database, a replica or a backup of it: what is there to be seen, and what is not."""
+"""One who reads the database, a replica or a backup of it: what is there to be seen, and what is not."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whoever puts an old copy of the database, or of a part of it, in the place of the new one."""
+"""One who puts an old copy of the database, or of a part of it, in the place of the new one."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Whoever writes to the database, to the application's own rows: an administrator, an SQL injection."""
+"""One who writes to the database, to the application's own rows: an administrator, an SQL injection."""
 
 import pytest
 

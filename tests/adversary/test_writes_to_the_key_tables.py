@@ -1,4 +1,4 @@
-"""Whoever writes to the database does so to the key tables; the application has a record key and a policy.
+"""One who writes to the database does so to the key tables; the application has a record key and a policy.
 
 `test_writes_without_locks.py` has what is lost without them.
 """

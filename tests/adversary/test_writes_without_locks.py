@@ -1,4 +1,4 @@
-"""Whoever writes to the database of an application without a record key, or without a list of vaults."""
+"""One who writes to the database of an application without a record key, or without a list of vaults."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def acme(bare_town: Town) -> Tenant:
 
 
 def test_has_new_deks_wrapped_for_a_vault_of_their_own(bare_town: Town, acme: Tenant) -> None:
-    """In a vault of the same cloud: its hosts are trusted, whoever rents them."""
+    """In a vault of the same cloud: its hosts are trusted, and anyone may rent them."""
     number = acme.add(name="Ann")
     evil = bare_town.vault(f"evil-{acme.name}")
     bare_town.change("cmk_tenants", "tenant = :key", acme.name, {"kek_uri": evil.key_uri(KEK)})
@@ -63,7 +63,7 @@ def test_has_nothing_wrapped_by_their_vault_where_there_is_a_list_of_vaults(
 
 
 def test_talks_an_operator_into_any_vault(bare_town: Town, acme: Tenant) -> None:
-    """Or whoever has the record key: without a list there is nobody who says no."""
+    """Or anyone who has the record key: without a list there is nobody who says no."""
     acme.add(name="Ann")
     evil = bare_town.vault(f"evil-{acme.name}")
     bare_town.operator.lifecycle.add_wrapping(acme.name, evil.key_uri(KEK))

@@ -1,4 +1,4 @@
-"""An application, its database and the vaults of its tenants; whoever attacks it acts from outside."""
+"""An application, its database and the vaults of its tenants; its attacker acts from outside."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Town:
         self.app = Application(self.setting)
 
     def keyring(self, setting: Setting | None = None, **changes: Any) -> Keyring:
-        """The keyring of another process of the application, or of whoever has what the setting says."""
+        """The keyring of another process of the application, or of somebody who has what the setting says."""
         return replace(setting or self.setting, **changes).keyring(self.engine, "the operator")
 
     def _make_tables(self) -> None:

@@ -1,4 +1,4 @@
-"""A migration commits its steps, whoever has begun what transaction on its connection."""
+"""A migration commits its steps, whatever transaction has begun on its connection."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`cmk doctor`: what is well, what is not, and how to mend it."""
+"""`cmk doctor`: what is well, what is not, and how to fix it."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sealed values on their way to the driver are told from a user's bytes, and cost the collector nothing."""
+"""Sealed values on their way to the driver are no user's bytes, and cost the collector nothing."""
 
 import gc
 from collections.abc import Callable, Iterator

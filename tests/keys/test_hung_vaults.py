@@ -173,7 +173,7 @@ async def test_twelve_hung_vaults_leave_the_loop_and_its_executor_to_the_applica
 
 
 class Hanging(CountingProvider):
-    """Hangs for the KEKs of tenants that begin with "hung", until it is told to go on."""
+    """Hangs for the KEKs of tenants that begin with "hung", until it may go on."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -191,7 +191,7 @@ class Hanging(CountingProvider):
             raise KeyUnavailable("it hung")
 
 
-def test_a_vault_that_hangs_is_asked_so_often_at_once_and_whoever_waits_for_that_is_told() -> None:
+def test_a_vault_that_hangs_is_asked_so_often_at_once_and_callers_that_wait_learn_why() -> None:
     calls, end = ProviderCalls(patience=0.2), threading.Event()
     with ThreadPoolExecutor(AT_ONCE + 1) as pool, ExitStack() as stack:
         stack.callback(end.set)

@@ -1,4 +1,4 @@
-"""Making DEKs: one for a tenant and purpose, whoever comes first, whatever breaks in the middle."""
+"""Making DEKs: one for a tenant and purpose, whichever process comes first, whatever breaks in the middle."""
 
 import random
 from collections.abc import Callable, Iterator

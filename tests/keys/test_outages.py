@@ -140,7 +140,7 @@ def test_a_kek_that_does_not_answer_holds_up_one_thread_and_no_other(lite: World
         assert held_up.result(60) == ["one"]
 
 
-def test_whoever_comes_while_a_proof_is_due_waits_for_it(lite: World) -> None:
+def test_a_caller_who_comes_while_a_proof_is_due_waits_for_it(lite: World) -> None:
     lite.write("acme", "one")
     lite.now += REVALIDATE
     asked, answered = threading.Event(), threading.Event()

@@ -20,7 +20,7 @@ SOON = 30
 
 
 class Slow:
-    """A call that ends when it is told to, under asyncio off the loop."""
+    """A call that ends when it may, under asyncio off the loop."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -121,7 +121,7 @@ def test_an_interrupt_of_one_thread_is_not_the_others() -> None:
             leader.result(SOON)
 
 
-def test_an_error_leaves_memory_with_whoever_caught_it() -> None:
+def test_an_error_leaves_memory_with_the_caller_who_caught_it() -> None:
     """Its traceback's frames may hold a key: only the garbage collector would find a cycle."""
 
     class Failure(Exception):

@@ -1,4 +1,4 @@
-"""Whoever writes beside a run wins, and of two that run the same job one gives way."""
+"""A writer beside a run wins, and of two that run the same job one gives way."""
 
 import threading
 import time
@@ -180,7 +180,7 @@ def test_two_that_begin_at_the_same_moment_share_one_run(world: World) -> None:
 
 
 def locker(world: World, release: Callable[[], bool]) -> Callable[[], None]:
-    """Return what locks the row 25 in a transaction of its own until it is told to let go."""
+    """Return what locks the row 25 in a transaction of its own until it may let go."""
 
     def hold() -> None:
         began = threading.Event()
@@ -381,7 +381,7 @@ def test_a_paused_run_whose_process_is_gone_goes_on_when_the_job_is_run_again(wo
     assert report.ok and (report.run_id, report.rows_changed, report.rows_read) == (run.id, 120, 120)
 
 
-def test_the_scope_of_whoever_calls_does_not_matter(world: World) -> None:
+def test_the_scope_of_the_caller_does_not_matter(world: World) -> None:
     rotate(world)
     with tenant_scope("globex"):
         report = Rekey(world.keyring, chunk=10, rate=None).run(Job.of(world.notes))

@@ -1,4 +1,4 @@
-"""The deadlines of keys are told by a clock that goes on while the machine sleeps."""
+"""The deadlines of keys are kept by a clock that goes on while the machine sleeps."""
 
 import inspect
 import sys

@@ -1,6 +1,6 @@
-"""PostgreSQL under the scheduler: its own locks, of which a statement that has to wait is told at once.
+"""PostgreSQL under the scheduler: its own locks, which a statement that has to wait learns of at once.
 
-One thread runs all processes, so whoever holds a lock stands still while another waits for it: the server
+One thread runs all processes, so the holder of a lock stands still while another waits for it: the server
 would never grant it. It gives up after `LOCK_TIMEOUT`, the statement is undone by a savepoint, and is tried
 again when others may have given the lock back. A `lock_timeout` of the library passes on the simulated clock.
 """

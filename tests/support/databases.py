@@ -56,7 +56,7 @@ def sqlite_file(folder: Path) -> Database:
 
 @contextmanager
 def server_database(name: str, server_url: str) -> Iterator[Database]:
-    """A new database of a random name on a server, dropped afterwards whoever is still connected."""
+    """A new database of a random name on a server, dropped afterwards even if somebody is still connected."""
     schema = f"cmk_test_{secrets.token_hex(8)}"
     with administration(server_url).connect() as connection:
         connection.execute(text(f"CREATE DATABASE {schema}{quickly(connection)}"))

@@ -2,7 +2,7 @@
 
 It runs a server as a child and waits until its standard input closes, which happens however the process
 that started it ends, a SIGKILL included. Then it stops the server and removes the server's folder. A server
-that ends by itself ends the guardian too, and the folder with its log stays for whoever started it to read.
+that ends by itself ends the guardian too, and the folder with its log stays for the caller to read.
 
 Usage: guardian.py FOLDER STOP_SIGNAL COMMAND...
 """

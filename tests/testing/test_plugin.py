@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures for whoever installs the package, at no cost for whoever does not use them."""
+"""The pytest plugin: fixtures for those who install the package, at no cost for those who do not use them."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_the_control_channel_makes_faults_keys_and_vaults(process: Process) -> N
     assert process.order("now") - now >= 3600
 
 
-def test_the_control_channel_is_for_whoever_has_its_token_and_for_nothing_else(process: Process) -> None:
+def test_the_control_channel_is_for_the_holder_of_its_token_and_for_nothing_else(process: Process) -> None:
     for wrong in ("", "wrong", process.says["control"]["token"] + "x"):
         assert process.post(wrong, call="now").status_code == 401
     token = process.says["control"]["token"]

@@ -52,7 +52,7 @@ MAX_SHOWN = 20
 @click.option(
     "--dask-insecure",
     is_flag=True,
-    help="Accept a cluster without TLS: whoever reaches it runs code where keys are open.",
+    help="Accept a cluster without TLS: anyone who reaches it runs code where keys are open.",
 )
 @click.option("--dry-run", is_flag=True, help="Open every value that would be read, and write nothing.")
 @as_json

@@ -1,6 +1,6 @@
 """Heads: where the audit trail ends and how often each tenant's keys have changed, to be kept outside.
 
-They are authenticated by an HMAC under the record key. Whoever holds that key can verify them, and could make
+They are authenticated by an HMAC under the record key. Its holder can verify them, and could make
 others: they show what the database has lost, not who of the key's holders wrote them.
 """
 

@@ -53,7 +53,7 @@ class AuditTrail:
         background: writes events that no caller waits for.
         actor: the acting user, or a function that returns it (for the current request, for
             example); by default the user that the process runs as.
-        record_keys: they authenticate the trail; ``None`` if there are none, so that whoever can write to
+        record_keys: they authenticate the trail; ``None`` if there are none, so that anyone who can write to
             the database can write the trail.
 
     Whatever reads or writes the trail raises :class:`KeyUnavailable` when the tables or the record key cannot

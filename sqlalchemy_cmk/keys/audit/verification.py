@@ -34,7 +34,7 @@ class AuditVerdict:
     Attributes:
         rows: how many rows were read.
         head: the last row's hash.
-        authenticated: whether the rows were checked under a record key; otherwise whoever can write to the
+        authenticated: whether the rows were checked under a record key; otherwise anyone who can write to the
             database can write a trail that holds.
         problems: one sentence for each problem; empty if there is none.
     """

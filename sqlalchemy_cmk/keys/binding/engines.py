@@ -122,11 +122,14 @@ class Engines:
         """Return the keys of a connection's database; ``None`` if it is not proven to be served.
 
         An engine that was not bound is looked at once: the database itself is asked whether it is one of
-        those that are served.
+        those that are served. The keyring's own are not asked, since their pools may have no connection left.
         """
         found = self.of_engine(connection.engine)
         if found is None:
-            found = next((keys for keys in self.all() if is_same_database(connection, keys)), None)
+            served = self.all()
+            own = (keys for keys in served if keys.connections.owns(connection.engine))
+            others = (keys for keys in served if is_same_database(connection, keys))
+            found = next(own, None) or next(others, None)
             if found is not None:
                 self._known[connection.engine] = ref(found)
         return found

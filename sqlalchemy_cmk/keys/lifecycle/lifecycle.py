@@ -223,7 +223,7 @@ class Lifecycle:
     def set_grace(self, tenant: object, seconds: float | timedelta | None) -> None:
         """Set for how long an outage of a tenant's KEK is ridden out with DEKs that are already open.
 
-        Whoever controls the network between the application and the vault can stretch a revocation to this
+        Anyone who controls the network between the application and the vault can stretch a revocation to this
         time: 0 makes an unreachable KEK close the tenant's data within ``revalidate_after``. Other processes
         learn of it when they prove the tenant's DEKs again.
 

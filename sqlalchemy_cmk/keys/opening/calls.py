@@ -21,7 +21,7 @@ class ProviderCalls:
     """Makes the calls of a keyring's providers.
 
     A vault that hangs takes its own threads and no other's: calls to other vaults go on, and so does the
-    event loop. Whoever waits for a thread of a vault that has stopped answering does not wait long.
+    event loop. A caller that waits for a thread of a vault that has stopped answering does not wait long.
 
     Args:
         patience: seconds for which a call waits for a thread while no call of the same place is answered.

@@ -20,7 +20,7 @@ LOOK_EVERY = 1.0
 class SingleFlight:
     """Runs at most one call for a key at a time and gives its result to every caller.
 
-    Under asyncio the call is a task of its own, and whoever waits for it holds no thread. It goes on when the
+    Under asyncio the call is a task of its own, and a caller that waits holds no thread. It goes on when the
     caller that began it is cancelled.
     """
 

@@ -75,6 +75,10 @@ class Connections:
         # are being sealed, and writes plaintexts to columns that are being opened.
         return {"isolation_level": self.database.isolation_level, "hide_parameters": True}
 
+    def owns(self, engine: Engine) -> bool:
+        """Return whether an engine is one of these connections' own, and not the application's."""
+        return engine is self._engine or engine is self._dedicated_engine
+
     def run(self, work: Work[T], wait_for_lock: bool = True) -> T:
         """Run one unit of work in a transaction of its own and commit it.
 

@@ -1,7 +1,7 @@
 """Turns: threads that write to one SQLite file go one after the other, in the order in which they came.
 
-SQLite lets a writer that finds the file locked look again now and then, and whoever looks at the right moment
-is next. Where a commit takes a tenth of a second, one of eight threads is passed over for the five seconds
+SQLite lets a writer that finds the file locked look again now and then, and one that looks in time is
+next. Where a commit takes a tenth of a second, one of eight threads is passed over for the five seconds
 after which it gives up, although nobody has held the lock for long.
 """
 

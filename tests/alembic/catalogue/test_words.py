@@ -1,4 +1,4 @@
-"""SQL taken apart: names are told from strings, comments and one another."""
+"""SQL taken apart: names are distinguished from strings, comments and one another."""
 
 import pytest
 

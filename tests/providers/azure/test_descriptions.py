@@ -24,13 +24,13 @@ UNFIT = {
 @pytest.mark.parametrize("case", UNFIT)
 def test_a_refused_key_serves_as_soon_as_its_owner_has_corrected_it(place: AzurePlace, case: str) -> None:
     provider = place.new_provider(version_check=HOUR)
-    harm, mend = UNFIT[case]
+    harm, fix = UNFIT[case]
     place.vault.update_key("clinic-kek", **harm)
     for _ in range(2):
         with pytest.raises((KeyRevoked, ConfigurationError)):
             provider.wrap(place.kek_uri, DEK)
     assert place.vault.requests.count(operation="get", status=200) == 2
-    place.vault.update_key("clinic-kek", **mend)
+    place.vault.update_key("clinic-kek", **fix)
     assert provider.unwrap(provider.wrap(place.kek_uri, DEK)) == DEK
 
 

@@ -354,7 +354,7 @@ def test_a_vault_that_comes_back_is_used_again(place: AzurePlace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "mend"),
+    ("changes", "error", "fix"),
     [
         ({"key_ops": ["wrapKey", "unwrapKey"], "enabled": False}, KeyRevoked, "enables"),
         ({"key_ops": ["wrapKey"]}, ConfigurationError, "permitted operations"),
@@ -364,10 +364,10 @@ def test_a_vault_that_comes_back_is_used_again(place: AzurePlace) -> None:
     ],
 )
 def test_an_unfit_key_is_named_with_its_mend(
-    place: AzurePlace, changes: dict[str, object], error: type[CmkError], mend: str
+    place: AzurePlace, changes: dict[str, object], error: type[CmkError], fix: str
 ) -> None:
     place.vault.update_key("clinic-kek", **changes)
-    with pytest.raises(error, match=mend) as caught:
+    with pytest.raises(error, match=fix) as caught:
         place.provider.check(place.kek_uri)
     assert place.kek_uri in str(caught.value)
 

@@ -123,7 +123,7 @@ def test_a_failing_callable_does_not_show_the_pin(make: Make) -> None:
     assert WRONG not in failure(lambda: make(fail).newest_version(URI))
 
 
-def test_a_wrong_pin_is_tried_once_whoever_asks_and_never_shown(make: Make, softhsm: SoftHsm) -> None:
+def test_a_wrong_pin_is_tried_once_by_all_callers_and_never_shown(make: Make, softhsm: SoftHsm) -> None:
     first, second = make(lambda label: WRONG), make(lambda label: WRONG)
     barrier = Barrier(16)
 
