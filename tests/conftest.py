@@ -12,8 +12,7 @@ from tests.support.databases import Database, Servers, server_database, sqlite_f
 from tests.support.drivers import by_drivers, repeats, sets_of
 from tests.support.hsm.fixtures import nss, opencryptoki, p11_kit, softhsm, tpm
 from tests.support.memory import folder_in_memory
-from tests.support.passes import Passes, newest
-from tests.support.senders import Senders
+from tests.support.passes import Passes
 from tests.support.servers import ServerNotInstalled
 from tests.support.skips import NoSkips, all_required, unavailable
 
@@ -23,8 +22,6 @@ __all__ = ["nss", "opencryptoki", "p11_kit", "softhsm", "tpm"]
 def pytest_configure(config: pytest.Config) -> None:
     """Choose where tests write; watch what they use and, in pytest-xdist's controller, which do not run."""
     config.pluginmanager.register(Passes(config), "cmk-passes")
-    if all_required() and newest():
-        config.pluginmanager.register(Senders(), "cmk-senders")
     if hasattr(config, "workerinput"):
         return
     if folder := folder_in_memory():

@@ -1,7 +1,6 @@
 """The databases that the other tests stand on, and the choice of what runs with an older SQLAlchemy."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,9 +22,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support import passes
 from tests.support.databases import Database
-from tests.support.senders import Senders
 from tests.support.skips import VARIABLE
-from tests.support.world import World
 
 METADATA = MetaData()
 NOTES = Table(
@@ -112,36 +109,6 @@ def test_what_a_module_is_about_goes_by_its_place() -> None:
     assert passes.other_subject(passes.TESTS / "keys" / "test_load.py") is not None
     assert passes.other_subject(passes.TESTS / "keys" / "test_load.pyi") is None
     assert passes.other_subject(passes.TESTS / "hooks" / "test_types.py") is None
-
-
-def test_a_module_that_sends_statements_in_the_newest_pass_only_fails_the_run(
-    sqlite_database: Database, tmp_path: Path
-) -> None:
-    senders = Senders()
-    senders.pytest_sessionstart()
-    session: Any = SimpleNamespace(config=SimpleNamespace(), exitstatus=pytest.ExitCode.OK)
-    for marked in (True, False):
-        item: Any = SimpleNamespace(get_closest_marker=lambda name, marked=marked: marked)
-        senders.pytest_runtest_setup(item)
-        world = World(sqlite_database.url, tmp_path)
-        assert world.keyring.database.missing()
-        world.close()
-        assert bool(senders.left_out) is marked
-    senders.newest.add("of_the_newest_only.py")
-    senders.pytest_sessionfinish(session)
-    assert session.exitstatus == pytest.ExitCode.TESTS_FAILED
-
-
-def test_what_workers_send_is_put_together() -> None:
-    senders = Senders()
-    for both, newest in (([], ["a.py", "b.py"]), (["a.py"], ["a.py"])):
-        worker: Any = SimpleNamespace(config=SimpleNamespace(workeroutput={}), exitstatus=0)
-        one = Senders()
-        one.pytest_sessionstart()
-        one.both, one.newest = set(both), set(newest)
-        one.pytest_sessionfinish(worker)
-        senders.pytest_testnodedown(SimpleNamespace(workeroutput=worker.config.workeroutput))
-    assert senders.left_out == ["b.py"]
 
 
 def test_a_test_that_the_second_pass_leaves_out_fails_when_it_connects() -> None:

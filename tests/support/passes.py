@@ -4,9 +4,7 @@ The older pass asks whether the library does the same on an older SQLAlchemy. Tw
 of that, and it leaves them out by their markers (Makefile):
 
 - `no_sqlalchemy`: never connects through SQLAlchemy. One that does fails.
-- `newest_sqlalchemy`: uses SQLAlchemy, but is about something else, which OTHER_SUBJECTS names. Whatever
-  module of the library sends statements in such a test sends some in a test of both passes too; `senders.py`
-  fails the run otherwise.
+- `newest_sqlalchemy`: uses SQLAlchemy, but is about something else, which OTHER_SUBJECTS names.
 """
 
 import threading

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, StaticPool, create_engine, event, func, insert, select, text, update
+from sqlalchemy import Engine, QueuePool, StaticPool, create_engine, event, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from sqlalchemy_cmk import ConfigurationError, UnsupportedOperation, tenant_scope
@@ -72,6 +72,16 @@ def test_a_database_is_named_without_its_user_and_password(shop: Shop, app: Engi
         keyring.for_engine(create_engine(url))
     assert "postgresql+psycopg://127.0.0.1:1/app" in str(caught.value)
     assert "s3cret" not in str(caught.value) and "clerk" not in str(caught.value)
+
+
+def test_a_keyring_that_has_one_connection_does_not_wait_for_another_to_know_it(shop: Shop) -> None:
+    engine = create_engine(
+        f"sqlite:///{shop.folder}/app.db", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0
+    )
+    rows = select(func.count()).select_from(shop.order)
+    with shop.keyring(engine) as keyring:
+        for run in (keyring.connections.run, keyring.connections.use):
+            assert run(lambda connection: connection.scalar(rows)) == 0
 
 
 def test_another_engine_to_the_same_file_has_the_same_keys(shop: Shop, app: Engine) -> None:
