@@ -249,6 +249,10 @@ class Database:
         """Return whether a statement failed because others hold the rows, so that it may be tried again."""
         return False
 
+    def is_out_of_date(self, error: DBAPIError) -> bool:
+        """Return whether a snapshot is older than what it is to read, so that a new one may be read."""
+        return False
+
     def is_misfit(self, error: DBAPIError) -> bool:
         """Return whether the database refused a value: too long, out of range, or against a constraint."""
         return isinstance(error, DataError | IntegrityError)

@@ -43,6 +43,8 @@ from sqlalchemy_cmk.databases.visibility.mariadb import MariaDBVisibility
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/: lock wait timeout, deadlock, max_statement_time
 _CONFLICTS = {1205, 1213, 1969}
+# Deadlock; the table was made or altered after the snapshot.
+_OUT_OF_DATE = {1213, 1412}
 # A value that does not fit, of which the driver makes an OperationalError.
 _MISFITS = {1264, 1265, 1292, 1366, 1406, 4025}
 # Out of resources, cancelled, shut down, not permitted, no such thing: these messages quote no value.
@@ -197,6 +199,10 @@ class MariaDB(Database):
     def is_conflict(self, error: DBAPIError) -> bool:
         """Return whether a lock was waited for too long, or others were in a deadlock with it."""
         return _number(error) in _CONFLICTS
+
+    def is_out_of_date(self, error: DBAPIError) -> bool:
+        """Return whether the table is newer than the snapshot, or a deadlock has ended that."""
+        return _number(error) in _OUT_OF_DATE
 
     def is_misfit(self, error: DBAPIError) -> bool:
         """Return whether a value was refused, whatever class of error the driver makes of that."""

@@ -17,11 +17,14 @@ from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
 from sqlalchemy_cmk.keys.model import DekState, TenantState
 from sqlalchemy_cmk.rekey.counting import TableCount, count_table, sealed_tables, tables_to_search
 from sqlalchemy_cmk.rekey.every_row import refuse_contradicted, refuse_hidden
-from sqlalchemy_cmk.rekey.searching import Findings, search
+from sqlalchemy_cmk.rekey.searching import Findings, SnapshotTooOld, search
 from sqlalchemy_cmk.runtime.clock import utc_now
 from sqlalchemy_cmk.scope import key_owner
 
 Rows = dict[bytes, dict[str, int]]
+
+# How often all is read anew, since tables are made and altered meanwhile.
+SNAPSHOTS = 5
 
 
 def drop_retired(
@@ -49,7 +52,8 @@ def drop_retired(
     Raises:
         ConfigurationError: no model is protected, a protected table is not in the database or may hide rows,
             or a table cannot be searched. Nothing is destroyed then.
-        KeyUnavailable: a transaction has been writing for more than ten seconds.
+        KeyUnavailable: a transaction has been writing for more than ten seconds, or tables are made and
+            altered again and again.
     """
     if isinstance(ignoring, str):
         raise ConfigurationError(f"ignoring takes a list of tables: give it [{ignoring!r}]")
@@ -114,16 +118,33 @@ class _Count:
         if self._connection is not None:
             return self._judged(self._see(self._connection, deks), deks)
         connections.run(self._wait_for_writers)
-
-        def work(connection: Connection) -> _Seen:
-            # A row that moves to another table meanwhile is seen in one of them.
-            database_of(connection.dialect).begin_snapshot(connection)
-            return self._see(connection, deks)
-
-        seen = connections.run(work)
+        seen = self._seen_as_of_one_moment(deks)
         for one in seen.counts:
             refuse_contradicted(connections.run, one.table, one.rows)
         return self._judged(seen, deks)
+
+    def _seen_as_of_one_moment(self, deks: Collection[bytes]) -> _Seen:
+        connections = self._keyring.connections
+
+        def work(connection: Connection) -> _Seen:
+            # A row that moves to another table meanwhile is seen in one of them.
+            connections.database.begin_snapshot(connection)
+            return self._see(connection, deks)
+
+        reason = ""
+        for _ in range(SNAPSHOTS):
+            try:
+                return connections.run(work)
+            except SnapshotTooOld as error:
+                reason = str(error)
+            except DBAPIError as error:
+                if not connections.database.is_out_of_date(error):
+                    raise
+                reason = first_line(error)
+        raise KeyUnavailable(
+            f"nothing was dropped, since tables were made or altered while they were searched, {SNAPSHOTS} "
+            f"times in a row ({reason}): try again when that has ended"
+        )
 
     def _see(self, connection: Connection, deks: Collection[bytes]) -> _Seen:
         tables = self._tables(connection)

@@ -45,6 +45,10 @@ _SHAPE = "A[Q-Za-v][A-Za-z0-9+/_-]{10}|0[12][0-9a-fA-F]{16}"
 _FORM = re.compile(f"(?=({_SHAPE}))")
 
 
+class SnapshotTooOld(Exception):
+    """A table was made, or written anew, after the snapshot; the message says which."""
+
+
 @dataclass(slots=True)
 class Findings:
     """What a search has found.
@@ -76,6 +80,9 @@ def search(
         own: the keyring's own tables.
         ignoring: names of tables, ``table`` or ``schema.table``, and patterns with ``*``, that are not
             searched.
+
+    Raises:
+        SnapshotTooOld: a table is newer than the transaction's snapshot.
     """
     visibility = database_of(connection.dialect).visibility
     known: dict[tuple[str, str], set[str]] = {}
@@ -97,6 +104,10 @@ def search(
     for everything, why in visibility.unlisted(connection).items():
         if not any(fnmatchcase(everything, pattern) for pattern in ignoring):
             findings.unread[everything] = why
+    searched |= {f"{schema}.{name}" for schema, name in known}
+    newer = sorted(searched.intersection(visibility.newer_than_snapshot(connection)))
+    if newer:
+        raise SnapshotTooOld(f"{', '.join(newer)} was written anew, or dropped")
     return findings
 
 
@@ -127,7 +138,13 @@ def _search_table(
             with connection.begin_nested():
                 found = list(find(connection, rows, columns, deks))
         except DBAPIError as error:
-            findings.unread[stored.full_name] = first_line(error)
+            problem, is_newer = first_line(error), database_of(connection.dialect).is_out_of_date(error)
+        else:
+            problem, is_newer = "", False
+        if is_newer:
+            raise SnapshotTooOld(f"{stored.full_name}: {problem}")
+        if problem:
+            findings.unread[stored.full_name] = problem
             return
         for dek_id, column, count in found:
             where = findings.rows.setdefault(dek_id, {})

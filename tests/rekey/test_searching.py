@@ -4,18 +4,19 @@ import secrets
 import threading
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from sqlalchemy_cmk import ConfigurationError, KeyUnavailable, databases
 from sqlalchemy_cmk.databases.visibility.stored import StoredTable
 from sqlalchemy_cmk.format import Suite, header_of
 from sqlalchemy_cmk.keys.model import DekState
-from sqlalchemy_cmk.rekey import drop_retired, searching
+from sqlalchemy_cmk.rekey import drop_retired, dropping, searching
 from sqlalchemy_cmk.rekey.searching import forms, is_named
 from tests.rekey.test_dropping import rotated, state
 from tests.support.databases import Database
@@ -223,6 +224,60 @@ def test_a_table_that_is_renamed_while_others_are_searched_is_found_and_one_that
     monkeypatch.setattr(searching, "_search_table", search_later)
     assert found in kept(world, old)
     assert not changes and state(world, old) is (DekState.RETIRED if found else DekState.DESTROYED)
+
+
+def changed_after_the_snapshot(
+    world: World, monkeypatch: pytest.MonkeyPatch, statements: Iterator[str]
+) -> None:
+    """Have tables be made and altered between the first query and the count of a table."""
+    count = dropping.count_table
+
+    def change_and_count(connection: Connection, *arguments: Any) -> Any:
+        connection.execute(text("SELECT * FROM codes")).all()
+        for statement in islice(statements, 1):
+            world.execute(statement)
+        return count(connection, *arguments)
+
+    monkeypatch.setattr(dropping, "count_table", change_and_count)
+
+
+@pytest.mark.drivers("sync")
+@MARIADB
+def test_a_table_that_is_newer_than_the_snapshot_is_searched_in_a_new_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = archived(world)
+    changed_after_the_snapshot(world, monkeypatch, iter(["CREATE TABLE late AS SELECT * FROM archive"]))
+    assert "late.text" in kept(world, old)
+
+
+@pytest.mark.drivers("sync")
+@POSTGRESQL
+@pytest.mark.parametrize("table", ["archive", "notes"])
+def test_a_table_that_is_written_anew_after_the_snapshot_is_not_taken_for_empty(
+    world: World, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    """To an older snapshot it is: https://www.postgresql.org/docs/current/mvcc-caveats.html"""
+    old = archived(world)
+    world.execute("INSERT INTO notes SELECT * FROM archive")
+    world.execute(f"DELETE FROM {'notes' if table == 'archive' else 'archive'}")
+    anew = f"ALTER TABLE {table} ALTER COLUMN text TYPE bytea USING text || ''::bytea"
+    changed_after_the_snapshot(world, monkeypatch, iter([anew]))
+    assert f"{table}.text" in kept(world, old)
+
+
+@pytest.mark.drivers("sync")
+@SERVERS
+def test_tables_that_are_altered_again_and_again_are_no_reason_to_drop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = archived(world)
+    anew = "ALTER TABLE archive ALTER COLUMN text TYPE bytea USING text || ''::bytea"
+    each = repeat(anew) if schema(world) == "public" else repeat("ALTER TABLE archive FORCE")
+    changed_after_the_snapshot(world, monkeypatch, each)
+    with pytest.raises(KeyUnavailable, match=r"archive.*try again"):
+        drop_retired(world.keyring)
+    assert state(world, old) is DekState.RETIRED
 
 
 @SERVERS

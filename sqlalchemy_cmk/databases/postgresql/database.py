@@ -37,6 +37,8 @@ from sqlalchemy_cmk.databases.visibility.postgresql import PostgreSQLVisibility
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: lock_not_available, deadlock_detected,
 # serialization_failure, query_canceled (the statement's time is over)
 _CONFLICTS = {"55P03", "40P01", "40001", "57014"}
+# deadlock_detected, serialization_failure
+_OUT_OF_DATE = {"40P01", "40001"}
 # Data exceptions, and values against a constraint.
 _MISFIT_CLASSES = {"22", "23"}
 # Out of resources, cancelled, shut down, not permitted, no such thing: these messages quote no value.
@@ -124,6 +126,10 @@ class PostgreSQL(Database):
     def is_conflict(self, error: DBAPIError) -> bool:
         """Return whether a lock or the statement took too long, or others were in a deadlock with it."""
         return _sqlstate(error) in _CONFLICTS
+
+    def is_out_of_date(self, error: DBAPIError) -> bool:
+        """Return whether other transactions have ended the snapshot."""
+        return _sqlstate(error) in _OUT_OF_DATE
 
     def is_misfit(self, error: DBAPIError) -> bool:
         """Return whether a value was refused, whatever class of error the driver makes of that."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Table, Text, cast, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from sqlalchemy_cmk.databases.visibility.stored import StoredTable
 
@@ -76,6 +76,14 @@ class Visibility:
         """
         return set()
 
+    def newer_than_snapshot(self, connection: Connection) -> list[str]:
+        """Return the tables, by ``schema.table``, of which this transaction's snapshot shows no row.
+
+        The database has written them anew, or dropped them, since the snapshot. Those that the transaction
+        has read by now stay as they are until it ends.
+        """
+        return []
+
     def shown(self, column: ColumnElement[Any]) -> ColumnElement[str]:
         """Return a value of any type as text."""
         return cast(column, Text)
@@ -100,7 +108,7 @@ def setting(connection: Connection, name: str, value: str) -> Iterator[None]:
     except BaseException:
         try:
             connection.exec_driver_sql(f"SET {name} = {before}")
-        except DBAPIError:
+        except (DBAPIError, PendingRollbackError):
             # A transaction that has failed takes no statement; nobody else is to get such a session.
             connection.invalidate()
         raise

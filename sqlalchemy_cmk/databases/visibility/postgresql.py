@@ -65,6 +65,14 @@ _FAMILY = sql(
     _LEAVES + "SELECT n.nspname::text, c.relname::text FROM leaves l JOIN pg_class c ON c.oid = l.oid "  # noqa: S608
     "JOIN pg_namespace n ON n.oid = c.relnamespace"
 )
+# ALTER TABLE may write a table anew, which is empty to an older snapshot then:
+# https://www.postgresql.org/docs/current/mvcc-caveats.html. The function knows today's file, whatever the
+# snapshot.
+_NEWER = sql(
+    "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relkind IN ('r', 'm') AND c.relfilenode <> 0 "
+    "AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)"
+)
 # A prepared transaction has no process; which database another one writes to is known by its process.
 _WRITING = sql(
     "SELECT l.transactionid::text FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid "
@@ -137,6 +145,10 @@ class PostgreSQLVisibility(Visibility):
     def writing(self, connection: Connection) -> set[Any]:
         """Return the transactions that have written to this database, prepared ones too."""
         return set(connection.execute(_WRITING).scalars())
+
+    def newer_than_snapshot(self, connection: Connection) -> list[str]:
+        """Return the tables that have another file by now."""
+        return list(connection.execute(_NEWER).scalars())
 
     def sample(self, table: Table, stored: StoredTable, rows: int) -> FromClause:
         """Return pages at random."""
