@@ -10,16 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import (
-    Numeric,
-    String,
-    insert,
-    select,
-    text,
-)
+from sqlalchemy import Connection, Numeric, String, event, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
-from sqlalchemy_cmk import EncryptedType, TamperedError, tenant_scope
+from sqlalchemy_cmk import EncryptedType, RunInterrupted, TamperedError, tenant_scope
 from sqlalchemy_cmk.alembic.conversion import verification
 from tests.alembic.adopting import Adoption, adoption
 from tests.support.databases import Database
@@ -254,3 +248,25 @@ def test_a_value_that_does_not_come_back_as_it_was_is_refused(database: Database
             adopted.open()
         assert "1.23" not in str(found.value)
         assert adopted.opened() == [(1, "acme", Decimal("1.234"))]
+
+
+@only("postgresql")
+@pytest.mark.drivers("sync")
+@pytest.mark.parametrize("moment", ["before_cursor_execute", "after_cursor_execute"])
+def test_a_commit_whose_answer_is_lost_is_said_to_be_and_the_next_run_finishes(
+    adopted: Adoption, moment: str
+) -> None:
+    """Killed before COMMIT it was not committed, killed after it it was: the migration cannot know."""
+    values, statements = copied(adopted), list[str]()
+
+    def kill(connection: Connection, _: object, statement: str, *__: object) -> None:
+        statements.append(statement)
+        if statement == "COMMIT" and any("RENAME COLUMN" in one for one in statements):
+            pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
+            event.remove(adopted.engine, moment, kill)
+            adopted.run(f"SELECT pg_terminate_backend({pid}, 60000)")
+
+    event.listen(adopted.engine, moment, kill)
+    with pytest.raises(RunInterrupted, match=r"connection.*lost.*not known.*run the migration again"):
+        adopted.seal(phase="swap")
+    assert swapped(adopted) == values

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from alembic.operations import Operations
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from sqlalchemy_cmk.alembic.jobs import committed
 from sqlalchemy_cmk.alembic.names import printable
@@ -46,5 +46,5 @@ def alone(operations: Operations, table: str, schema: str | None) -> Iterator[No
         try:
             yield
         finally:
-            with suppress(DBAPIError):  # the connection is lost, and its lock with it
+            with suppress(DBAPIError, PendingRollbackError):  # the connection is lost, and its lock with it
                 release()
