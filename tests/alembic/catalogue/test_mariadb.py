@@ -81,6 +81,19 @@ def test_a_column_comes_back_with_its_collation(database: Database, tmp_path: Pa
         assert schema_of(adopted.engine) == before
 
 
+def test_a_table_stays_in_the_folder_that_it_is_in(database: Database, tmp_path: Path) -> None:
+    with adoption(database.url, tmp_path) as adopted:
+        with adopted.engine.connect() as connection:
+            folder = connection.exec_driver_sql("SELECT @@tmpdir").scalar_one()
+        adopted.create(f"{TABLE} COMMENT 'it''s kept elsewhere' DATA DIRECTORY='{folder}'")
+        adopted.fill()
+        before, rows = schema_of(adopted.engine), adopted.stored()
+        adopted.seal()
+        assert adopted.opened() == rows
+        adopted.open()
+        assert schema_of(adopted.engine) == before and folder in str(before)
+
+
 def test_a_view_in_another_database_is_in_the_way_where_it_reads_this_one(
     database: Database, tmp_path: Path
 ) -> None:

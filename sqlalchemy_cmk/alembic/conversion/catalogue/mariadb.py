@@ -43,7 +43,10 @@ _INDEX = re.compile(r"  (?:\w+ )?KEY (?P<rest>.*)", re.DOTALL)
 _KINDS = ("BTREE", "HASH")
 # Of a column's definition, in information_schema.columns.extra: these come back, or are dealt with elsewhere.
 _EXTRA = re.compile(r"invisible|default_generated|,|\s", re.IGNORECASE)
-_COMPRESSION = re.compile(r"\b(?:ROW_FORMAT=COMPRESSED|KEY_BLOCK_SIZE=\d+)")
+# InnoDB compresses no temporary table, and keeps it in a folder of its own.
+_NOT_TEMPORARY = re.compile(
+    r"\b(?:ROW_FORMAT=COMPRESSED|KEY_BLOCK_SIZE=\d+)|(?: (?:DATA|INDEX) DIRECTORY='(?:[^']|'')*')+$"
+)
 
 
 def read(subject: Subject) -> Structure:
@@ -96,8 +99,7 @@ class _Table:
             for line in self._lines[1:end]
             if not line.startswith(("  FULLTEXT", "  SPATIAL", "  CONSTRAINT"))
         ]
-        # InnoDB compresses no temporary table.
-        options = _COMPRESSION.sub("", self._lines[end])
+        options = _NOT_TEMPORARY.sub("", self._lines[end])
         return f"CREATE TEMPORARY TABLE {name} (\n" + ",\n".join(kept) + f"\n{options}"
 
     def obstacles(self) -> Iterator[str]:
