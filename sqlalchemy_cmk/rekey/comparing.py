@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ from sqlalchemy.types import NullType
 
 from sqlalchemy_cmk.columns.tenants import name_in
 from sqlalchemy_cmk.columns.type import EncryptedType
-from sqlalchemy_cmk.errors import InvalidValue, TamperedError, TenantRequired
 from sqlalchemy_cmk.format import NotAuthentic
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.rekey.converters import each_of
+from sqlalchemy_cmk.rekey.converters import BoundTo, each_of
+from sqlalchemy_cmk.rekey.groups import DAMAGE, UNUSUAL, groups_of
 from sqlalchemy_cmk.rekey.job import Move
 from sqlalchemy_cmk.rekey.keys import Key
 from sqlalchemy_cmk.rekey.layout import Layout
@@ -22,8 +22,8 @@ from sqlalchemy_cmk.rekey.reading import MAX_BYTES
 from sqlalchemy_cmk.rekey.values import MoveValues
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
-# A value, the row's tenant column and its row identity; returns the value as the application has it.
-Read = Callable[[Any, Any, Any], Any]
+# Values, their rows' tenant columns and row identities; returns each value as the application has it.
+Read = Callable[[Sequence[Any], Sequence[Any], BoundTo], Sequence[Any]]
 
 _NOT_A_VALUE = object()
 
@@ -103,57 +103,41 @@ class Comparing:
     def _different(
         self, move: Move, columns: Sequence[Sequence[Any]], owners: Sequence[Any], of_identity: Any
     ) -> set[int]:
+        source, source_null, target, target_null = columns
+        nulls = zip(source_null, target_null, strict=True)
+        different = {i for i, (one, other) in enumerate(nulls) if bool(one) is not bool(other)}
+        there = [i for i, null in enumerate(source_null) if not (null or i in different)]
+        if not there:
+            return different
         identities = self._layout.identities
-        old = each_of(identities.of(identities.opening(move), of_identity))
-        new = each_of(identities.of(identities.sealing(move), of_identity))
-        before, after = self._source(move), self._target(move)
+        old = _at(there, identities.of(identities.opening(move), of_identity))
+        new = _at(there, identities.of(identities.sealing(move), of_identity))
+        owners_there = [owners[i] for i in there]
+        before = self._source(move)([source[i] for i in there], owners_there, old)
+        after = self._target(move)([target[i] for i in there], owners_there, new)
         same = _blank_padded if isinstance(move.seals, CHAR) else _same
-        different = set[int]()
-        rows: Iterable[Any] = zip(*columns, owners, old, new, strict=False)
-        for i, (source, source_null, target, target_null, owner, opening, sealing) in enumerate(rows):
-            if source_null or target_null:
-                if bool(source_null) is not bool(target_null):
-                    different.add(i)
-            elif not same(before(source, owner, opening), after(target, owner, sealing)):
-                different.add(i)
-        return different
+        pairs = zip(there, before, after, strict=True)
+        return different | {i for i, one, other in pairs if not same(one, other)}
 
     def _source(self, move: Move) -> Read:
         if isinstance(move.opens, EncryptedType):
             opening = Move(move.source, move.target, move.opens, NullType(), move.existing_row_columns)
             return self._opened(opening)
         if not isinstance(move.seals, EncryptedType):
-            return lambda value, *_: value
+            return _as_they_are
         # What is sealed may be of another class than what the plain column gives.
         encode, decode = move.seals.codec.encode, move.seals.codec.decode
-        return lambda value, *_: decode(encode(value))
+        return lambda values, *_: [decode(encode(value)) for value in values]
 
     def _target(self, move: Move) -> Read:
         if not isinstance(move.seals, EncryptedType):
-            return lambda value, *_: value
+            return _as_they_are
         # Never mixed: a plain value in the place of a sealed one is what is looked for.
         seals = move.seals.with_options(accept_plaintext=False, accept_legacy=())
         return self._opened(Move(move.target, move.source, seals, NullType()))
 
     def _opened(self, move: Move) -> Read:
-        values = MoveValues(self._keyring, move)
-        is_mixed = isinstance(move.opens, EncryptedType) and move.opens.scheme.is_mixed
-
-        def read(value: Any, owner: Any, identity: Any) -> Any:
-            if identity is None or not (is_mixed or isinstance(value, bytes | memoryview)):
-                return _NOT_A_VALUE
-            convert = values.known.get((owner, values.name_of(value)))
-            try:
-                if convert is not None:
-                    opened = convert(value, b"", identity, b"")
-                else:
-                    tenant = self._tenant(owner) if move.opens_for_row else PLATFORM_TENANT
-                    opened = values.convert(owner, tenant, value, b"", identity, b"")
-            except (TamperedError, InvalidValue, NotAuthentic, TenantRequired):
-                return _NOT_A_VALUE
-            return None if opened is JSON.NULL else opened
-
-        return read
+        return _Opening(self._keyring, move, self._tenant if move.opens_for_row else _of_the_platform)
 
     def _tenant(self, owner: Any) -> str:
         if self._layout.tenant is None:
@@ -161,6 +145,62 @@ class Comparing:
         if owner not in self._tenants:
             self._tenants[owner] = name_in(self._layout.tenant_type, owner)
         return self._tenants[owner]
+
+
+class _Opening:
+    """Opens a move's values, those of one owner and one DEK together."""
+
+    def __init__(self, keyring: Keyring, move: Move, tenant_of: Callable[[Any], str]) -> None:
+        self._values = MoveValues(keyring, move)
+        self._tenant_of = tenant_of
+        self._takes_plain = isinstance(move.opens, EncryptedType) and move.opens.scheme.is_mixed
+
+    def __call__(self, stored: Sequence[Any], owners: Sequence[Any], identities: BoundTo) -> list[Any]:
+        opened: list[Any] = [_NOT_A_VALUE] * len(stored)
+        for at, are_alike in groups_of(self._values, owners, stored):
+            part = [stored[i] for i in at], [owners[i] for i in at], _at(at, identities)
+            found = self._together(*part) if are_alike else None
+            for i, value in zip(at, self._each(*part) if found is None else found, strict=True):
+                opened[i] = None if value is JSON.NULL else value
+        return opened
+
+    def _together(
+        self, stored: Sequence[Any], owners: Sequence[Any], identities: BoundTo
+    ) -> list[Any] | None:
+        """Open values that are alike; ``None`` where one of them does not open."""
+        try:
+            converter = self._values.converter(self._tenant_of(owners[0]), stored[0])
+            return converter.together(stored, identities, None)
+        except UNUSUAL:
+            return None
+
+    def _each(self, *part: Any) -> list[Any]:
+        stored, owners, identities = part
+        return list(map(self._one, stored, owners, each_of(identities)))
+
+    def _one(self, stored: Any, owner: Any, identity: Any) -> Any:
+        values = self._values
+        if identity is None or not (self._takes_plain or isinstance(stored, bytes | memoryview)):
+            return _NOT_A_VALUE
+        known = values.known.get((owner, values.name_of(stored)))
+        try:
+            if known is not None:
+                return known(stored, b"", identity, b"")
+            return values.convert(owner, self._tenant_of(owner), stored, b"", identity, b"")
+        except (*DAMAGE, NotAuthentic):
+            return _NOT_A_VALUE
+
+
+def _of_the_platform(_: Any) -> str:
+    return PLATFORM_TENANT
+
+
+def _as_they_are(values: Sequence[Any], *_: Any) -> Sequence[Any]:
+    return values
+
+
+def _at(positions: Sequence[int], identities: Sequence[Any] | None) -> list[Any] | None:
+    return None if identities is None else [identities[i] for i in positions]
 
 
 def _pair(layout: Layout, move: Move) -> list[Any]:

@@ -83,6 +83,30 @@ def through(opening: ColumnCipher, sealing: ColumnCipher, recode: Recode | None 
     )
 
 
+def opening(cipher: ColumnCipher, read: Callable[[bytes], Any]) -> Converter:
+    """Return what opens values for good, and reads the plaintexts."""
+    open_ = cipher.open
+
+    def together(values: Sequence[Any], openings: BoundTo, _: BoundTo) -> list[Any]:
+        return list(map(read, cipher.open_all(values, openings)))
+
+    return Converter(lambda stored, _, identity, __: read(open_(stored, identity)), together)
+
+
+def checking(converter: Converter) -> Converter:
+    """Return what converts values, and leaves them as they are."""
+
+    def check(stored: Any, *arguments: bytes) -> Any:
+        converter.one(stored, *arguments)
+        return UNCHANGED
+
+    def together(values: Sequence[Any], openings: BoundTo, sealings: BoundTo) -> list[Any]:
+        converter.together(values, openings, sealings)
+        return [UNCHANGED] * len(values)
+
+    return Converter(check, together)
+
+
 def again(opening: ColumnCipher, sealing: ColumnCipher) -> Converter:
     """Return what opens values that were sealed in the new way under an older DEK."""
     open_, seal = opening.open, sealing.seal_with

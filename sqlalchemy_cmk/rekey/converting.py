@@ -10,7 +10,6 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from cryptography.exceptions import InvalidTag
 from sqlalchemy import Connection
 
 from sqlalchemy_cmk.ciphers import nonces
@@ -21,11 +20,11 @@ from sqlalchemy_cmk.errors import (
     InvalidValue,
     KeyRevoked,
     KeyUnavailable,
-    TamperedError,
     TenantRequired,
 )
 from sqlalchemy_cmk.rekey.batch import Batch, Column
 from sqlalchemy_cmk.rekey.converters import UNCHANGED, BoundTo, each_of
+from sqlalchemy_cmk.rekey.groups import DAMAGE, UNUSUAL, groups_of
 from sqlalchemy_cmk.rekey.job import Job, TenantColumn
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.read_back import REASON, ReadBack
@@ -34,12 +33,6 @@ from sqlalchemy_cmk.rekey.values import MoveValues
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 OUT_OF_REACH = (KeyRevoked, KeyUnavailable, CredentialError, ConfigurationError)
-DAMAGE = (TamperedError, InvalidValue, TenantRequired)
-# What a value may raise that is NULL, has no known header, or is damaged: it is looked at again by itself.
-_UNUSUAL = (*DAMAGE, InvalidTag, ValueError, LookupError, TypeError)
-
-# So few values are not worth a call for all of them.
-_TOGETHER = 4
 
 
 class Position(NamedTuple):
@@ -175,7 +168,7 @@ class Conversion:
         new = self._identities.of(self._identities.sealing(move), self._identity_columns)
         self._moves[number].begin()
         whole = _Part(owners, values, old, new)
-        groups = self._groups(number, owners, values)
+        groups = groups_of(self._moves[number], owners, values)
         if len(groups) == 1:
             return self._convert_group(number, whole, *groups[0])
         converted: list[Any] = [UNCHANGED] * len(values)
@@ -183,29 +176,6 @@ class Conversion:
             for i, value in zip(at, self._convert_group(number, whole.at(at), at, are_alike), strict=True):
                 converted[i] = value
         return converted
-
-    def _groups(self, number: int, owners: Column, values: Column) -> list[tuple[Sequence[int], bool]]:
-        """Return the positions of all values in groups, each with whether its values are alike.
-
-        Alike are those of one owner and one header. NULLs, and the few that share it with few others, are in
-        a group that is not.
-        """
-        name_of = self._moves[number].name_of
-        try:
-            if owners.count(owners[0]) == len(owners) and self._moves[number].are_alike(values):
-                return [(range(len(values)), True)]
-        except _UNUSUAL:
-            pass
-        groups: dict[Any, list[int]] = {}
-        for i, (owner, value) in enumerate(zip(owners, values, strict=True)):
-            try:
-                name = None if value is None else (owner, name_of(value))
-                groups.setdefault(name, []).append(i)
-            except _UNUSUAL:
-                groups.setdefault(None, []).append(i)
-        large = [group for name, group in groups.items() if name is not None and len(group) >= _TOGETHER]
-        small = sorted(set(range(len(values))).difference(*large))
-        return [*((group, True) for group in large), *([(small, False)] if small else [])]
 
     def _convert_group(self, number: int, part: _Part, at: Sequence[int], are_alike: bool) -> list[Any]:
         together = self._convert_together(number, part) if are_alike else None
@@ -217,7 +187,7 @@ class Conversion:
             tenant = self._tenant(number, part.owners[0])
             converter = self._moves[number].converter(tenant, part.values[0])
             return converter.together(part.values, part.old, part.new)
-        except (*_UNUSUAL, *OUT_OF_REACH):  # each value for itself says what is wrong with it
+        except (*UNUSUAL, *OUT_OF_REACH):  # each value for itself says what is wrong with it
             return None
 
     def _convert_each(self, number: int, part: _Part, at: Sequence[int]) -> list[Any]:
@@ -229,7 +199,7 @@ class Conversion:
             # Anything unusual fails here, and is converted again with every check.
             try:
                 add(known[owner, name_of(value)](value, nonce, opening, sealing))
-            except _UNUSUAL:
+            except UNUSUAL:
                 add(self._convert_checked(i, number, owner, value, (nonce, opening, sealing)))
         return converted
 

@@ -28,9 +28,11 @@ from sqlalchemy_cmk.rekey.converters import (
     EncodeAll,
     Recode,
     again,
+    checking,
     either,
     keep_if_it_opens,
     one_by_one,
+    opening,
     sealing,
     through,
 )
@@ -223,17 +225,14 @@ def _sealing(new: Ciphers, encode: Encode, encode_all: EncodeAll) -> Make:
 
 def _opening(old: Ciphers, opens: EncryptedType) -> Make:
     """From sealed to plain."""
-    decode = opens.codec.decode
+    read: Read = partial(_decoded, opens.codec.decode)
+    if isinstance(opens.type_, JSON):
+        decoded = read
 
-    def make(tenant: str, stored: Any) -> Converter:
-        open_ = old.opening(tenant, stored).open
-        if isinstance(opens.type_, JSON):
-            return one_by_one(
-                lambda stored, _, identity, __: as_json(_decoded(decode, open_(stored, identity)))
-            )
-        return one_by_one(lambda stored, _, identity, __: _decoded(decode, open_(stored, identity)))
+        def read(plaintext: bytes) -> Any:
+            return as_json(decoded(plaintext))
 
-    return make
+    return lambda tenant, stored: opening(old.opening(tenant, stored), read)
 
 
 def _checking(keyring: Keyring, move: Move) -> Make:
@@ -241,18 +240,8 @@ def _checking(keyring: Keyring, move: Move) -> Make:
     type_: Any = move.opens
     if isinstance(move.seals, EncryptedType) and not move.opens_sealed:
         return _encoding(move.seals.codec.encode)
-    opening = _opening(Ciphers(keyring, type_), type_)
-
-    def make(tenant: str, stored: Any) -> Converter:
-        to_python = opening(tenant, stored).one
-
-        def check(stored: Any, *arguments: bytes) -> Any:
-            to_python(stored, *arguments)
-            return UNCHANGED
-
-        return one_by_one(check)
-
-    return make
+    make = _opening(Ciphers(keyring, type_), type_)
+    return lambda tenant, stored: checking(make(tenant, stored))
 
 
 def _encoding(encode: Callable[[Any], bytes]) -> Make:

@@ -9,6 +9,7 @@ from sqlalchemy_cmk.rekey import Job, Move, Rekey
 from sqlalchemy_cmk.rekey.comparing import Comparing
 from sqlalchemy_cmk.rekey.keys import Key
 from sqlalchemy_cmk.rekey.layout import Layout
+from sqlalchemy_cmk.rekey.values import MoveValues
 from tests.rekey.conftest import TENANTS, add_people, fill, opening, sealing
 from tests.support.world import World
 
@@ -54,6 +55,16 @@ def test_another_value_another_owner_and_a_missing_value_are_found(bare: World) 
     bare.execute("UPDATE people SET sealed = NULL WHERE id = 8")
     assert different(bare, job) == [2, 4, 6, 8]
     assert different(bare, job, limit=100) == [2, 4, 6, 8]
+
+
+def test_values_of_one_dek_are_opened_together(bare: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = copied(bare, sealing("plain", "sealed"))
+
+    def alone(*_: object) -> None:
+        raise AssertionError("a value is opened by itself")
+
+    monkeypatch.setattr(MoveValues, "convert", alone)
+    assert different(bare, job, limit=100) == []
 
 
 def test_a_value_that_was_taken_from_another_row_is_found(bare: World) -> None:

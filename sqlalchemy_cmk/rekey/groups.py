@@ -1,0 +1,48 @@
+"""Groups the values of a batch, so that those of one owner and one DEK are converted together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+
+from sqlalchemy_cmk.errors import InvalidValue, TamperedError, TenantRequired
+from sqlalchemy_cmk.rekey.values import MoveValues
+
+DAMAGE = (TamperedError, InvalidValue, TenantRequired)
+# What a value may raise that is NULL, has no known header, or is damaged: it is looked at again by itself.
+UNUSUAL = (*DAMAGE, InvalidTag, ValueError, LookupError, TypeError)
+
+# So few values are not worth a call for all of them.
+_TOGETHER = 4
+
+
+def groups_of(
+    move: MoveValues, owners: Sequence[Any], values: Sequence[Any]
+) -> list[tuple[Sequence[int], bool]]:
+    """Return the positions of all values in groups, each with whether its values are alike.
+
+    Alike are those of one owner and one header. NULLs, and the few that share it with few others, are in a
+    group that is not.
+
+    Args:
+        move: names the values.
+        owners: what the tenant column of each row holds.
+        values: the values, of one row or more.
+    """
+    try:
+        if owners.count(owners[0]) == len(owners) and move.are_alike(values):
+            return [(range(len(values)), True)]
+    except UNUSUAL:
+        pass
+    groups: dict[Any, list[int]] = {}
+    for i, (owner, value) in enumerate(zip(owners, values, strict=True)):
+        try:
+            name = None if value is None else (owner, move.name_of(value))
+            groups.setdefault(name, []).append(i)
+        except UNUSUAL:
+            groups.setdefault(None, []).append(i)
+    large = [group for name, group in groups.items() if name is not None and len(group) >= _TOGETHER]
+    small = sorted(set(range(len(values))).difference(*large))
+    return [*((group, True) for group in large), *([(small, False)] if small else [])]
