@@ -101,9 +101,11 @@ class SQLite(Database):
     @contextmanager
     def without_waiting(self, connection: Connection) -> Iterator[None]:
         """Set ``busy_timeout`` to nothing meanwhile."""
+        began = connection.in_transaction()
         before = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
         connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-        connection.rollback()
+        if not began:
+            connection.rollback()
         try:
             yield
         finally:

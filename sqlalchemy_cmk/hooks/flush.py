@@ -22,6 +22,7 @@ from sqlalchemy_cmk.hooks.values import MISSING, Row
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.dry_run import noting
 from sqlalchemy_cmk.keys.model import Purpose
+from sqlalchemy_cmk.keys.storage.callers import lending
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 Need = tuple[EngineKeys, str, Purpose]
@@ -51,7 +52,8 @@ def before_flush(session: Session, flush_context: Any, instances: Any) -> None:
     needed = _needed_by_new(session, found) | _needed_by_dirty(session, found)
     # Always in the same order, so that two runs of the simulation meet the same.
     for keys, tenant, purpose in sorted(needed, key=itemgetter(1, 2)):
-        keys.active(tenant, purpose)
+        with lending(found.connection(keys)):
+            keys.active(tenant, purpose)
 
 
 def _needed_by_new(session: Session, found: SessionKeys) -> set[Need]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import MetaData
+from sqlalchemy import Connection, MetaData
 from sqlalchemy.orm import Mapper, Session
 
 from sqlalchemy_cmk.columns.column import SealedColumn
@@ -22,6 +22,7 @@ class SessionKeys:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._found: dict[tuple[Mapper[Any], MetaData], EngineKeys] = {}
+        self._mappers: dict[EngineKeys, Mapper[Any]] = {}
 
     def of(self, mapper: Mapper[Any], column: SealedColumn) -> EngineKeys:
         """Return the keys for a column of a mapped class; raises as :func:`keys_for` does."""
@@ -34,4 +35,11 @@ class SessionKeys:
             self._found[at] = keys or column.keys_on(
                 self._session.connection(bind_arguments={"mapper": base})
             )
+            self._mappers[self._found[at]] = base
         return self._found[at]
+
+    def connection(self, keys: EngineKeys) -> Connection | None:
+        """Return the connection of these keys' rows, if the session's transaction is under way."""
+        if not (self._session.in_transaction() and keys.database.has_one_writer):
+            return None
+        return self._session.connection(bind_arguments={"mapper": self._mappers[keys]})

@@ -23,6 +23,7 @@ from sqlalchemy_cmk.hooks.unsupported import dry_run_in, refuse_unsupported
 from sqlalchemy_cmk.hooks.updates import seal_update
 from sqlalchemy_cmk.hooks.values import known_value
 from sqlalchemy_cmk.keys.dry_run import noting
+from sqlalchemy_cmk.keys.storage.callers import lending
 
 Row = dict[str, Any]
 
@@ -39,7 +40,7 @@ def before_execute(
         flushed = private.bulk_persists(execution_options)
         rows = _own_rows(multiparams if many else [params] if params else [], flushed)
         seal = seal_insert if isinstance(statement, Insert) else seal_update
-        with noting(table.metadata):
+        with noting(table.metadata), lending(connection):
             statement, rows = seal(connection, statement, table, rows)  # type: ignore[arg-type]
         if isinstance(statement, Update) and not flushed:
             hide(_binds(statement, rows[0] if rows else {}), rows)
@@ -47,7 +48,8 @@ def before_execute(
         rows = [dict(row) for row in multiparams] if many else [dict(params)]
         binds = _binds(statement, rows[0])
         if binds and isinstance(statement, Delete):
-            _seal_keys(connection, statement, rows)
+            with lending(connection):
+                _seal_keys(connection, statement, rows)
         hide(binds, rows)
     else:
         return statement, multiparams, params
@@ -67,7 +69,8 @@ def before_cursor_execute(
         refuse_unsupported(context.compiled, dry_run)
         refuse_unbound(context)
         if dry_run is None:
-            parameters = seal_criteria(context, parameters, executemany)
+            with lending(connection):
+                parameters = seal_criteria(context, parameters, executemany)
         else:
             parameters = pass_criteria(context, parameters, executemany, dry_run)
         if private.is_in_batches(context):

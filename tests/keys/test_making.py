@@ -174,17 +174,19 @@ def write_in_another_process(url: str, folder: Path) -> None:
     World(url, folder).write("acme", "kept")
 
 
-def test_a_writer_that_holds_sqlites_lock_is_named_with_the_mend(
+def test_another_writer_that_holds_sqlites_lock_is_named_with_what_to_do(
     make_lite: Callable[..., World], sqlite_database: Database
 ) -> None:
     engine = create_engine(sqlite_database.url, connect_args={"timeout": 0.05})
     world = make_lite(engine=engine)
+    locked = pytest.raises(KeyUnavailable, match=r"locked.*keyring\.warm\(\[tenant\]\) before you write")
     with engine.connect() as other:
         other.execute(text("INSERT INTO notes (owner) VALUES ('x')"))
-        with pytest.raises(KeyUnavailable, match=r"locked.*keyring\.warm\(\[tenant\]\) before you write"):
+        with locked:
             world.keyring.warm(["acme"])
-        with pytest.raises(KeyUnavailable, match="locked"):
-            other.execute(world.notes.insert(), {"owner": "acme", "text": "not sealed"})
+        with locked, engine.begin() as connection:
+            connection.execute(text("SELECT 1"))
+            connection.execute(world.notes.insert(), {"owner": "acme", "text": "not sealed"})
         other.rollback()
     assert key_rows(world) == (0, 0, 0) and world.read() == []
     world.write("acme", "sealed")

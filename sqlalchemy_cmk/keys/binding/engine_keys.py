@@ -14,10 +14,12 @@ from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.manifest.record_key import record_keys_of
 from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
+from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
 from sqlalchemy_cmk.keys.opening.maker import Maker
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.opener import Opener
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
+from sqlalchemy_cmk.keys.opening.uncommitted import Uncommitted
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.storage.connections import Connections
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
@@ -61,8 +63,9 @@ class EngineKeys:
         self.record_keys = record_keys_of(
             settings.record_key, settings.providers, lambda: not self.store.is_authenticated()
         )
-        self.audit = AuditTrail(self.database, self.background, settings.actor, self.record_keys)
-        self.store = KeyStore(self.database, self.audit, Manifests(self.record_keys))
+        self._settings = settings
+        self.audit = self._trail_on(self.database)
+        self.store = self._store_on(self.database, self.audit)
         self.observations = Observations(self.store, self.background)
         self.opener = Opener(
             settings.cache,
@@ -74,8 +77,9 @@ class EngineKeys:
             self.observations,
             settings.clock,
         )
-        self._maker = Maker(
-            settings.platform_key, self.store, self.wrapper, self.opener, self.observations, settings.clock
+        self._maker = self._maker_for(self.store, self.opener.longest_use)
+        self._uncommitted = Uncommitted(
+            self.database, self.engine, self._store_on, self._maker_for, self.opener, self.opened
         )
         self.lifecycle = Lifecycle(
             self.store, self.wrapper, self.observations, self.opener.forget, settings.cache.longest_use
@@ -85,16 +89,20 @@ class EngineKeys:
 
     def dek(self, dek_id: bytes) -> OpenedDek | None:
         """Return an opened DEK by its id; see :meth:`Keyring.dek`."""
-        return self.opened.fresh(dek_id) or self.opener.dek(dek_id)
+        return self.opened.fresh(dek_id) or self.opener.dek(dek_id) or self._uncommitted.dek(dek_id)
 
     def active(self, tenant: str, purpose: Purpose) -> OpenedDek:
         """Return the DEK that seals a tenant's new values; see :meth:`Keyring.active`."""
         fresh = self.opened.fresh_active(tenant, purpose)
-        return fresh or self.opener.active(tenant, purpose, lambda: self._maker.make(tenant, purpose))
+        return fresh or self._uncommitted.active(
+            tenant,
+            purpose,
+            lambda: self.opener.active(tenant, purpose, lambda: self._maker.make(tenant, purpose)),
+        )
 
     def existing(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
         """Return a tenant's active DEK, and make none; see :meth:`Keyring.existing`."""
-        fresh = self.opened.fresh_active(tenant, purpose)
+        fresh = self.opened.fresh_active(tenant, purpose) or self._uncommitted.existing(tenant, purpose)
         return fresh or self.opener.existing(tenant, purpose)
 
     def belong(self, keyring: object) -> None:
@@ -131,6 +139,16 @@ class EngineKeys:
         self.connections.after_fork()
         self.opened.after_fork()
         self.opener.after_fork()
+
+    def _trail_on(self, database: KeyDatabase) -> AuditTrail:
+        return AuditTrail(database, self.background, self._settings.actor, self.record_keys)
+
+    def _store_on(self, database: KeyDatabase, audit: AuditTrail | None = None) -> KeyStore:
+        return KeyStore(database, audit or self._trail_on(database), Manifests(self.record_keys))
+
+    def _maker_for(self, store: KeyStore, longest_use: LongestUse) -> Maker:
+        platform_key, clock = self._settings.platform_key, self._settings.clock
+        return Maker(platform_key, store, self.wrapper, self.opener, longest_use, self.observations, clock)
 
     def _leave(self) -> None:
         engine, self._keyring = self.engine() if self._keyring is not None else None, None

@@ -147,6 +147,13 @@ class OpenedKeys:
             dek.proven_at = proven_at
             dek.deadline = deadline
 
+    def forget(self, dek_id: bytes) -> None:
+        """Drop one DEK."""
+        with self._lock:
+            kept = self._kept.get(dek_id)
+            if kept is not None:
+                self._drop(kept.dek)
+
     def drop(self, tenant: str | None = None) -> None:
         """Drop the opened DEKs of a tenant, or all of them."""
         with self._lock:

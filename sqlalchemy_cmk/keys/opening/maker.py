@@ -11,6 +11,7 @@ from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.manifest.check_value import check_value
 from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Purpose, TenantState
+from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.opener import Opener
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
@@ -56,6 +57,7 @@ class Maker:
         store: stores DEKs.
         wrapper: calls the providers.
         opener: caches the new DEK.
+        longest_use: notes this process's settings with a DEK that another process has made.
         observations: notes that the KEK refuses.
         clock: returns monotonic seconds.
     """
@@ -66,6 +68,7 @@ class Maker:
         store: KeyStore,
         wrapper: Wrapper,
         opener: Opener,
+        longest_use: LongestUse,
         observations: Observations,
         clock: Callable[[], float],
     ) -> None:
@@ -73,6 +76,7 @@ class Maker:
         self._store = store
         self._wrapper = wrapper
         self._opener = opener
+        self._longest_use = longest_use
         self._observations = observations
         self._clock = clock
 
@@ -84,12 +88,12 @@ class Maker:
             KeyUnavailable: the KEK or the key tables cannot be reached.
         """
         for _ in range(ATTEMPTS):
-            keys = self._opener.longest_use.noted(tenant, purpose)
+            keys = self._longest_use.noted(tenant, purpose)
             keys = keys or self._store.add_tenant(tenant, self._platform_key)
             if keys.tenant.state is TenantState.SHREDDED:
                 raise KeyRevoked(f"tenant {tenant!r} was shredded: nothing can be sealed for it", tenant)
             theirs = keys.active(purpose)
-            if theirs is not None and self._opener.longest_use.is_noted(keys, purpose):
+            if theirs is not None and self._longest_use.is_noted(keys, purpose):
                 return self._opener.prove(keys, theirs)
             made = self._commit(keys, purpose) if theirs is None else None
             if made is not None:
@@ -103,7 +107,7 @@ class Maker:
         try:
             with self._observations.noting(keys):
                 record, key = new_dek(
-                    self._wrapper, tenant, purpose, keks_of(keys), self._opener.longest_use.seconds
+                    self._wrapper, tenant, purpose, keks_of(keys), self._longest_use.seconds
                 )
         except KeyRevoked as error:
             raise KeyRevoked(str(error), tenant.name) from error

@@ -20,6 +20,7 @@ from sqlalchemy_cmk.keys.opening.single_flight import SingleFlight
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, TenantKeys, TenantRecord
+from sqlalchemy_cmk.keys.storage.database import waits_for_lock
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -137,8 +138,9 @@ class Opener:
                 return fresh
             return self._within_grace(self._opened.stale_active(tenant, purpose), load)
 
+        # A caller that waits for the lock of the key tables does not share the call of one that does not.
         return self._once(
-            question,
+            (question, waits_for_lock()),
             find,
             lambda: self._stale_during_outage(self._opened.stale_active(tenant, purpose)),
         )

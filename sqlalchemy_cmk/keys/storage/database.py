@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from random import uniform
 from time import sleep
@@ -28,6 +30,27 @@ MAKE_TABLES = (
     "run metadata.create_all(engine) or the Alembic migration that creates it, after keyring.protect(Base)"
 )
 
+_waits: ContextVar[bool] = ContextVar("sqlalchemy_cmk_waits", default=True)
+
+
+class DatabaseLocked(KeyUnavailable):
+    """Another connection holds the lock on the whole database."""
+
+
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """Have units of work fail at once where another connection holds the lock on the whole database."""
+    token = _waits.set(False)
+    try:
+        yield
+    finally:
+        _waits.reset(token)
+
+
+def waits_for_lock() -> bool:
+    """Return whether units of work wait for the lock on the whole database."""
+    return _waits.get()
+
 
 class KeyDatabase:
     """Runs units of work on the key tables.
@@ -48,6 +71,11 @@ class KeyDatabase:
         self._metadata, self.tables = tables_of_keyrings(prefix)
         if connections.in_memory:
             connections.run(self._metadata.create_all)
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether a caller's transaction can keep the keyring's own connections from writing."""
+        return self._connections.database.locks_whole_database and not self._connections.in_memory
 
     @property
     def table_names(self) -> frozenset[str]:
@@ -82,8 +110,10 @@ class KeyDatabase:
         Raises:
             IntegrityError: another process was first.
             KeyUnavailable: the tables cannot be reached or written now.
+            DatabaseLocked: another connection holds the lock on the whole database.
             ConfigurationError: tables or columns do not exist.
         """
+        wait_for_lock = wait_for_lock and waits_for_lock()
         return off_the_loop(lambda: self._run_here(work, wait_for_lock), self._threads)
 
     def _run_here(self, work: Work[T], wait_for_lock: bool) -> T:
@@ -92,7 +122,7 @@ class KeyDatabase:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            problem: SQLAlchemyError = error
+            problem = error
         except (OSError, SQLAlchemyError) as error:
             raise KeyUnavailable(f"the key tables cannot be reached: {type(error).__name__}") from error
         else:
@@ -100,7 +130,8 @@ class KeyDatabase:
                 callback()
             return result
         self._explain(problem)
-        raise KeyUnavailable(
+        locked = self._connections.database.is_conflict(problem) and self.has_one_writer
+        raise (DatabaseLocked if locked else KeyUnavailable)(
             "the key tables cannot be read or written now "
             f"({str(getattr(problem, 'orig', problem)).strip() or type(problem).__name__}); "
             "where another writer holds SQLite's lock, call keyring.warm([tenant]) before you write"
