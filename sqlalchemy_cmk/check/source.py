@@ -17,8 +17,8 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.check.probing import refusal_of
-from sqlalchemy_cmk.check.sql import is_statement, named_in
 from sqlalchemy_cmk.check.subjects import Subject
+from sqlalchemy_cmk.columns.sql_text import is_statement, named_in, what_becomes_of_it
 from sqlalchemy_cmk.runtime.places import Place
 
 _OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
@@ -117,12 +117,8 @@ class _Reader:
                 if error is not None:
                     yield self._use(node, str(error), error.index)
             for text in _sql_in(node):
-                for one in named_in(text, self._subjects):
-                    yield self._use(
-                        node,
-                        f"SQL text names {one.where}: it reads, compares and writes the stored bytes, which "
-                        "would be sealed: use the model, or to read text(...).columns(Model.column)",
-                    )
+                for one in named_in(text, [subject.sealed for subject in self._subjects]):
+                    yield self._use(node, what_becomes_of_it(one))
 
     def _asked(self, node: ast.AST) -> Iterator[Any]:
         """Yield the queries that a line would build, with the real column."""

@@ -20,6 +20,20 @@ _PART = "index=[NGram(3)] (planned)"
 _PATTERN = "index=[Prefix()], [Suffix()] or [NGram(3)], by where the % stands (planned)"
 _RANGE = "index=[Range(lowest, highest)] (planned)"
 
+_SIGNS = {
+    **{
+        "lt": "<",
+        "le": "<=",
+        "gt": ">",
+        "ge": ">=",
+        "eq": "=",
+        "ne": "<>",
+        "getitem": "[]",
+        "concat_op": "||",
+    },
+    **{"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "neg": "-"},
+}
+
 _LIKE = (operators.like_op, operators.not_like_op, operators.ilike_op, operators.not_ilike_op)
 _BY_NAME = {
     **dict.fromkeys(("eq", "ne", "in_op", "not_in_op", "is_distinct_from", "is_not_distinct_from"), EQUAL),
@@ -30,6 +44,14 @@ _BY_NAME = {
     **dict.fromkeys(("asc_op", "desc_op", "nulls_first_op", "nulls_last_op", "min", "max"), ORDER),
     **dict.fromkeys(("lower", "upper"), _EXACT),
 }
+
+
+def called(operator: Any) -> str:
+    """Return what SQL calls an operator of SQLAlchemy: ``LIKE`` for ``like_op``."""
+    name = getattr(operator, "__name__", None)
+    if name is None:
+        return str(getattr(operator, "opstring", None) or operator)
+    return _SIGNS.get(name) or name.removesuffix("_op").strip("_").replace("_", " ").upper()
 
 
 def answer_to(asked: Any, operands: Sequence[Any] = ()) -> str | None:

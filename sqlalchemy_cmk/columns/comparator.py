@@ -13,6 +13,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator
 
+from sqlalchemy_cmk.columns.answers import called
 from sqlalchemy_cmk.columns.refused import RefusingComparator
 
 if TYPE_CHECKING:
@@ -75,8 +76,7 @@ def _advice(sealed: EncryptedType, where: str, op: OperatorType) -> str:
         if sealed.scheme.deterministic
         else "only is_(None) and is_not(None) do"
     )
-    name = getattr(op, "__name__", None) or getattr(op, "opstring", None) or str(op)
     return (
-        f"{where} is sealed: {name} has no meaning on its stored bytes; {answers}; "
+        f"{where} is sealed: {called(op)} has no meaning on its stored bytes; {answers}; "
         "load the rows and sort, search or compute in Python"
     )

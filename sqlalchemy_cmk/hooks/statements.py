@@ -19,10 +19,11 @@ from sqlalchemy_cmk.hooks.flush import flushed_row
 from sqlalchemy_cmk.hooks.inserts import seal_insert
 from sqlalchemy_cmk.hooks.meeting import meet_database
 from sqlalchemy_cmk.hooks.returning import open_batches, refuse_unbound
+from sqlalchemy_cmk.hooks.sql_text import note_sql_text
 from sqlalchemy_cmk.hooks.unsupported import dry_run_in, refuse_unsupported
 from sqlalchemy_cmk.hooks.updates import seal_update
 from sqlalchemy_cmk.hooks.values import known_value
-from sqlalchemy_cmk.keys.dry_run import noting
+from sqlalchemy_cmk.keys.dry_run import is_under_way, noting
 from sqlalchemy_cmk.keys.storage.callers import lending
 
 Row = dict[str, Any]
@@ -60,6 +61,8 @@ def before_cursor_execute(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> tuple[str, Any]:
     """Refuse what sealed values cannot serve, and seal the values of criteria; in a dry run note it only."""
+    if is_under_way():
+        note_sql_text(statement, getattr(context, "compiled", None))
     if getattr(context, "compiled", None) is not None:
         dry_run = dry_run_in(context.compiled)
         if dry_run is not None:

@@ -124,7 +124,7 @@ class DryRun:
 
 
 _everywhere: DryRun | None = None
-_under_way = False
+_under_way: WeakSet[MetaData] = WeakSet()
 
 
 def run_dry() -> DryRun:
@@ -153,7 +153,6 @@ def begin(metadata: MetaData, dry_run: DryRun | None) -> None:
     Raises:
         ConfigurationError: this process has protected it the other way before.
     """
-    global _under_way
     if (metadata.info.get(INFO_KEY, dry_run) is None) is not (dry_run is None):
         raise ConfigurationError(
             "this process has protected this metadata with dry_run and without: statements compiled for the "
@@ -161,13 +160,18 @@ def begin(metadata: MetaData, dry_run: DryRun | None) -> None:
         )
     metadata.info[INFO_KEY] = dry_run
     if dry_run is not None:
-        _under_way = True
+        _under_way.add(metadata)
         dry_run.take_in(metadata)
 
 
 def is_under_way() -> bool:
     """Return whether this process has any dry run: statements are looked at for one only then."""
-    return _under_way
+    return bool(_under_way)
+
+
+def metadatas_under_way() -> list[MetaData]:
+    """Return every metadata that is in a dry run."""
+    return list(_under_way)
 
 
 def dry_run_of(metadata: MetaData) -> DryRun | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -48,23 +47,22 @@ def cmk_base() -> Any:
     pytest.fail(_UNDEFINED.format(name="cmk_base", what="the declarative base of the models"))
 
 
-@pytest.fixture(scope="session")
-def cmk_key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of the session's KEKs: what one test has sealed opens in the next."""
-    return tmp_path_factory.mktemp("cmk") / "keys.json"
-
-
 @pytest.fixture
-def cmk_keyring(cmk_engine: Any, cmk_base: Any, cmk_key_file: Path) -> Iterator[Keyring]:
-    """A keyring with local KEKs that protects ``cmk_base`` on ``cmk_engine`` for one test.
+def cmk_keyring(cmk_engine: Any, cmk_base: Any) -> Iterator[Keyring]:
+    """A keyring with KEKs in memory that protects ``cmk_base`` on ``cmk_engine`` for one test.
 
-    Tables that are missing are made, the key tables included.
+    Tables that are missing are made, the key tables included. The KEKs are the same in every process and
+    known to anyone: a database that one test run has left opens in the next.
     """
     from sqlalchemy_cmk import Keyring
-    from sqlalchemy_cmk.providers import LocalKeyProvider
+    from sqlalchemy_cmk.testing.known_keys import KnownKeys
 
-    providers = [LocalKeyProvider(cmk_key_file)]
-    with Keyring(cmk_engine, platform_key="local:platform", providers=providers) as keyring:
+    settings: dict[str, Any] = {
+        "platform_key": "local:platform",
+        "providers": [KnownKeys()],
+        "record_key": partial(KnownKeys.known, "record key"),
+    }
+    with Keyring(cmk_engine, **settings) as keyring:
         keyring.protect(cmk_base)
         _make_missing_tables(keyring, cmk_engine)
         yield keyring

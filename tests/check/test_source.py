@@ -72,6 +72,8 @@ def test_what_sealed_columns_answer_is_left_alone(plain: Keyring, tmp_path: Path
         "select(Patient).where(text('ssn LIKE :part'))",
         "'DELETE FROM patients WHERE lower(ssn) = %s'",
         "text('SELECT p.* FROM patients p')",
+        "'SELECT id FROM `patients` WHERE `ssn` = %s'",
+        "'SELECT id FROM patients WHERE ssn = %(ssn)s::VARCHAR'",
     ],
 )
 def test_sql_text_that_names_a_column_is_found(plain: Keyring, tmp_path: Path, line: str) -> None:

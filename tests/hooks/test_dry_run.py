@@ -28,6 +28,7 @@ from sqlalchemy import (
     create_engine,
     func,
     insert,
+    literal_column,
     select,
     text,
     update,
@@ -180,6 +181,37 @@ def test_what_would_be_refused_works_as_on_a_plain_column(dry: Vault, patients: 
             before = len(dry.keyring.refusals)
             assert session.scalars(statement).all() == answer, statement
             assert len(dry.keyring.refusals) > before, statement
+
+
+def texts(p: Any) -> dict[str, Any]:
+    """SQL text, and what of it is noted."""
+    read = "SELECT id, clinic, first FROM patients"
+    return {
+        "first": text(f"{read} WHERE id = :id").bindparams(id=1),
+        "last": select(p.id).where(text("last LIKE 'M%'")),
+        "history": select(p.id).where(literal_column("json_extract(history, '$.a')") == 1),
+        "born": text(f"{read} WHERE born > '1970'").columns(p.id, p.clinic, p.first),
+        "": text(read).columns(p.id, p.clinic, p.first),
+        " ": text("SELECT count(*) FROM patients"),
+    }
+
+
+@pytest.mark.parametrize("what", ["first", "last", "history", "born", "", " "])
+def test_sql_text_that_names_a_column_is_noted_and_sent(dry: Vault, patients: Any, what: str) -> None:
+    with dry.session() as session:
+        found = session.execute(texts(patients)[what]).all()
+    assert found
+    assert [one.message.partition(":")[0] for one in dry.keyring.refusals] == [
+        f"SQL text names patients.{name}" for name in what.split()
+    ]
+
+
+def test_sql_that_goes_straight_to_the_driver_is_noted_with_its_line(dry: Vault, patients: Any) -> None:
+    with dry.engine.begin() as connection:
+        here = line(+1)
+        connection.exec_driver_sql("UPDATE patients SET first = ? WHERE id = ?", ("Cy", 1))
+    (noted,) = dry.keyring.refusals
+    assert noted.place is not None and noted.place.line == here and "patients.first" in noted.message
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ SYNC = """
     from models import Base
 
     @pytest.fixture(scope="session")
-    def cmk_engine(tmp_path_factory):
-        engine = create_engine(f"sqlite:///{tmp_path_factory.mktemp('database')}/test.db")
+    def cmk_engine():
+        engine = create_engine("sqlite:///test.db")
         event.listen(engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         yield engine
@@ -151,9 +151,10 @@ def make(pytester: pytest.Pytester, **files: str) -> None:
     pytester.makepyfile(models=MODELS, **files)
 
 
-def test_a_session_is_rolled_back_for_each_test(pytester: pytest.Pytester) -> None:
+def test_a_session_is_rolled_back_for_each_test_and_each_run(pytester: pytest.Pytester) -> None:
     make(pytester, conftest=SYNC, test_it=TESTS)
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=3)
+    for _ in range(2):  # the second run finds the tables and the keys of the first
+        pytester.runpytest_subprocess("-q").assert_outcomes(passed=3)
 
 
 def test_an_async_session_is_rolled_back_for_each_test(pytester: pytest.Pytester) -> None:
@@ -178,11 +179,12 @@ def test_what_sealing_would_refuse_is_listed_with_its_line(
         [
             "*DRY RUN, nothing is sealed*",
             "*cmk check: what sealing would refuse*",
-            "application.py:16: text is sealed: like_op *",
+            "application.py:16: text is sealed: LIKE *",
             "*answered by index=?Prefix()? (planned)",
             "application.py:19: ORDER BY notes.text: *",
             "*answered by index=?Ordered()?*",
-            "2 refusals in 2 places",
+            "test_it.py:9: SQL text names notes.text*",
+            "3 refusals in 3 places",
         ]
     )
     assert result.stdout.str().count("application.py:16") == 1
@@ -208,7 +210,9 @@ def test_the_fixtures_check_too(pytester: pytest.Pytester) -> None:
     """)  # fmt: skip
     result = pytester.runpytest_subprocess("-q", "--cmk-check")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["test_it.py:8: text is sealed*", "*answered by deterministic=True"])
+    result.stdout.fnmatch_lines(
+        ["test_it.py:7: SQL text*", "test_it.py:8: text is sealed*", "*answered by deterministic=True"]
+    )
 
 
 def test_the_file_of_a_test_is_named_as_it_is_seen_from_here(pytester: pytest.Pytester) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from sqlalchemy.sql.functions import FunctionElement
 
-from sqlalchemy_cmk.columns.answers import EQUAL, ORDER, answer_to
+from sqlalchemy_cmk.columns.answers import EQUAL, ORDER, answer_to, called
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.hooks.unsupported.operands import kind_of, where
@@ -15,10 +15,10 @@ from sqlalchemy_cmk.hooks.unsupported.operands import kind_of, where
 def title(element: Any) -> str:
     """Return what to call an element in a message."""
     name = getattr(element, "name", None) if isinstance(element, FunctionElement) else None
+    if name is not None:
+        return f"{name}()"
     operator = getattr(element, "operator", None)
-    if name is None and operator is not None:
-        name = getattr(operator, "__name__", None) or getattr(operator, "opstring", None)
-    return f"{name}()" if name else kind_of(element).__name__
+    return kind_of(element).__name__ if operator is None else called(operator)
 
 
 def _index_for(element: Any) -> str | None:
