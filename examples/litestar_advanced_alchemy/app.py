@@ -4,15 +4,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from advanced_alchemy.config import AlembicSyncConfig
-from advanced_alchemy.extensions.litestar import SQLAlchemyPlugin, SQLAlchemySyncConfig, base, repository
+from advanced_alchemy.config import AlembicAsyncConfig
+from advanced_alchemy.extensions.litestar import SQLAlchemyAsyncConfig, SQLAlchemyPlugin, base, repository
 from litestar import Litestar, Request, Response, get, post
 from litestar.di import Provide
 from litestar.exceptions import NotAuthorizedException, NotFoundException
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 from sqlalchemy import String
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, KeyRevoked, Keyring, tenant_scope
 from sqlalchemy_cmk.providers import LocalKeyProvider
@@ -29,15 +30,15 @@ class Patient(base.BigIntBase):
     ssn: Mapped[str] = mapped_column(EncryptedType(String(11), deterministic=True))
 
 
-class Patients(repository.SQLAlchemySyncRepository[Patient]):
+class Patients(repository.SQLAlchemyAsyncRepository[Patient]):
     model_type = Patient
 
 
-config = SQLAlchemySyncConfig(
-    connection_string=os.environ.get("DATABASE_URL", "sqlite:///clinics.db"),
+config = SQLAlchemyAsyncConfig(
+    connection_string=os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///clinics.db"),
     metadata=Patient.metadata,
     # From the command line, `litestar database upgrade` reads the same.
-    alembic_config=AlembicSyncConfig(
+    alembic_config=AlembicAsyncConfig(
         script_config=str(HERE / "alembic.ini"),
         script_location=os.environ.get("MIGRATIONS", str(HERE / "migrations")),
     ),
@@ -78,23 +79,23 @@ def shown(patient: Patient) -> PatientOut:
     return PatientOut(patient.name, patient.ssn, patient.id)
 
 
-@post("/patients", sync_to_thread=True)
-def admit(data: PatientIn, clinic: str, db_session: Session) -> PatientOut:
+@post("/patients")
+async def admit(data: PatientIn, clinic: str, db_session: AsyncSession) -> PatientOut:
     patient = Patient(clinic_id=clinic, name=data.name, ssn=data.ssn)
-    return shown(Patients(session=db_session).add(patient, auto_commit=True))
+    return shown(await Patients(session=db_session).add(patient, auto_commit=True))
 
 
-@get("/patients", sync_to_thread=True)
-def find(clinic: str, db_session: Session, ssn: str | None = None) -> list[PatientOut]:
+@get("/patients")
+async def find(clinic: str, db_session: AsyncSession, ssn: str | None = None) -> list[PatientOut]:
     """The clinic's patients by name: sealed names are sorted in Python, not by the database."""
     wanted = {} if ssn is None else {"ssn": ssn}
-    found = Patients(session=db_session).list(clinic_id=clinic, **wanted)
+    found = await Patients(session=db_session).list(clinic_id=clinic, **wanted)
     return sorted(map(shown, found), key=lambda one: one.name)
 
 
-@get("/patients/{number:int}", sync_to_thread=True)
-def show(number: int, clinic: str, db_session: Session) -> PatientOut:
-    patient = Patients(session=db_session).get_one_or_none(id=number, clinic_id=clinic)
+@get("/patients/{number:int}")
+async def show(number: int, clinic: str, db_session: AsyncSession) -> PatientOut:
+    patient = await Patients(session=db_session).get_one_or_none(id=number, clinic_id=clinic)
     if patient is None:
         raise NotFoundException
     return shown(patient)
@@ -110,4 +111,5 @@ app = Litestar(
     plugins=[SQLAlchemyPlugin(config=config)],
     middleware=[ClinicMiddleware()],
     exception_handlers={KeyRevoked: revoked},
+    on_shutdown=[keyring.close],
 )

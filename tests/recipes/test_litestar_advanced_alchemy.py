@@ -8,8 +8,8 @@ from tests.recipes.adopting import adopt, migrations, use
 
 
 def test_a_table_is_adopted_and_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = f"sqlite:///{tmp_path}/clinics.db"
-    monkeypatch.setenv("DATABASE_URL", url)
+    path = f"{tmp_path}/clinics.db"
+    monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{path}")
     monkeypatch.setenv("KEYS", f"{tmp_path}/keys.json")
     monkeypatch.setenv("MIGRATIONS", str(migrations("litestar_advanced_alchemy", tmp_path)))
     from advanced_alchemy.alembic.commands import AlembicCommands
@@ -18,8 +18,7 @@ def test_a_table_is_adopted_and_served(tmp_path: Path, monkeypatch: pytest.Monke
     from examples.litestar_advanced_alchemy import app as recipe
 
     commands = AlembicCommands(recipe.config)
-    adopt(url, commands.upgrade, lambda: commands.revision("seal", autogenerate=True))
+    adopt(f"sqlite:///{path}", commands.upgrade, lambda: commands.revision("seal", autogenerate=True))
     commands.check()
     with TestClient(recipe.app) as client:
         use(recipe, client)
-    recipe.keyring.close()
