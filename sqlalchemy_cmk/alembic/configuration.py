@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table
 
-from sqlalchemy_cmk.alembic.registry.table import make_conversions_table, make_registry_table
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.binding.protection import keyrings_of
 from sqlalchemy_cmk.keys.keyring import Keyring
-from sqlalchemy_cmk.keys.storage.tables import KeyTables, make_key_tables
+from sqlalchemy_cmk.keys.storage.tables import KeyTables, tables_of_keyrings
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
@@ -41,17 +40,30 @@ def keyring_of(context: MigrationContext) -> Keyring:
 
 def key_tables(context: MigrationContext) -> KeyTables:
     """Return the key tables, by their usual names where no keyring has others."""
-    return make_key_tables(MetaData(), _prefix(context))
+    return tables_of_keyrings(prefix_of(context))[1]
+
+
+def every_key_table(context: MigrationContext, prefix: str) -> list[Table]:
+    """Return all tables of the library in the order in which they are made.
+
+    They are those of ``target_metadata`` where it has them, whose naming convention then applies.
+    """
+    own, _ = tables_of_keyrings(prefix)
+    theirs = (one for one in metadatas(context) if own.tables.keys() <= one.tables.keys())
+    found = next(theirs, own)
+    return [found.tables[table.key] for table in own.sorted_tables]
 
 
 def registry_table(context: MigrationContext) -> Table:
     """Return the table of sealed columns, by its usual name where no keyring gives another prefix."""
-    return make_registry_table(MetaData(), _prefix(context))
+    prefix = prefix_of(context)
+    return tables_of_keyrings(prefix)[0].tables[f"{prefix}columns"]
 
 
 def conversions_table(context: MigrationContext) -> Table:
     """Return the table of conversions under way, by its usual name where no keyring gives another prefix."""
-    return make_conversions_table(MetaData(), _prefix(context))
+    prefix = prefix_of(context)
+    return tables_of_keyrings(prefix)[0].tables[f"{prefix}conversions"]
 
 
 def metadatas(context: MigrationContext) -> list[MetaData]:
@@ -68,7 +80,8 @@ def model_table(context: MigrationContext, schema: str | None, name: str) -> Tab
     return next((one for one in tables if (one.schema, one.name) == (schema, name)), None)
 
 
-def _prefix(context: MigrationContext) -> str:
+def prefix_of(context: MigrationContext) -> str:
+    """Return the prefix of the key tables' names."""
     found = _keyrings(context)
     return found[0].table_prefix if found else DEFAULT_PREFIX
 

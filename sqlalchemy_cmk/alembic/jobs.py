@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -13,10 +14,14 @@ from alembic.operations import Operations
 from sqlalchemy_cmk.alembic.configuration import keyring_of
 from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable, TamperedError
-from sqlalchemy_cmk.rekey import Job, Rekey, Report
+from sqlalchemy_cmk.rekey import Job, Progress, Rekey, Report
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
 
 log = logging.getLogger(__name__)
+# Of what is no warning, the alembic.ini that Alembic writes shows its own loggers only.
+_shown = logging.getLogger("alembic.sqlalchemy_cmk")
+
+PROGRESS_SECONDS = 5
 
 
 @contextmanager
@@ -47,6 +52,19 @@ def committed(operations: Operations) -> Iterator[None]:
         yield
 
 
+class _ProgressLog:
+    """Logs how far a job is, every few seconds: a migration of a large table is not to look stuck."""
+
+    def __init__(self, job: Job) -> None:
+        self._what = printable(job.description)
+        self._next = time.monotonic() + PROGRESS_SECONDS
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PROGRESS_SECONDS
+            _shown.info("%s: %d of about %d rows", self._what, progress.rows_read, progress.rows_expected)
+
+
 def run_job(operations: Operations, job: Job) -> Report:
     """Run a job to its end, while the application runs, at the rate of ``context.configure(rekey={...})``.
 
@@ -58,7 +76,7 @@ def run_job(operations: Operations, job: Job) -> Report:
     options: dict[str, Any] = dict(context.opts.get("rekey") or {})
     with committed(operations):
         rekey = Rekey(keyring_of(context), **options)
-        report = off_the_loop(partial(rekey.run, job), place="long work")
+        report = off_the_loop(partial(rekey.run, job, _ProgressLog(job)), place="long work")
     log.info(
         "%s: %d rows read, %d changed", printable(job.description), report.rows_read, report.rows_changed
     )

@@ -21,7 +21,14 @@ def setup(plugin: Plugin) -> None:
     """Register the operations and the comparisons; called by Alembic."""
     from alembic.util import DispatchPriority
 
-    from sqlalchemy_cmk.alembic.run import convert, reencrypt, register, tenant_keys, undo  # noqa: F401
+    from sqlalchemy_cmk.alembic.run import (  # noqa: F401
+        convert,
+        key_tables,
+        reencrypt,
+        register,
+        tenant_keys,
+        undo,
+    )
 
     add = plugin.add_autogenerate_comparator
     add(_begin, "autogenerate", SUBGROUP, priority=DispatchPriority.FIRST)

@@ -57,10 +57,10 @@ async def test_the_loop_goes_on_while_rows_are_sealed(
 ) -> None:
     begun, goes_on, run = threading.Event(), threading.Event(), Rekey.run
 
-    def wait_for_the_loop(rekey: Rekey, job: Any) -> Any:
+    def wait_for_the_loop(*arguments: Any) -> Any:
         begun.set()
         assert goes_on.wait(60), "the loop stands still"
-        return run(rekey, job)
+        return run(*arguments)
 
     async def work_on() -> None:
         while not begun.is_set():

@@ -31,6 +31,7 @@ ONCE = {
     "alembic/test_async.py",
     "alembic/test_autogenerate.py",
     "alembic/test_crashes.py",
+    "alembic/test_key_tables.py",
     "alembic/test_offline.py",
     "alembic/test_plugin.py",
     "alembic/catalogue/test_words.py",

@@ -26,8 +26,14 @@ from sqlalchemy_cmk.alembic.autogenerate.old_types import old_type
 from sqlalchemy_cmk.alembic.autogenerate.renames import New, Renames, created_columns
 from sqlalchemy_cmk.alembic.autogenerate.render_types import render_item
 from sqlalchemy_cmk.alembic.autogenerate.separate import separate_scripts
-from sqlalchemy_cmk.alembic.autogenerate.tidy import drop_info, drop_last, keep_shadows, make_repeatable
-from sqlalchemy_cmk.alembic.configuration import key_tables, registry_table
+from sqlalchemy_cmk.alembic.autogenerate.tidy import (
+    drop_info,
+    drop_last,
+    join_key_tables,
+    keep_shadows,
+    make_repeatable,
+)
+from sqlalchemy_cmk.alembic.configuration import every_key_table, key_tables, prefix_of, registry_table
 from sqlalchemy_cmk.alembic.names import ColumnName
 from sqlalchemy_cmk.alembic.ops.base import TableOp
 from sqlalchemy_cmk.alembic.ops.convert import ConversionOp, DecryptColumnOp, EncryptColumnOp, Options
@@ -122,6 +128,9 @@ def finish(autogen_context: AutogenContext, upgrade_ops: UpgradeOps) -> Priority
         make_repeatable(upgrade_ops, autogen_context.dialect, in_batches=in_batches)
     upgrade_ops.ops.extend([*renames.operations(), *joined(found)])
     drop_last(upgrade_ops, found)
+    prefix = prefix_of(autogen_context.migration_context)
+    names = {one.name for one in every_key_table(autogen_context.migration_context, prefix)}
+    join_key_tables(upgrade_ops, names, prefix)
     return PriorityDispatchResult.CONTINUE
 
 

@@ -10,10 +10,12 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import AlterColumnOp
 
 from sqlalchemy_cmk.alembic.autogenerate.render_types import render_type
+from sqlalchemy_cmk.alembic.configuration import DEFAULT_PREFIX
 from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.ops.base import ColumnOp, TableOp
 from sqlalchemy_cmk.alembic.ops.convert import ConversionOp, DecryptColumnOp, EncryptColumnOp
 from sqlalchemy_cmk.alembic.ops.convert_columns import ConversionsOp, DecryptColumnsOp, EncryptColumnsOp
+from sqlalchemy_cmk.alembic.ops.key_tables import CreateKeyTablesOp, DropKeyTablesOp
 from sqlalchemy_cmk.alembic.ops.reencrypt import ChangeSchemeOp, ReencryptOp
 from sqlalchemy_cmk.alembic.ops.register import (
     RegisterSealedColumnOp,
@@ -56,6 +58,12 @@ def _encrypt_together(context: AutogenContext, op: EncryptColumnsOp) -> list[str
 @renderers.dispatch_for(DecryptColumnsOp)
 def _decrypt_together(context: AutogenContext, op: DecryptColumnsOp) -> list[str]:
     return _together(context, op, "decrypt_columns", "server_defaults")
+
+
+@renderers.dispatch_for(CreateKeyTablesOp)
+@renderers.dispatch_for(DropKeyTablesOp)
+def _key_tables(context: AutogenContext, op: CreateKeyTablesOp | DropKeyTablesOp) -> list[str]:
+    return [_call(context, op.name, _keywords(prefix=None if op.prefix == DEFAULT_PREFIX else op.prefix))]
 
 
 @renderers.dispatch_for(ReencryptOp)

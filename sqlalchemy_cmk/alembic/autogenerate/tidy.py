@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 from alembic.operations.ops import (
     CreateIndexOp,
@@ -18,6 +18,7 @@ from sqlalchemy_cmk.alembic.conversion.plan import is_shadow
 from sqlalchemy_cmk.alembic.names import ColumnName
 from sqlalchemy_cmk.alembic.ops.base import TableOp
 from sqlalchemy_cmk.alembic.ops.convert import ConversionOp
+from sqlalchemy_cmk.alembic.ops.key_tables import CreateKeyTablesOp
 from sqlalchemy_cmk.alembic.rows import PLATFORM, TableRows
 from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY
 from sqlalchemy_cmk.columns.tenants import ROW_INFO_KEY
@@ -30,6 +31,24 @@ def drop_info(upgrade_ops: UpgradeOps) -> None:
         if isinstance(one, CreateTableOp):
             for key in (TENANT_INFO_KEY, ROW_INFO_KEY):
                 one.info.pop(key, None)
+
+
+def join_key_tables(upgrade_ops: UpgradeOps, names: Set[str], prefix: str) -> None:
+    """Write one operation where all key tables are to be made; where only some are missing, one for each.
+
+    Its reverse drops all of them.
+
+    Args:
+        upgrade_ops: what was found.
+        names: of the key tables.
+        prefix: of these names.
+    """
+    tables = [one for one in upgrade_ops.ops if isinstance(one, CreateTableOp) and one.schema is None]
+    if not names <= {one.table_name for one in tables}:
+        return
+    first = next(one for one in tables if one.table_name in names)
+    upgrade_ops.ops[upgrade_ops.ops.index(first)] = CreateKeyTablesOp(prefix)
+    upgrade_ops.ops[:] = [one for one in upgrade_ops.ops if getattr(one, "table_name", None) not in names]
 
 
 def keep_shadows(upgrade_ops: UpgradeOps) -> None:
