@@ -26,6 +26,8 @@ from sqlalchemy_cmk.keys.storage.tables import register_tables
 from sqlalchemy_cmk.rekey.tables import make_rekey_tables
 from sqlalchemy_cmk.scope import carry_scope, tenant_scope
 
+__version__ = "0.1.0"
+
 install()
 
 # Every key table has to be there, whichever parts of the library an application has imported.

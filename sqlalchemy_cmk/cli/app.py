@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
+from sqlalchemy_cmk import __version__
 from sqlalchemy_cmk.cli.audit import audit
 from sqlalchemy_cmk.cli.byok import byok
 from sqlalchemy_cmk.cli.changes import add_wrapping, assign, drop_wrapping, rotate_dek, set_grace
@@ -76,6 +77,7 @@ def _checked_path(ctx: click.Context, parameter: click.Parameter, keyring_path: 
     callback=_checked_path,
     help=f"The application's Keyring, or a function that returns it. Default: ${VARIABLE}.",
 )
+@click.version_option(__version__, prog_name="sqlalchemy_cmk")
 @click.pass_context
 def cmk(ctx: click.Context, keyring: str | None) -> None:
     """Show and change the keys of an application's tenants.

@@ -15,6 +15,7 @@ from sqlalchemy_cmk.keys.arguments import cache_policy, check_arguments, check_e
 from sqlalchemy_cmk.keys.binding.apps import EXTENSION, current_app, engines_of, metadatas_of
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.binding.engines import Engines
+from sqlalchemy_cmk.keys.binding.places import shown
 from sqlalchemy_cmk.keys.binding.protection import protection_of, serve
 from sqlalchemy_cmk.keys.binding.settings import Settings
 from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations, restorers
@@ -125,6 +126,10 @@ class Keyring(KeyOperations):
         self._protected: list[MetaData] = []
         if engine is not None:
             self.init_engine(engine)
+
+    def __repr__(self) -> str:
+        served = ", ".join(shown(keys.connections.url) for keys in self.engines.all())
+        return f"<Keyring of {served or 'no engine'}, platform_key={self.platform_key!r}>"
 
     def init_engine(
         self, engine: Engine | AsyncEngine, *, replica_of: Engine | AsyncEngine | None = None

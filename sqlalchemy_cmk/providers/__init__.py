@@ -21,4 +21,5 @@ __all__ = [
 ]
 
 # Each of these needs an extra, which is imported only where the provider is used.
-__getattr__ = lazy_names(__name__, {"AzureKeyVaultProvider": "azure", "Pkcs11KeyProvider": "pkcs11"})
+_HOMES = {"AzureKeyVaultProvider": "azure", "Pkcs11KeyProvider": "pkcs11"}
+__getattr__ = lazy_names(__name__, _HOMES, extras=_HOMES)

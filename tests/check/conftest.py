@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import JSON, Date, MetaData, String, create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, Keyring
@@ -46,7 +47,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Makes a keyring over a database with a table of plain values, and what stands around it."""
     made: list[Keyring] = []
 
-    def keyring(url: str, *around: str) -> Keyring:
+    def keyring(url: str, *around: str, asynchronous: bool = False) -> Keyring:
         engine = create_engine(url)
         with engine.begin() as connection:
             for statement in (TABLE, *around):
@@ -54,8 +55,11 @@ def make(tmp_path: Path) -> Iterator[Make]:
             rows = [f"({n}, 'acme', '078-05-{n}', 'a{n}@x', '1990-01-02', '{n}')" for n in range(300)]
             connection.exec_driver_sql(f"INSERT INTO patients VALUES {', '.join(rows)}")
         engine.dispose()
+        serving = (
+            create_async_engine(f"{url}".replace("sqlite:", "sqlite+aiosqlite:")) if asynchronous else engine
+        )
         made.append(
-            Keyring(engine, platform_key="local:pmk", providers=[LocalKeyProvider(tmp_path / "keys.json")])
+            Keyring(serving, platform_key="local:pmk", providers=[LocalKeyProvider(tmp_path / "keys.json")])
         )
         made[-1].protect(declare())
         return made[-1]

@@ -36,6 +36,13 @@ def test_a_table_is_measured_and_stays_as_it_is(make: Make, database: Database) 
     assert snapshot(keyring) == before
 
 
+def test_a_keyring_on_an_asynchronous_driver_checks_the_same(make: Make, sqlite_database: Database) -> None:
+    found = looked_at(make(sqlite_database.url, asynchronous=True), "patients.ssn", "patients.born")
+    assert (
+        all(one.timing is not None and one.timing.rows == 300 for one in found.values()) and len(found) == 2
+    )
+
+
 def test_declared_columns_are_checked_unless_others_are_named(plain: Keyring) -> None:
     assert set(looked_at(plain)) == {f"patients.{name}" for name in ("ssn", "email", "born", "history")}
     assert set(looked_at(plain, "patients.clinic")) == {"patients.clinic"}

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ SUBCOMMANDS = [
     ["byok", "import"],
     ["rekey", "run"],
 ]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert CliRunner().invoke(cmk, ["--version"]).output.split()[-1] == project["version"]
 
 
 def disable(app: Application) -> None:

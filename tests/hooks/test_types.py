@@ -38,7 +38,7 @@ from sqlalchemy import (
     null,
     select,
 )
-from sqlalchemy.ext.mutable import MutableDict
+from sqlalchemy.ext.mutable import MutableDict, MutableList
 from sqlalchemy.orm import mapped_column
 
 from sqlalchemy_cmk import EncryptedType, InvalidValue
@@ -212,6 +212,18 @@ def test_changes_inside_a_mutable_value_are_tracked(vault: Vault) -> None:
         session.commit()
         session.expire_all()
         assert thing.value == {"visits": 2} and isinstance(thing.value, MutableDict)
+
+
+def test_changes_inside_a_mutable_list_are_tracked(vault: Vault) -> None:
+    model = things(vault, JSON(), MutableList.as_mutable)
+    with vault.session() as session:
+        thing = model(value=[1])
+        session.add(thing)
+        session.commit()
+        thing.value.append(2)
+        session.commit()
+        session.expire_all()
+        assert thing.value == [1, 2] and isinstance(thing.value, MutableList)
 
 
 def test_equal_values_of_a_deterministic_column_are_stored_as_equal_bytes(make_vault: Any) -> None:

@@ -16,6 +16,15 @@ def test_a_name_comes_from_its_home_and_no_other_name_exists() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "extra"), [("AzureKeyVaultProvider", "azure"), ("Pkcs11KeyProvider", "pkcs11")]
+)
+def test_without_its_extra_a_provider_says_what_to_install(name: str, extra: str) -> None:
+    script = f"import sys; sys.modules[{extra!r}] = None; from sqlalchemy_cmk.providers import {name}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert f"{name} needs {extra}" in done.stderr and f"sqlalchemy-cmk[{extra}]" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("package", "unused"),
     [
         ("sqlalchemy_cmk.providers", "sqlalchemy_cmk.providers.azure"),
