@@ -6,6 +6,7 @@ HSM ?=
 PYTEST_WORKERS ?= 4
 ROWS ?= 1000000
 SEEDS ?= 200
+SECONDS ?= 600
 DATABASE ?= sqlite
 START ?= 0
 BENCH_ARGS ?=
@@ -27,7 +28,7 @@ MAKEFLAGS += --no-print-directory
 # The tests start some hundred processes, which find the modules compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate lint format bench bench-rekey demo clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-rekey demo clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -62,6 +63,9 @@ stress: .venv/stamp | tokens ## 64 threads on 8 tokens for a minute, with a fork
 
 simulate: .venv/stamp | $(if $(filter postgresql,$(DATABASE)),servers) ## Run SEEDS=200 seeds of the simulation from START=0 on, on DATABASE=sqlite
 	.venv/bin/python -m tests.simulation --database $(DATABASE) --seeds $(SEEDS) --start $(START)
+
+soak: .venv/stamp | servers ## Run two servers under faults for SECONDS=600, and fail where they grow, wait or answer wrongly
+	.venv/bin/python -m benchmarks.soak --seconds $(SECONDS)
 
 lint: .venv/stamp ## Check style, types and the order of the modules
 	.venv/bin/ruff check $(CODE)

@@ -41,7 +41,7 @@ def ask(connection: Connection, tenant: str, number: int, method: str) -> Seen:
     return Seen(
         began,
         monotonic(),
-        int(response.headers["X-Worker"]),
+        int(response.headers.get("X-Worker", 0)),
         tenant,
         number,
         method,

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy.orm import Session
 
-from benchmarks.drill.app import Base, Note, text_of
+from benchmarks.drill.app import SETTING, Base, Note, text_of
 from benchmarks.drill.observations import Journal, Seen
 from benchmarks.drill.outcome import Outcome, Stored
 from benchmarks.drill.owners import CUT, REVOKED, ROTATED, THROTTLED, affected
-from benchmarks.drill.server import Server
+from benchmarks.drill.server import Server, gunicorn
 from benchmarks.drill.setting import Setting, Times
 from benchmarks.drill.vaults import Vaults
 from sqlalchemy_cmk import Keyring
@@ -83,7 +83,9 @@ class Drill:
             keyring = setting.keyring(engine, "the operator")
             stack.callback(keyring.close)
             self._fill(setting, engine, keyring)
-            server = stack.enter_context(Server(setting.write(), self._scale.workers, self._scale.threads))
+            threads = ("--threads", str(self._scale.threads), "--keep-alive", "300")
+            command = gunicorn("benchmarks.drill.app:create_app()", self._scale.workers, *threads)
+            server = stack.enter_context(Server("gunicorn", command, SETTING, setting.write()))
             with self._clients(server):
                 self._let_it_happen(vaults, keyring)
             return self._outcome(engine, keyring)
