@@ -10,6 +10,8 @@ import ast
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from sqlalchemy_cmk.check.probing import refusal_of
 from sqlalchemy_cmk.check.subjects import Subject
 from sqlalchemy_cmk.columns.sql_text import is_statement, named_in, what_becomes_of_it
 from sqlalchemy_cmk.runtime.places import Place
+
+Models = dict[str, set[str]]
 
 _OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -57,7 +61,12 @@ class Use:
 def uses_in(paths: Iterable[Path], subjects: Sequence[Subject]) -> list[Use]:
     """Return what the Python files below some folders would be refused, by file and line."""
     trees = {file: tree for path in paths for file in _files(path) if (tree := _parsed(file)) is not None}
-    models = {name: table for tree in trees.values() for name, table in _models(tree)}
+    models: Models = {}
+    for name, table in chain(
+        (found for tree in trees.values() for found in _models(tree)),
+        ((name, one.table.name) for one in subjects for name in one.models),
+    ):
+        models.setdefault(name, set()).add(table)
     found = [use for file, tree in trees.items() for use in _Reader(file, tree, models, subjects).uses()]
     return sorted(set(found), key=lambda use: (use.place, use.message))
 
@@ -97,13 +106,11 @@ class _Reader:
     Args:
         file: the file.
         tree: what it says.
-        models: the tables of classes, by the classes' names.
+        models: the names of classes' tables, by the classes' names.
         subjects: the columns.
     """
 
-    def __init__(
-        self, file: Path, tree: ast.Module, models: dict[str, str], subjects: Sequence[Subject]
-    ) -> None:
+    def __init__(self, file: Path, tree: ast.Module, models: Models, subjects: Sequence[Subject]) -> None:
         self._file = str(file.resolve())
         self._tree = tree
         self._tables = models | _aliases(tree, models)
@@ -133,6 +140,8 @@ class _Reader:
         if not isinstance(call.func, ast.Attribute):
             return
         name, on = call.func.attr, call.func.value
+        if name == "filter_by":
+            yield from self._compared(on, call.keywords)
         column = self._column(on)
         if column is not None:
             method = getattr(column, name, None)
@@ -145,6 +154,15 @@ class _Reader:
             elif isinstance(on, ast.Name) and on.id == "func":
                 yield getattr(func, name)(one)
 
+    def _compared(self, query: ast.expr, named: Sequence[ast.keyword]) -> Iterator[Any]:
+        """Yield the comparisons of ``filter_by``, with the columns of all models that its query names."""
+        names = {getattr(one, "id", getattr(one, "attr", "")) for one in ast.walk(query)}
+        tables = {table for name in names for table in self._tables.get(name, ())}
+        for one in named:
+            column = self._of_tables(tables, one.arg)
+            if column is not None:
+                yield _tried(partial(operator.eq, column, _value(one.value)))
+
     def _operated(self, kind: type[ast.AST], left: ast.expr, right: ast.expr) -> Iterator[Any]:
         ours, theirs = self._column(left), self._column(right)
         if ours is not None:
@@ -155,26 +173,31 @@ class _Reader:
             yield _tried(lambda: _OPERATORS[kind](_value(left, "?"), theirs))
 
     def _column(self, node: ast.expr) -> Any:
-        """Return the sealed column that ``Model.column`` or ``table.c.column`` is."""
+        """Return the sealed column that ``Model.column``, ``col()`` of it or ``table.c.column`` is."""
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "col" and len(node.args) == 1:
+            node = node.args[0]
         if not isinstance(node, ast.Attribute):
             return None
         base = node.value
         if isinstance(base, ast.Attribute) and base.attr == "c":
             base = base.value
-            table = base.id if isinstance(base, ast.Name) else ""
+            tables = {base.id} if isinstance(base, ast.Name) else set()
         else:
             name = base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "")
-            table = self._tables.get(name, "")
-        found = (one for one in self._subjects if one.sealed.column.key == node.attr)
-        return next((one.sealed.column for one in found if one.table.name == table), None)
+            tables = self._tables.get(name, set())
+        return self._of_tables(tables, node.attr)
+
+    def _of_tables(self, tables: set[str], key: str | None) -> Any:
+        found = (one for one in self._subjects if one.sealed.column.key == key)
+        return next((one.sealed.column for one in found if one.table.name in tables), None)
 
     def _use(self, node: Any, message: str, index: str | None = None) -> Use:
         return Use(Place(self._file, node.lineno), message, index)
 
 
-def _aliases(tree: ast.AST, models: dict[str, str]) -> dict[str, str]:
+def _aliases(tree: ast.AST, models: Models) -> Models:
     """Return the variables that are ``aliased(Model)``, and names under which models are imported."""
-    found: dict[str, str] = {}
+    found: Models = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             found |= {one.asname: models[one.name] for one in node.names if one.asname and one.name in models}

@@ -11,6 +11,7 @@ from sqlalchemy import Column, MetaData, Table
 
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.declared import wrong_declarations
+from sqlalchemy_cmk.columns.models import model_names
 from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
@@ -24,10 +25,12 @@ class Subject:
     Attributes:
         sealed: the column.
         problems: what is declared around it that a sealed column cannot keep.
+        models: the names of the classes that are mapped to its table.
     """
 
     sealed: SealedColumn
     problems: tuple[str, ...] = ()
+    models: frozenset[str] = frozenset()
 
     @property
     def table(self) -> Table:
@@ -64,7 +67,12 @@ def subjects_of(
         tables = (table for copy in copies for table in copy.tables.values())
         chosen = [one.column for table in tables for one in sealed_columns(table).values()]
     wrong = {table: found for copy in copies for table, found in wrong_declarations(copy).items()}
-    return [_subject(one, wrong.get(one.table, ())) for one in chosen]
+    mapped = {
+        table.fullname: model_names(table)
+        for metadata in keyring.protected
+        for table in metadata.tables.values()
+    }
+    return [_subject(one, wrong.get(one.table, ()), mapped[one.table.fullname]) for one in chosen]
 
 
 def _copied(metadata: MetaData) -> MetaData:
@@ -94,7 +102,7 @@ def _named(copies: Sequence[MetaData], name: str, *, fixed: bool) -> Column[Any]
     return column
 
 
-def _subject(column: Column[Any], problems: Sequence[str]) -> Subject:
+def _subject(column: Column[Any], problems: Sequence[str], models: frozenset[str]) -> Subject:
     sealed = column.type.sealed_column  # type: ignore[attr-defined]
     about = (one for one in problems if one.startswith(sealed.where) or column.name in one.split())
-    return Subject(sealed, tuple(dict.fromkeys(about)))
+    return Subject(sealed, tuple(dict.fromkeys(about)), models)

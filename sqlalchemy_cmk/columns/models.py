@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Join, Table
 from sqlalchemy.orm import Mapper
@@ -23,6 +24,12 @@ from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.declarations import check_again
 
 _MISSING = object()
+_names: WeakKeyDictionary[Table, set[str]] = WeakKeyDictionary()
+
+
+def model_names(table: Table) -> frozenset[str]:
+    """Return the names of the classes that are mapped to a table."""
+    return frozenset(_names.get(table, ()))
 
 
 def note_tenant_column(mapper: Mapper[Any], model: type[Any]) -> None:
@@ -33,6 +40,9 @@ def note_tenant_column(mapper: Mapper[Any], model: type[Any]) -> None:
             model has an attribute ``__cmk_...__`` that means nothing.
     """
     _refuse_unknown_names(model)
+    for table in mapper.tables:
+        if isinstance(table, Table):
+            _names.setdefault(table, set()).add(model.__name__)
     for type_ in mapper.registry.type_annotation_map.values():
         if isinstance(type_, TypeEngine):  # of an Enum, SQLAlchemy takes a copy without its variants
             refuse_inside(type_, "type_annotation_map: ")

@@ -36,6 +36,11 @@ def found(keyring: Keyring, folder: Path, *lines: str) -> list[Use]:
         ("select(func.max(patients.c.born))", "Ordered()"),
         ("select(Patient.ssn + Patient.email)", None),
         ("select(func.count()).group_by(Patient.ssn)", "deterministic=True"),
+        (
+            "session.query(Patient).order_by(Patient.id).filter_by(ssn=ssn, phone='1', email='x')",
+            "deterministic=True",
+        ),
+        ("select(Patient).where(col(Patient.ssn).startswith(part))", "Prefix()"),
     ],
 )
 def test_a_line_is_found_with_the_index_that_would_answer_it(
@@ -88,6 +93,14 @@ def test_aliases_are_followed_and_other_files_names_too(plain: Keyring, tmp_path
         "other.ssn < 1",
     )
     assert [use.place.line for use in found(plain, tmp_path, *lines)] == [3, 4]
+
+
+def test_a_class_whose_declaration_does_not_name_its_table_is_known_from_the_models(
+    plain: Keyring, tmp_path: Path
+) -> None:
+    """As those of Flask-SQLAlchemy and SQLModel, and those of files that are not among the sources."""
+    (tmp_path / "queries.py").write_text("select(Patient).order_by(Patient.ssn)")
+    assert [use.place.line for use in uses_in([tmp_path], subjects_of(plain))] == [1]
 
 
 def test_virtual_environments_hidden_folders_and_broken_files_are_not_read(
