@@ -53,7 +53,7 @@ class Storage:
 
     def assign_own_keys(self) -> None:
         """Put clinics under their own KEKs, also those that had another one until now."""
-        known = {line.tenant: line.kek_uri for line in self.keyring.status()}
+        known = {line.tenant: line.kek_uri for line in self.keyring.status(self.own_keys)}
         for clinic, kek_uri in self.own_keys.items():
             if known.get(clinic) != kek_uri:
                 try:

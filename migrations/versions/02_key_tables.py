@@ -56,6 +56,8 @@ def _create_keys() -> None:
         sa.Column("manifest_mac", mac()),
         sa.Column("record_key", sa.String(16)),
         moment("seen_at", nullable=True),
+        sa.Index("ix_cmk_tenants_state", "state", "tenant"),
+        sa.Index("ix_cmk_tenants_kek_uri", "kek_uri", "tenant"),
     )
     op.create_table(
         "cmk_deks",
@@ -69,6 +71,7 @@ def _create_keys() -> None:
         moment("retired_at", nullable=True),
         sa.Column("longest_use", sa.Double(), nullable=False),
         sa.UniqueConstraint("tenant", "purpose", "active_slot", name="uq_cmk_deks_active"),
+        sa.Index("ix_cmk_deks_state", "state", "tenant"),
     )
     op.create_table(
         "cmk_wrappings",
@@ -77,6 +80,7 @@ def _create_keys() -> None:
         sa.Column("kek_version", sa.String(255), nullable=False),
         sa.Column("algorithm", sa.String(50), nullable=False),
         sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.Index("ix_cmk_wrappings_kek_uri", "kek_uri"),
     )
     op.create_table(
         "cmk_columns",

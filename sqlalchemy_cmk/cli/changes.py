@@ -8,7 +8,6 @@ from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, tena
 from sqlalchemy_cmk.cli.output import note, safe, tenant_label
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import Purpose
-from sqlalchemy_cmk.scope import key_owner
 
 DETERMINISTIC_CONSEQUENCE = (
     "Values of deterministic columns that are sealed from now on will not equal those sealed before: "
@@ -30,7 +29,7 @@ def assign(keyring: Keyring, tenant: str, kek_uri: str, fresh_dek: bool, as_json
 
     They are wrapped by that one only. No data row is touched.
     """
-    before = {line.tenant: line.kek_uri for line in keyring.status()}.get(key_owner(tenant))
+    before = next((line.kek_uri for line in keyring.status([tenant])), None)
     keyring.assign(tenant, kek_uri, fresh_dek=fresh_dek)
     result = {"tenant": tenant, "kek_uri": kek_uri, "before": before, "fresh_dek": fresh_dek}
     # A mistyped name makes a new tenant: show that it is one.

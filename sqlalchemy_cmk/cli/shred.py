@@ -30,7 +30,7 @@ def shred(keyring: Keyring, tenant: str, confirm: str | None, as_json: bool) -> 
 
 
 def _asked(keyring: Keyring, name: str) -> str:
-    line = next((one for one in keyring.status() if one.tenant == name), None)
+    line = next(iter(keyring.status([name])), None)
     if line is None:
         raise ConfigurationError(f"no tenant {name!r} has keys here")
     if name == PLATFORM_TENANT:

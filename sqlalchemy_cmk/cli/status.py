@@ -1,4 +1,4 @@
-"""``cmk status``: shows the state of every tenant's keys."""
+"""``cmk status``: shows the state of tenants' keys, page by page."""
 
 from __future__ import annotations
 
@@ -9,15 +9,27 @@ import click
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
 from sqlalchemy_cmk.cli.output import console, iso, note, print_json
 from sqlalchemy_cmk.cli.rows import counted_columns, described_column, mixed_columns, rows_table
-from sqlalchemy_cmk.cli.status_table import StatusTable, Uses, needs_rewrap
+from sqlalchemy_cmk.cli.status_page import Choice, StatusPage, read_page
+from sqlalchemy_cmk.cli.status_table import StatusTable, needs_rewrap
 from sqlalchemy_cmk.keys import KekUse, Keyring
 from sqlalchemy_cmk.keys.model import TenantState, TenantStatus
-from sqlalchemy_cmk.scope import key_owner
+
+LIMIT = 100
 
 
 @click.command()
 @click.option("--tenant", metavar="NAME", help="This tenant only; '' is the platform.")
 @click.option("--state", type=click.Choice([str(one) for one in TenantState]), help="Tenants in this state.")
+@click.option("--kek", metavar="URI", help="Tenants whose new DEKs this KEK wraps.")
+@click.option("--after", metavar="NAME", help="Tenants after this one: the next page.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=LIMIT,
+    show_default=True,
+    metavar="N",
+    help="At most N tenants; 0 for all.",
+)
 @click.option(
     "--newest",
     is_flag=True,
@@ -35,34 +47,33 @@ def status(
     keyring: Keyring,
     tenant: str | None,
     state: str | None,
+    kek: str | None,
+    after: str | None,
+    limit: int,
     newest: bool,
     stored: bool,
     rows: bool,
     as_json: bool,
 ) -> None:
-    """Show every tenant's KEK, DEKs and state. Each KEK version in use unwraps one DEK, and none is shown."""
+    """Show tenants' KEKs, DEKs and states, page by page.
+
+    Each KEK version that the tenants of the page use unwraps one DEK, and none is shown.
+    """
     if stored and newest:
         raise click.UsageError("--stored asks no KEK, and --newest does: give one of them")
-    # The KEKs are asked first: what they answer is part of the state.
-    uses = None if stored else _uses(keyring, tenant, newest)
-    lines = [
-        line
-        for line in keyring.status()
-        if (tenant is None or line.tenant == key_owner(tenant)) and state in (None, line.state)
-    ]
+    choice = Choice(tenant, state, kek, after, limit)
+    page = read_page(keyring, choice, stored=stored, newest=newest)
     columns = list(counted_columns(keyring)) if rows else None
     if as_json:
-        tenants = [_described(line, uses, newest) for line in lines]
-        described = [described_column(one) for one in columns or ()]
-        print_json(tenants if columns is None else {"tenants": tenants, "columns": described})
+        counted = {} if columns is None else {"columns": [described_column(one) for one in columns]}
+        print_json(_described_page(page, newest) | counted)
         return
-    if lines:
-        table = StatusTable(keyring, uses, newest=newest)
-        console().print(table.of(lines))
-        console().print(table.summary(lines))
+    if page.lines:
+        table = StatusTable(keyring, page, newest=newest)
+        console().print(table.lines())
+        console().print(table.summary())
     else:
-        filtered = tenant is not None or state is not None
-        note("No such tenant has keys here." if filtered else "No tenant has keys here.")
+        note("No such tenant has keys here." if choice.is_narrowed else "No tenant has keys here.")
     if columns:
         console().print(rows_table(columns))
     elif columns is None:
@@ -70,14 +81,16 @@ def status(
             note(f"{accepts}: cmk status --rows counts the rows that are not sealed yet.")
 
 
-def _uses(keyring: Keyring, tenant: str | None, newest: bool) -> Uses:
-    uses: Uses = {}
-    for use in keyring.kek_uses(None if tenant is None else {key_owner(tenant)}, newest=newest):
-        uses.setdefault(use.tenant, []).append(use)
-    return uses
+def _described_page(page: StatusPage, newest: bool) -> dict[str, Any]:
+    return {
+        "tenants": [_described(line, page, newest) for line in page.lines],
+        "states": {str(one): page.states[one] for one in TenantState if page.states[one]},
+        "verified": page.whole,
+        "next": page.next,
+    }
 
 
-def _described(line: TenantStatus, uses: Uses | None, newest: bool) -> dict[str, Any]:
+def _described(line: TenantStatus, page: StatusPage, newest: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
         "tenant": line.tenant,
         "owner": line.owner,
@@ -89,8 +102,8 @@ def _described(line: TenantStatus, uses: Uses | None, newest: bool) -> dict[str,
         "state_since": iso(line.state_since),
         "seen_at": iso(line.seen_at),
     }
-    theirs = [] if uses is None else uses.get(line.tenant, [])
-    if uses is not None:
+    theirs = page.uses_of(line)
+    if page.uses is not None:
         described["failures"] = [_failure(use) for use in theirs if use.failure is not None]
     if newest:
         described["newest"] = {use.kek_uri: use.newest for use in theirs}

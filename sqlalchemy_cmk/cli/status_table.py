@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import shlex
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from sqlalchemy_cmk.cli.output import age, plural, safe, tenant_label
+from sqlalchemy_cmk.cli.status_page import StatusPage
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import KekUse, Keyring
 from sqlalchemy_cmk.keys.model import TenantState, TenantStatus
@@ -21,25 +22,23 @@ STYLES = {
     TenantState.TAMPERED: "bold red",
 }
 
-Uses = dict[str, list[KekUse]]
-
 
 class StatusTable:
-    """Shows tenants, and what their KEKs have answered.
+    """Shows the tenants of a page, and what their KEKs have answered.
 
     Args:
         keyring: knows the providers, which know what of a version to show.
-        uses: by tenant, which KEK versions wrap their DEKs; ``None`` where no KEK was asked.
+        page: the page.
         newest: whether each KEK was asked for its newest version.
     """
 
-    def __init__(self, keyring: Keyring, uses: Uses | None, *, newest: bool) -> None:
+    def __init__(self, keyring: Keyring, page: StatusPage, *, newest: bool) -> None:
         self._keyring = keyring
-        self._uses = uses
+        self._page = page
         self._newest = newest
 
-    def of(self, lines: list[TenantStatus]) -> Table:
-        """Return the table of these tenants."""
+    def lines(self) -> Table:
+        """Return the table of the tenants."""
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
         table.add_column("tenant", overflow="fold", min_width=8)
         table.add_column("owner", no_wrap=True)
@@ -50,20 +49,26 @@ class StatusTable:
         table.add_column("DEKs\nact/ret", justify="center", no_wrap=True)
         table.add_column("state", overflow="fold", min_width=14)
         table.add_column("last seen", no_wrap=True)
-        for line in lines:
-            table.add_row(*self._cells(line, self._of_tenant(line)))
+        for line in self._page.lines:
+            table.add_row(*self._cells(line, self._page.uses_of(line)))
         return table
 
-    def summary(self, lines: list[TenantStatus]) -> Text:
-        """Return the line below: how many tenants are in which state."""
-        states = Counter(line.state for line in lines)
+    def summary(self) -> Text:
+        """Return the line below: how many tenants are in which state, and where the next page begins."""
+        page, states = self._page, self._page.states
         counts = ", ".join(f"{states[one]} {one}" for one in TenantState if states[one])
-        summary = f"{plural(len(lines), 'tenant')}: {counts}"
-        due = sum(needs_rewrap(self._of_tenant(line)) is True for line in lines)
-        return Text(f"{summary}; {due} to rewrap: run cmk rewrap" if due else summary)
-
-    def _of_tenant(self, line: TenantStatus) -> list[KekUse]:
-        return [] if self._uses is None else self._uses.get(line.tenant, [])
+        if page.whole:
+            summary = f"{plural(len(page.lines), 'tenant')}: {counts}"
+        elif counts:
+            summary = f"{len(page.lines)} of {plural(states.total(), 'tenant')}; {counts}, as stored"
+        else:
+            summary = plural(len(page.lines), "tenant")
+        due = sum(needs_rewrap(page.uses_of(line)) is True for line in page.lines)
+        if due:
+            summary += f"; {due} to rewrap: run cmk rewrap"
+        if page.next is not None:
+            summary += f"\nmore: --after {shlex.quote(safe(page.next))}"
+        return Text(summary)
 
     def _cells(self, line: TenantStatus, uses: list[KekUse]) -> list[Text]:
         return [

@@ -68,12 +68,10 @@ class ColumnChecks:
 
     Args:
         keyring: the keyring that protects the tables.
-        shredded: tenants whose values cannot be opened any more.
     """
 
-    def __init__(self, keyring: Keyring, shredded: set[str]) -> None:
+    def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
-        self._shredded = shredded
         # A KEK that cannot be reached is waited for once, and not once for every column.
         self._out_of_reach: dict[bytes, KeyUnavailable] = {}
 
@@ -109,7 +107,7 @@ class ColumnChecks:
                 self._open(column, reader, sample)
                 outcome.opened += 1
             except KeyRevoked as error:
-                if error.tenant in self._shredded:
+                if self._keyring.store.shredded([error.tenant] if error.tenant else []):
                     outcome.shredded += 1
                 else:
                     outcome.refused.add(str(error))

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy_cmk.errors import CmkError, TamperedError
 from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.keys.kek_uses import KekUse
+from sqlalchemy_cmk.keys.kek_uses import KekQuestions, KekUse
 from sqlalchemy_cmk.keys.model import TenantState
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.database import MAKE_TABLES
@@ -73,28 +73,29 @@ class KeyChecks:
 
     def _tenants(self) -> Iterator[Finding]:
         """Check every tenant's keys, and every KEK that is in use; a KEK of shredded tenants only is not."""
-        living: list[TenantKeys] = []
-        wrong = 0
+        tenants = wrong = 0
+        versions: dict[str, dict[str, Finding]] = {self._keyring.platform_key: {}}
+        keys = self._keyring.keys
+        questions = KekQuestions(keys.wrapper, keys.observations, newest=False)
         try:
-            for _, keys in self._store.every():
-                if isinstance(keys, TamperedError):
+            for page in self._store.pages():
+                living = [one for _, one in page if isinstance(one, TenantKeys) and _is_living(one)]
+                tenants += len(living)
+                for one in living:
+                    versions.setdefault(one.tenant.kek_uri, {})
+                for use in questions.uses(living):
+                    versions.setdefault(use.kek_uri, {})[use.version] = _unwrapped(use)
+                for error in (one for _, one in page if isinstance(one, TamperedError)):
                     wrong += 1
                     remedy = "find out who can write to the key tables, and restore these rows from a backup"
-                    yield Finding(Level.PROBLEM, "key tables", str(keys), remedy)
-                elif keys.tenant.state is not TenantState.SHREDDED:
-                    living.append(keys)
-        except CmkError as error:
-            yield Finding(Level.PROBLEM, "key tables", str(error), "make the key tables readable")
+                    yield Finding(Level.PROBLEM, "key tables", str(error), remedy)
+        except CmkError as problem:
+            yield Finding(Level.PROBLEM, "key tables", str(problem), "make the key tables readable")
         if not wrong:
-            yield Finding(Level.OK, "keys of tenants", f"hold together, {len(living)} tenants")
-        uses = self._keyring.kek_uses({keys.tenant.name for keys in living}, newest=False)
-        versions: dict[str, dict[str, Finding]] = {}
-        for use in uses:
-            versions.setdefault(use.kek_uri, {})[use.version] = _unwrapped(use)
-        uris = {keys.tenant.kek_uri for keys in living} | versions.keys()
-        for kek_uri, found in side_by_side(sorted(uris | {self._keyring.platform_key}), self._kek).items():
+            yield Finding(Level.OK, "keys of tenants", f"hold together, {tenants} tenants")
+        for kek_uri, found in side_by_side(sorted(versions), self._kek).items():
             # A KEK that is out of reach says the same to both.
-            yield from dict.fromkeys([*found, *versions.get(kek_uri, {}).values()])
+            yield from dict.fromkeys([*found, *versions[kek_uri].values()])
 
     def _kek(self, kek_uri: str) -> list[Finding]:
         try:
@@ -115,7 +116,7 @@ class KeyChecks:
         if type(provider).ensure is KeyProvider.ensure:
             return False
         try:
-            return kek_uri not in self._store.keks_in_use()
+            return not self._store.is_in_use(kek_uri)
         except CmkError:
             return False
 
@@ -134,6 +135,10 @@ class KeyChecks:
         if not verdict.problems:
             held = "every link and every MAC holds" if verdict.authenticated else "every link holds"
             yield Finding(Level.OK, "audit trail", f"{held}, {verdict.rows} rows")
+
+
+def _is_living(keys: TenantKeys) -> bool:
+    return keys.tenant.state is not TenantState.SHREDDED
 
 
 def _unwrapped(use: KekUse) -> Finding:

@@ -6,14 +6,13 @@ are wrapped by it. So one stored wrapping of each version is unwrapped.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy_cmk.errors import CmkError, KeyRevoked
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, TenantKeys
-from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
 from sqlalchemy_cmk.runtime.blocking import side_by_side
 
@@ -51,41 +50,49 @@ class _Stored:
     wrapped: Wrapped
 
 
-def read_kek_uses(
-    store: KeyStore,
-    wrapper: Wrapper,
-    observations: Observations,
-    tenants: Container[str] | None,
-    *,
-    newest: bool,
-) -> list[KekUse]:
-    """Return which KEK versions wrap tenants' living DEKs, in the order of tenants and KEKs.
+class KekQuestions:
+    """Asks each KEK version once, however many tenants' DEKs it wraps, and notes its answer for each of them.
 
-    Each version unwraps one stored wrapping. What it answers is noted, as after any other use of it.
+    Tenants are given page by page, so that no more than a page of their keys is in memory.
 
     Args:
-        store: has the keys.
         wrapper: calls the providers.
-        observations: notes their answers.
-        tenants: the tenants' names; ``None`` for all.
+        observations: notes their answers, as after any other use of a KEK.
         newest: whether each KEK is asked for its newest version too.
     """
-    stored: dict[tuple[str, str], list[_Stored]] = {}
-    for name, keys in store.every():
-        if isinstance(keys, TenantKeys) and (tenants is None or name in tenants):
+
+    def __init__(self, wrapper: Wrapper, observations: Observations, *, newest: bool) -> None:
+        self._wrapper = wrapper
+        self._observations = observations
+        self._asks_newest = newest
+        self._failures: dict[tuple[str, str], CmkError | None] = {}
+        self._newest: dict[str, str | None] = {}
+
+    def uses(self, page: Iterable[TenantKeys]) -> list[KekUse]:
+        """Return which KEK versions wrap tenants' living DEKs, in the order of tenants and KEKs.
+
+        Each version that was not asked before unwraps one stored wrapping.
+
+        Args:
+            page: the tenants' keys.
+        """
+        stored: dict[tuple[str, str], list[_Stored]] = {}
+        for keys in page:
             for dek in keys.living:
                 for wrapped in dek.wrappings:
                     kek = wrapped.kek_uri, wrapped.kek_version
                     stored.setdefault(kek, []).append(_Stored(keys, dek, wrapped))
-    failures = side_by_side(stored, lambda kek: _failure(wrapper, stored[kek][0]))
-    _note(observations, [(one, failures[kek]) for kek, wrappings in stored.items() for one in wrappings])
-    uris = {kek_uri for kek_uri, _ in stored} if newest else set()
-    versions = side_by_side(uris, lambda kek_uri: _newest(wrapper, kek_uri))
-    found = {(one.keys.tenant.name, *kek) for kek, wrappings in stored.items() for one in wrappings}
-    return [
-        KekUse(tenant, kek_uri, version, versions.get(kek_uri), failures[kek_uri, version])
-        for tenant, kek_uri, version in sorted(found)
-    ]
+        unknown = stored.keys() - self._failures.keys()
+        self._failures |= side_by_side(unknown, lambda kek: _failure(self._wrapper, stored[kek][0]))
+        _note(self._observations, ((one, self._failures[kek]) for kek in stored for one in stored[kek]))
+        if self._asks_newest:
+            uris = {kek_uri for kek_uri, _ in stored} - self._newest.keys()
+            self._newest |= side_by_side(uris, lambda kek_uri: _newest(self._wrapper, kek_uri))
+        found = {(one.keys.tenant.name, *kek) for kek, wrappings in stored.items() for one in wrappings}
+        return [
+            KekUse(tenant, kek_uri, version, self._newest.get(kek_uri), self._failures[kek_uri, version])
+            for tenant, kek_uri, version in sorted(found)
+        ]
 
 
 def _failure(wrapper: Wrapper, one: _Stored) -> CmkError | None:

@@ -62,6 +62,18 @@ class TenantState(StrEnum):
     SHREDDED = "shredded"
     TAMPERED = "tampered"
 
+    @classmethod
+    def named(cls, name: TenantState | str) -> TenantState:
+        """Return the state of this name.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            raise ConfigurationError(f"there is no state {name!r}: give {', '.join(cls)}") from None
+
 
 @dataclass(frozen=True, slots=True)
 class TenantStatus:

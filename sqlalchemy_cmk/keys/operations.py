@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.dry_run import DryRun
-from sqlalchemy_cmk.keys.kek_uses import KekUse, read_kek_uses
+from sqlalchemy_cmk.keys.kek_uses import KekQuestions, KekUse
 from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
 from sqlalchemy_cmk.keys.lifecycle.record_keys import RecordKeyLifecycle, required
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeys
-from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Purpose, TenantStatus
+from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Purpose, TenantState, TenantStatus
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.observations import Observations
+from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.status import read_status
 from sqlalchemy_cmk.keys.storage.connections import Connections
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
+from sqlalchemy_cmk.keys.storage.reader import PAGE
 from sqlalchemy_cmk.keys.storage.store import KeyStore
+from sqlalchemy_cmk.keys.storage.tenant_filter import TenantFilter
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
 from sqlalchemy_cmk.scope import key_owner
 
@@ -90,11 +95,10 @@ class KeyOperations(ABC):
             tenants: the tenants' names; ``""`` is the platform.
             purposes: ``"randomized"``, and ``"deterministic"`` where there are deterministic columns.
         """
-        if isinstance(tenants, str):
-            raise ConfigurationError(f"warm takes a list of tenants: give it [{tenants!r}]")
-        for tenant in tenants if self.dry_run is None else ():
+        names = _names(tenants)
+        for name in names if self.dry_run is None else ():
             for purpose in purposes:
-                self.active(key_owner(tenant), Purpose.named(purpose))
+                self.active(name, Purpose.named(purpose))
 
     def forget(self, tenant: object | None = None) -> None:
         """Drop the opened DEKs of a tenant, or of every tenant, from this process.
@@ -108,27 +112,86 @@ class KeyOperations(ABC):
         """Look up now which DEKs other processes have retired, and stop sealing under them.
 
         Without this call it is noticed when the DEKs are proven again. Opened DEKs stay open; no KEK is
-        asked.
+        asked. The database is asked about the DEKs under which this process seals, and answers with those
+        that are not active any more.
         """
-        off_the_loop(lambda: self.opened.keep_active(self.store.active_ids()))
+        opened, store = self.opened, self.store
+        for dek_id in off_the_loop(lambda: store.no_longer_active(opened.active_ids())):
+            opened.deactivate(dek_id)
 
-    def status(self) -> list[TenantStatus]:
-        """Return one line for each tenant that has keys; no KEK is asked."""
+    def status(
+        self,
+        tenants: Iterable[object] | None = None,
+        *,
+        state: TenantState | str | None = None,
+        kek: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[TenantStatus]:
+        """Return one line for each tenant that has keys, in the order of their names; no KEK is asked.
+
+        Each line is verified. Tenants are chosen by what their rows say: one whose row was altered may be
+        missing where ``state`` or ``kek`` is given, and is ``tampered`` where it is shown, whichever state
+        was asked for. ``state="tampered"`` reads and verifies every tenant.
+
+        The next page is ``status(after=lines[-1].tenant, limit=limit)``, with the same choice.
+
+        Args:
+            tenants: the names of these tenants; ``None`` for all.
+            state: only tenants in this state.
+            kek: only tenants whose new DEKs this KEK wraps.
+            after: only tenants whose names come after this one, in the database's order.
+            limit: at most so many lines, 1 or more; ``None`` for all.
+
+        Raises:
+            ConfigurationError: there is no such state, ``limit`` is less than 1, or ``tenants`` is one name.
+            KeyUnavailable: the key tables cannot be reached now.
+        """
+        if limit is not None and limit < 1:
+            raise ConfigurationError("limit counts the lines of a page: give 1 or more, or None for all")
+        names = None if tenants is None else _names(tenants)
+        which = TenantFilter(names, None if state is None else TenantState.named(state), kek, after)
+        keys, size = self.keys, min(limit or PAGE, PAGE)
+
+        def read() -> list[TenantStatus]:
+            keys.background.flush()
+            return list(islice(read_status(keys.store, keys.opened, self.platform_key, which, size), limit))
+
+        return off_the_loop(read)
+
+    def count(self, *, kek: str | None = None) -> Counter[TenantState]:
+        """Return how many tenants there are in each state, counted in the database.
+
+        The table of tenants is believed: nothing is verified, and a row that was altered counts for what it
+        says now. :meth:`status` verifies each tenant that it returns.
+
+        Args:
+            kek: only tenants whose new DEKs this KEK wraps.
+        """
         keys = self.keys
-        off_the_loop(keys.background.flush)
-        return off_the_loop(lambda: read_status(keys.store, keys.opened, self.platform_key))
 
-    def kek_uses(self, tenants: Container[str] | None = None, *, newest: bool = True) -> list[KekUse]:
+        def read() -> Counter[TenantState]:
+            keys.background.flush()
+            return keys.store.count(TenantFilter(kek_uri=kek))
+
+        return off_the_loop(read)
+
+    def kek_uses(self, tenants: Iterable[object] | None = None, *, newest: bool = True) -> list[KekUse]:
         """Return which KEK versions wrap tenants' DEKs, and whether each unwraps what it has wrapped.
 
         Args:
             tenants: their names; ``None`` for all.
             newest: whether each KEK is asked for its newest version too.
         """
-        keys = self.keys
-        return off_the_loop(
-            lambda: read_kek_uses(keys.store, keys.wrapper, keys.observations, tenants, newest=newest)
-        )
+        keys, which = self.keys, TenantFilter(None if tenants is None else _names(tenants))
+        questions = KekQuestions(keys.wrapper, keys.observations, newest=newest)
+
+        def ask() -> list[KekUse]:
+            pages = keys.store.pages(which)
+            living = ([one for _, one in page if isinstance(one, TenantKeys)] for page in pages)
+            return [use for page in living for use in questions.uses(page)]
+
+        return off_the_loop(ask)
 
     def dek_states(self) -> dict[bytes, DekState]:
         """Return the state of every DEK that exists or existed, by its id (8 bytes)."""
@@ -181,3 +244,9 @@ class KeyOperations(ABC):
     def _refuse_dry_run(self) -> None:
         if self.dry_run is not None:
             raise ConfigurationError("a dry run has no keys: nothing is sealed, and no KEK is asked")
+
+
+def _names(tenants: Iterable[object]) -> tuple[str, ...]:
+    if isinstance(tenants, str):
+        raise ConfigurationError(f"a list of tenants is needed, and this is one: give it [{tenants!r}]")
+    return tuple(map(key_owner, tenants))

@@ -14,7 +14,8 @@ from sqlalchemy_cmk.databases.errors import first_line
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
-from sqlalchemy_cmk.keys.model import DekState, TenantState
+from sqlalchemy_cmk.keys.records import TenantKeys
+from sqlalchemy_cmk.keys.storage.tenant_filter import TenantFilter
 from sqlalchemy_cmk.rekey.counting import TableCount, count_table, sealed_tables, tables_to_search
 from sqlalchemy_cmk.rekey.every_row import refuse_contradicted, refuse_hidden
 from sqlalchemy_cmk.rekey.searching import Findings, SnapshotTooOld, search
@@ -73,9 +74,8 @@ def drop_retired(
 
 
 def _with_retired(keyring: Keyring) -> list[str]:
-    return [
-        line.tenant for line in keyring.status() if line.retired and line.state is not TenantState.SHREDDED
-    ]
+    pages = keyring.store.pages(TenantFilter(with_retired=True))
+    return [name for page in pages for name, keys in page if isinstance(keys, TenantKeys)]
 
 
 @dataclass(slots=True)
@@ -96,8 +96,7 @@ class _Count:
 
     def rows_left(self, deks: Collection[bytes]) -> Mapping[bytes, Mapping[str, int]]:
         if self._found is None:
-            states = self._keyring.dek_states()
-            retired = [dek_id for dek_id, state in states.items() if state is DekState.RETIRED]
+            retired = self._keyring.store.retired_ids()
             # Another process may have destroyed one since it was asked for: the change is planned again then.
             asked = list(dict.fromkeys([*retired, *deks]))
             try:

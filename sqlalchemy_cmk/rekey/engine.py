@@ -213,7 +213,7 @@ class Rekey:
         """Leave out shredded tenants: their values are not meant to open."""
         if not refused:
             return refused  # before the first migration there are no key tables to look into
-        gone = self._keyring.store.shredded_tenants()
+        gone = self._keyring.store.shredded(refused)
         return {name: reason for name, reason in refused.items() if name not in gone}
 
     def _verified(self, layout: Layout, connection: Connection, progress: ProgressReporter) -> Report:

@@ -113,8 +113,9 @@ def _work(holder: list[BackgroundWriter]) -> None:
     Args:
         holder: the writer, which is taken out: a thread keeps its arguments as long as it runs.
     """
-    writer: BackgroundWriter | None = holder.pop()
-    closed, known, delay = writer._closed, ref(writer), DELAY
+    known, delay = ref(holder[0]), DELAY
+    closed, writer = holder[0]._closed, known()
+    holder.clear()
     while not closed.wait(delay):
         writer = writer or known()
         if writer is None:

@@ -165,7 +165,7 @@ class Application:
         return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
     def status(self, tenant: str) -> dict[str, Any]:
-        (line,) = self.json("status", "--tenant", tenant)
+        (line,) = self.json("status", "--tenant", tenant)["tenants"]
         return line  # type: ignore[no-any-return]
 
     def close(self) -> None:

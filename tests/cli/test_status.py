@@ -13,7 +13,7 @@ VERSION = "5f0c12ab5f0c12ab5f0c12ab5f0c12ab"
 
 
 def test_every_tenant_is_listed_with_its_key(app: Application) -> None:
-    acme, globex = app.json("status")
+    acme, globex = app.json("status")["tenants"]
     assert (acme["tenant"], acme["owner"], acme["kek_uri"]) == ("acme", "customer", "local:acme")
     assert (globex["tenant"], globex["owner"], globex["kek_uri"]) == ("globex", "platform", "local:pmk")
     assert acme["deks"] == {"active": 2, "retired": 0} and acme["state"] == "ok"
@@ -38,10 +38,34 @@ def test_the_platforms_own_tenant_is_named(app: Application) -> None:
 
 def test_status_is_filtered_by_tenant_and_by_state(app: Application) -> None:
     app.run("shred", "globex", "--confirm", "globex")
-    assert [line["tenant"] for line in app.json("status", "--tenant", "acme")] == ["acme"]
-    assert [line["tenant"] for line in app.json("status", "--state", "shredded")] == ["globex"]
-    assert app.json("status", "--tenant", "acme", "--state", "shredded") == []
+    assert [line["tenant"] for line in app.json("status", "--tenant", "acme")["tenants"]] == ["acme"]
+    assert [line["tenant"] for line in app.json("status", "--state", "shredded")["tenants"]] == ["globex"]
+    assert app.json("status", "--tenant", "acme", "--state", "shredded")["tenants"] == []
     assert app.run("status", "--state", "lost").exit_code == 2
+
+
+def test_tenants_are_shown_page_by_page_and_counted_in_the_database(app: Application) -> None:
+    app.keyring.warm(["hooli"])
+    first = app.json("status", "--limit", "2")
+    assert [line["tenant"] for line in first["tenants"]] == ["acme", "globex"]
+    assert (first["states"], first["verified"], first["next"]) == ({"ok": 3}, False, "globex")
+    last = app.json("status", "--limit", "2", "--after", "globex")
+    assert [line["tenant"] for line in last["tenants"]] == ["hooli"]
+    assert (last["states"], last["verified"], last["next"]) == ({"ok": 3}, False, None)
+    whole = app.json("status", "--limit", "0")
+    assert len(whole["tenants"]) == 3 and whole["verified"] and whole["next"] is None
+    shown = app.run("status", "--limit", "1", "--kek", "local:pmk").stdout
+    assert "1 of 2 tenants; 2 ok, as stored" in shown and "more: --after globex" in shown
+
+
+def test_only_the_keks_of_the_page_are_asked(app: Application) -> None:
+    app.provider.disable("local:pmk")
+    assert app.json("status", "--limit", "1")["states"] == {"ok": 2}
+    assert app.json("status", "--state", "revoked")["tenants"] == []
+    assert app.json("status")["states"] == {"ok": 1, "revoked": 1}
+    app.provider.enable("local:pmk")
+    assert app.json("status", "--state", "revoked", "--stored")["states"] == {"revoked": 1}
+    assert app.json("status", "--state", "revoked")["tenants"] == []  # it opens again
 
 
 def test_a_revoked_tenant_is_shown_with_the_reason_and_is_no_error(app: Application) -> None:
@@ -58,7 +82,7 @@ def test_a_kek_version_that_is_gone_is_named_though_the_kek_serves(app: Applicat
     held = json.loads((app.folder / "keys.json").read_text())
     held["keks"]["acme"]["versions"] = held["keks"]["acme"]["versions"][1:]
     (app.folder / "keys.json").write_text(json.dumps(held))
-    acme, globex = app.json("status")
+    acme, globex = app.json("status")["tenants"]
     (failure,) = acme["failures"]
     assert (failure["kek_uri"], failure["version"], failure["error"]) == ("local:acme", old, "KeyRevoked")
     assert acme["state"] == "revoked" and old in acme["reason"] and globex["failures"] == []
@@ -67,14 +91,14 @@ def test_a_kek_version_that_is_gone_is_named_though_the_kek_serves(app: Applicat
 
 def test_a_kek_that_is_out_of_reach_is_named_and_is_no_error(app: Application) -> None:
     (app.folder / "keys.json").unlink()
-    acme, globex = app.json("status")
+    acme, globex = app.json("status")["tenants"]
     assert {one["error"] for one in acme["failures"] + globex["failures"]} == {"KeyUnavailable"}
     assert acme["state"] == "ok" and "does not unwrap" in app.run("status").stdout
 
 
 def test_stored_asks_no_kek(app: Application) -> None:
     (app.folder / "keys.json").unlink()
-    acme, globex = app.json("status", "--stored")
+    acme, globex = app.json("status", "--stored")["tenants"]
     assert acme["state"] == globex["state"] == "ok" and "failures" not in acme and "newest" not in acme
     assert "does not unwrap" not in app.run("status", "--stored").stdout
     assert app.run("status", "--stored", "--newest").exit_code == 2
@@ -84,7 +108,7 @@ def test_newest_marks_who_needs_a_rewrap(app: Application) -> None:
     before = app.provider.newest_version("local:acme")
     app.provider.rotate("local:acme")
     after = app.provider.newest_version("local:acme")
-    acme, globex = app.json("status", "--newest")
+    acme, globex = app.json("status", "--newest")["tenants"]
     assert acme["needs_rewrap"] is True and acme["newest"] == {"local:acme": after}
     assert globex["needs_rewrap"] is False
     shown = app.run("status", "--newest").stdout
@@ -94,7 +118,7 @@ def test_newest_marks_who_needs_a_rewrap(app: Application) -> None:
 
 def test_newest_shows_a_question_mark_for_a_kek_that_cannot_tell(app: Application) -> None:
     app.provider.disable("local:acme")
-    acme, globex = app.json("status", "--newest")
+    acme, globex = app.json("status", "--newest")["tenants"]
     assert acme["newest"] == {"local:acme": None} and acme["needs_rewrap"] is None
     assert globex["needs_rewrap"] is False
     line = next(one for one in app.run("status", "--newest").stdout.splitlines() if "local:acme" in one)
@@ -104,7 +128,7 @@ def test_newest_shows_a_question_mark_for_a_kek_that_cannot_tell(app: Applicatio
 def test_newest_is_told_for_each_of_two_keks(app: Application) -> None:
     app.keyring.lifecycle.add_wrapping("acme", "local:second")
     app.provider.rotate("local:second")
-    (acme,) = app.json("status", "--newest", "--tenant", "acme")
+    (acme,) = app.json("status", "--newest", "--tenant", "acme")["tenants"]
     assert set(acme["newest"]) == {"local:acme", "local:second"} and acme["needs_rewrap"] is True
 
 

@@ -235,14 +235,15 @@ def test_a_dek_that_another_process_destroys_meanwhile_is_passed_over(
     lite.write("acme", "a note")
     before = rotated(lite)
     reseal(lite, "acme")
-    states = lite.keyring.dek_states
+    store = lite.keyring.store
+    retired = store.retired_ids
 
-    def after_another() -> dict[bytes, DekState]:
-        monkeypatch.setattr(lite.keyring, "dek_states", states)
+    def after_another() -> list[bytes]:
+        monkeypatch.setattr(store, "retired_ids", retired)
         assert drop_retired(lite.keyring).dropped == (before,)
-        return states()
+        return retired()
 
-    monkeypatch.setattr(lite.keyring, "dek_states", after_another)
+    monkeypatch.setattr(store, "retired_ids", after_another)
     report = drop_retired(lite.keyring)
     assert not report.dropped and not report.kept
     assert state(lite, before) is DekState.DESTROYED

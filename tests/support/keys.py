@@ -7,5 +7,5 @@ from sqlalchemy_cmk.keys.audit.events import EventKind
 
 def adopt(keyring: Keyring) -> None:
     """Authenticate what the key tables hold now, as an operator may."""
-    for name, _ in list(keyring.store.every()):
+    for name in [name for page in keyring.store.pages() for name, _ in page]:
         assert keyring.store.adopt(name, AuditEvent(EventKind.RECORD_KEY, name))

@@ -77,7 +77,7 @@ def _refuse_unknown(wanted: Sequence[str], known: set[str], what: str) -> None:
 def _refuse_unknown_tenant(keyring: Keyring, tenant: str, jobs: Sequence[Job]) -> None:
     """Refuse a mistyped name; one that has no keys yet may have rows that are not sealed yet."""
     rekey = Rekey(keyring)
-    has_keys = any(line.tenant == tenant for line in keyring.status())
+    has_keys = bool(keyring.status([tenant]))
     if not has_keys and not any(map(rekey.rows_left, jobs)):
         raise ConfigurationError(f"no tenant {tenant!r} has keys here, nor rows to seal: check the name")
 

@@ -61,7 +61,7 @@ class Lifecycle:
                 key tables hold the old wrappings: the old KEK and a backup open what was sealed under the old
                 DEKs, but nothing that was sealed under a DEK that only the new KEK has wrapped.
         """
-        self._wrapper.ensure(key_owner(tenant), kek_uri, self._store.keks_in_use())
+        self._wrapper.ensure(key_owner(tenant), kek_uri, self._store)
         self._wrapper.check(kek_uri)
 
         def plan(keys: TenantKeys) -> KeyChange:
@@ -120,7 +120,7 @@ class Lifecycle:
 
         The tenant's data is closed only when access to both has been taken away.
         """
-        self._wrapper.ensure(key_owner(tenant), kek_uri, self._store.keks_in_use())
+        self._wrapper.ensure(key_owner(tenant), kek_uri, self._store)
 
         def plan(keys: TenantKeys) -> KeyChange | None:
             living, name = keys.living, keys.tenant.name

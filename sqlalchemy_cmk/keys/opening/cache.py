@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Container, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 
@@ -134,11 +134,10 @@ class OpenedKeys:
             if kept is not None and self._active.get((kept.dek.tenant, kept.dek.purpose)) == dek_id:
                 del self._active[kept.dek.tenant, kept.dek.purpose]
 
-    def keep_active(self, dek_ids: Container[bytes]) -> None:
-        """Deactivate every DEK except these, which are the active ones in the key tables."""
+    def active_ids(self) -> list[bytes]:
+        """Return the ids of the DEKs that seal new values here."""
         with self._lock:
-            for dek_id in [one for one in self._active.values() if one not in dek_ids]:
-                self.deactivate(dek_id)
+            return list(self._active.values())
 
     def renew(self, dek: OpenedDek, proven_at: float, deadline: float) -> None:
         """Move an opened DEK's deadline after a proof, or for an outage."""
@@ -161,11 +160,11 @@ class OpenedKeys:
             for dek in deks:
                 self._drop(dek)
 
-    def count(self, tenant: str) -> int:
-        """Return how many of a tenant's DEKs are open and within their deadline."""
+    def count(self) -> Counter[str]:
+        """Return by tenant how many DEKs are open and within their deadline."""
         with self._lock:
             now = self._clock()
-            return sum(one.dek.tenant == tenant and now < one.dek.deadline for one in self._kept.values())
+            return Counter(one.dek.tenant for one in self._kept.values() if now < one.dek.deadline)
 
     def close(self) -> None:
         """Drop every DEK and stop waiting for deadlines."""

@@ -102,7 +102,7 @@ class Maker:
 
     def _commit(self, keys: TenantKeys, purpose: Purpose) -> OpenedDek | None:
         tenant = keys.tenant
-        self._wrapper.ensure(tenant.name, tenant.kek_uri, self._store.keks_in_use())
+        self._wrapper.ensure(tenant.name, tenant.kek_uri, self._store)
         now = self._clock()
         try:
             with self._observations.noting(keys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
 from sqlalchemy_cmk.runtime.background import BackgroundWriter
+from sqlalchemy_cmk.runtime.forks import watch_forks
 
 
 class Observations:
@@ -28,6 +30,9 @@ class Observations:
     def __init__(self, store: KeyStore, background: BackgroundWriter) -> None:
         self._store = store
         self._background = background
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+        watch_forks(self)
 
     def refused(self, keys: TenantKeys, kek: Wrapped | None, reason: str) -> None:
         """Note that a tenant's KEK refuses.
@@ -60,7 +65,21 @@ class Observations:
             event = AuditEvent(EventKind.RESTORED, name, "", kek.kek_uri, kek.kek_version)
             self._note(name, TenantState.OK, event)
         if not self._store.is_seen(keys):
-            self._background.submit(("seen", name), lambda: self._store.note_seen(name))
+            with self._lock:
+                self._seen.add(name)
+            self._background.submit("seen", self._write_seen)
+
+    def after_fork(self) -> None:
+        """Leave the parent's notes to the parent."""
+        self._seen = set()
+        self._lock = threading.Lock()
+
+    def _write_seen(self) -> None:
+        with self._lock:
+            seen = set(self._seen)
+        self._store.note_seen(seen)
+        with self._lock:
+            self._seen -= seen
 
     def _note(self, tenant: str, state: TenantState, event: AuditEvent) -> None:
         def write() -> None:

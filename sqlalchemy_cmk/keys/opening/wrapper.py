@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
@@ -13,6 +13,7 @@ from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
 from sqlalchemy_cmk.keys.policy import PolicyCheck
 from sqlalchemy_cmk.keys.records import DekRecord
+from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped
 from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -50,21 +51,21 @@ class Wrapper:
         """
         return provider_for(self._providers, kek_uri)
 
-    def ensure(self, tenant: str, kek_uri: str, in_use: Set[str]) -> None:
+    def ensure(self, tenant: str, kek_uri: str, store: KeyStore) -> None:
         """Let the provider make a KEK that wraps nothing yet, if it makes KEKs.
 
         Args:
             tenant: whose DEKs it will wrap.
             kek_uri: the KEK.
-            in_use: the KEKs that wrap any DEK.
+            store: says which KEKs wrap any DEK.
 
         Raises:
             KekNotAllowed: it may not serve the tenant.
         """
         self._policy.require(tenant, kek_uri)
-        if kek_uri not in in_use:
+        if not store.is_in_use(kek_uri):
             provider = self.provider_of(kek_uri)
-            first = not any(map(provider.handles, in_use))
+            first = not any(map(provider.handles, store.keks_in_use(kek_uri)))
             self._call(kek_uri, lambda: provider.ensure(kek_uri, first=first))
 
     def check(self, kek_uri: str) -> None:

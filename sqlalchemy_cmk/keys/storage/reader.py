@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count, groupby
+from itertools import count
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, select
@@ -14,11 +15,13 @@ from sqlalchemy_cmk.keys.manifest.manifest import Manifest, Manifests
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
 from sqlalchemy_cmk.keys.storage.rows import deks_of, select_deks, select_tenants, tenant_of
+from sqlalchemy_cmk.keys.storage.tenant_filter import EVERY, TenantFilter
 
 ATTEMPTS = 20
 PAGE = 500
 
 Found = tuple[list[Row[Any]], list[Row[Any]]]
+Page = list[tuple[str, TenantKeys | TamperedError]]
 
 
 class KeyReader:
@@ -52,18 +55,24 @@ class KeyReader:
         owner = select(deks.tenant).where(deks.id == dek_id).scalar_subquery()
         return self._verified(self._tables.tenants.c.tenant == owner)
 
-    def every(self) -> Iterator[tuple[str, TenantKeys | TamperedError]]:
-        """Return every tenant's keys, or what is wrong with them, in the order of the names."""
-        name = self._tables.tenants.c.tenant
-        after: str | None = None
-        while True:
-            tenants, rows = self._read(None if after is None else name > after, PAGE)
-            of_tenant = {owner: list(those) for owner, those in _by_tenant(rows)}
-            for row in tenants:
-                after = row.tenant
-                yield row.tenant, self._verified_or_wrong(row, of_tenant.pop(row.tenant, []))
-            if len(tenants) < PAGE:
-                return
+    def pages(self, which: TenantFilter = EVERY, size: int = PAGE) -> Iterator[Page]:
+        """Return tenants' keys, or what is wrong with them, in the order of the names, page by page.
+
+        Args:
+            which: chooses the tenants, by what their rows say.
+            size: how many tenants a page has, at most.
+        """
+        for part in which.parts(PAGE):
+            tenants, rows = self._read(*part.criteria(self._tables), limit=size)
+            while tenants:
+                deks: dict[str, list[Row[Any]]] = defaultdict(list)
+                for row in rows:
+                    deks[row.tenant].append(row)
+                yield [(row.tenant, self._verified_or_wrong(row, deks[row.tenant])) for row in tenants]
+                if len(tenants) < size:
+                    break
+                further = replace(part, after=tenants[-1].tenant)
+                tenants, rows = self._read(*further.criteria(self._tables), limit=size)
 
     def unverified(self, tenant: str) -> TenantKeys | None:
         """Return a tenant's keys as the tables hold them, proven by nothing; ``None`` if it has none."""
@@ -120,18 +129,16 @@ class KeyReader:
             )
         self.note_epoch(keys)
 
-    def _read(self, which: ColumnElement[bool] | None, limit: int = 1) -> Found:
-        tenants = select_tenants(self._tables).limit(limit)
-        if which is not None:
-            tenants = tenants.where(which)
+    def _read(self, *which: ColumnElement[bool], limit: int = 1) -> Found:
+        tenants = select_tenants(self._tables).where(*which).limit(limit)
         owner = self._tables.deks.c.tenant
 
         def work(connection: Connection) -> Found:
             found = _rows(connection, tenants)
             if not found:
                 return [], []
-            first, last = found[0].tenant, found[-1].tenant
-            owned = owner == first if first == last else owner.between(first, last)
+            names = [row.tenant for row in found]
+            owned = owner.in_(names) if len(names) > 1 else owner == names[0]
             return found, _rows(connection, select_deks(self._tables).where(owned))
 
         return self._database.run(work)
@@ -148,7 +155,3 @@ def _rows(connection: Connection, statement: Select[Any]) -> list[Row[Any]]:
     except (TypeError, ValueError):  # a date or a text that the column's type cannot read
         pass
     raise TamperedError("the key tables hold a value of the wrong kind: find out who can write to them")
-
-
-def _by_tenant(rows: list[Row[Any]]) -> Iterator[tuple[str, Iterator[Row[Any]]]]:
-    return groupby(sorted(rows, key=lambda row: row.tenant), key=lambda row: row.tenant)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sqlalchemy_cmk.errors import TamperedError
@@ -18,12 +20,15 @@ from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.model import DekState, TenantState
 from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys, TenantRecord
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
-from sqlalchemy_cmk.keys.storage.reader import KeyReader
+from sqlalchemy_cmk.keys.storage.reader import PAGE, KeyReader, Page
 from sqlalchemy_cmk.keys.storage.rows import dek_columns, tenant_columns, wrapping_columns
+from sqlalchemy_cmk.keys.storage.tenant_filter import EVERY, TenantFilter
 from sqlalchemy_cmk.runtime.clock import as_utc, this_second, utc_now
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 SEEN_EVERY = timedelta(minutes=10)
+
+_STATES = {state.value: state for state in TenantState}
 
 
 class KeyStore:
@@ -54,15 +59,29 @@ class KeyStore:
         """Return the keys of the tenant whose DEK this is, or ``None`` if there is no such DEK."""
         return self._reader.having(dek_id)
 
-    def every(self) -> Iterator[tuple[str, TenantKeys | TamperedError]]:
-        """Return each tenant's name with its keys, or with what is wrong with them."""
-        return self._reader.every()
+    def pages(self, which: TenantFilter = EVERY, size: int = PAGE) -> Iterator[Page]:
+        """Return pages of tenants' names, each with its keys, or with what is wrong with them."""
+        return self._reader.pages(which, size)
 
-    def active_ids(self) -> set[bytes]:
-        """Return the ids of every tenant's active DEKs."""
-        deks = self._tables.deks
-        statement = select(deks.c.id).where(deks.c.state == DekState.ACTIVE)
-        return {bytes(one) for one in self._database.run(lambda c: c.execute(statement).scalars().all())}
+    def count(self, which: TenantFilter = EVERY) -> Counter[TenantState]:
+        """Return how many tenants are stored in each state; nothing is verified."""
+        state, number = self._tables.tenants.c.state, func.count()
+        counted: Counter[TenantState] = Counter()
+        for part in which.parts(PAGE):
+            statement = select(state, number).where(*part.criteria(self._tables)).group_by(state)
+            for text, found in self._rows(statement):
+                counted[_STATES.get(text, TenantState.TAMPERED)] += found
+        return counted
+
+    def no_longer_active(self, dek_ids: Collection[bytes]) -> set[bytes]:
+        """Return which of these DEKs are not active any more."""
+        deks = self._tables.deks.c
+        return {bytes(one) for one in self._among(deks.id, dek_ids, deks.state != DekState.ACTIVE)}
+
+    def retired_ids(self) -> list[bytes]:
+        """Return the ids of every tenant's retired DEKs."""
+        deks = self._tables.deks.c
+        return [bytes(one) for one in self._values(select(deks.id).where(deks.state == DekState.RETIRED))]
 
     def settled_ids(self, *, platform: bool) -> Select[Any]:
         """Return the query of the ids of every DEK under which no row has to be re-encrypted: not retired.
@@ -74,31 +93,46 @@ class KeyStore:
         owned = deks.c.tenant == PLATFORM_TENANT if platform else deks.c.tenant != PLATFORM_TENANT
         return select(deks.c.id).where(deks.c.state != DekState.RETIRED, owned)
 
-    def shredded_tenants(self) -> set[str]:
-        """Return the names of the tenants whose keys were destroyed."""
-        t = self._tables.tenants
-        statement = select(t.c.tenant).where(t.c.state == TenantState.SHREDDED)
-        return set(self._database.run(lambda c: c.execute(statement).scalars().all()))
+    def shredded(self, tenants: Collection[str]) -> set[str]:
+        """Return which of these tenants' keys were destroyed."""
+        t = self._tables.tenants.c
+        return set(self._among(t.tenant, tenants, t.state == TenantState.SHREDDED))
 
     def tenants_with_keys(self) -> list[str]:
         """Return the names of the tenants whose keys were not destroyed, in their order."""
         t = self._tables.tenants
         statement = select(t.c.tenant).where(t.c.state != TenantState.SHREDDED).order_by(t.c.tenant)
-        return list(self._database.run(lambda c: c.execute(statement).scalars().all()))
+        return self._values(statement)
 
     def dek_states(self) -> dict[bytes, DekState]:
         """Return the state of every DEK that exists or existed, by its id."""
         d = self._tables.deks
-        rows = self._database.run(lambda c: c.execute(select(d.c.id, d.c.state)).all())
+        rows = self._rows(select(d.c.id, d.c.state))
         known = {state.value: state for state in DekState}
         if any(state not in known for _, state in rows):
             raise TamperedError("the table of DEKs has a state that does not exist")
         return {bytes(dek_id): known[state] for dek_id, state in rows}
 
-    def keks_in_use(self) -> set[str]:
-        """Return the URIs of the KEKs that wrap any DEK."""
-        statement = select(self._tables.wrappings.c.kek_uri).distinct()
-        return {row[0] for row in self._database.run(lambda c: c.execute(statement).all())}
+    def is_in_use(self, kek_uri: str) -> bool:
+        """Return whether a KEK wraps any DEK."""
+        wraps = exists().where(self._tables.wrappings.c.kek_uri == kek_uri)
+        return bool(self._database.run(lambda c: c.scalar(select(wraps))))
+
+    def keks_in_use(self, near: str) -> Iterator[str]:
+        """Return the URIs of the KEKs that wrap any DEK, read as far as they are asked for.
+
+        Args:
+            near: a KEK's URI: its neighbours come first, and once more in their order. They are most likely
+                KEKs of the same provider.
+        """
+        uri = self._tables.wrappings.c.kek_uri
+        yield from self._values(select(uri).where(uri >= near).order_by(uri).limit(1))
+        yield from self._values(select(uri).where(uri < near).order_by(uri.desc()).limit(1))
+        every = select(uri).distinct().order_by(uri).limit(PAGE)
+        page = self._values(every)
+        while page:
+            yield from page
+            page = self._values(every.where(uri > page[-1])) if len(page) == PAGE else []
 
     def is_authenticated(self) -> bool:
         """Return whether anything is authenticated by a record key."""
@@ -171,8 +205,7 @@ class KeyStore:
         """Return the names of the tenants whose manifests another record key has made, or none."""
         t = self._tables.tenants
         other = t.c.record_key.is_distinct_from(key_id)
-        statement = select(t.c.tenant).where(other).order_by(t.c.tenant)
-        return list(self._database.run(lambda c: c.execute(statement).scalars().all()))
+        return self._values(select(t.c.tenant).where(other).order_by(t.c.tenant))
 
     def note_state(self, tenant: str, state: TenantState, event: AuditEvent) -> None:
         """Record that a tenant's KEK refuses, or that it opens again, unless that is recorded already."""
@@ -191,11 +224,27 @@ class KeyStore:
         """Return whether :meth:`note_seen` was called for a tenant in the last ten minutes."""
         return keys.seen_at is not None and utc_now() - as_utc(keys.seen_at) <= SEEN_EVERY
 
-    def note_seen(self, tenant: str) -> None:
-        """Record that a tenant's KEK has just opened a DEK."""
+    def note_seen(self, tenants: Collection[str]) -> None:
+        """Record that tenants' KEKs have just opened a DEK."""
         t = self._tables.tenants
-        seen = update(t).where(t.c.tenant == tenant).values(seen_at=utc_now())
-        self._database.run(lambda connection: connection.execute(seen), wait_for_lock=False)
+        for part in TenantFilter(tuple(tenants)).parts(PAGE):
+            seen = update(t).where(*part.criteria(self._tables)).values(seen_at=utc_now())
+            self._database.run(partial(Connection.execute, statement=seen), wait_for_lock=False)
+
+    def _rows(self, statement: Select[Any]) -> Sequence[Any]:
+        return self._database.run(lambda c: c.execute(statement).all())
+
+    def _values(self, statement: Select[Any]) -> list[Any]:
+        return [value for (value,) in self._rows(statement)]
+
+    def _among(
+        self, column: Column[Any], values: Collection[Any], criterion: ColumnElement[bool]
+    ) -> Iterator[Any]:
+        """Return which of these values the rows have that meet a criterion; databases limit parameters."""
+        listed = list(values)
+        for start in range(0, len(listed), PAGE):
+            among = column.in_(listed[start : start + PAGE])
+            yield from self._values(select(column).where(among, criterion))
 
     def _write_deks(self, connection: Connection, before: TenantKeys, after: TenantKeys) -> None:
         deks, wrappings = self._tables.deks, self._tables.wrappings

@@ -166,6 +166,8 @@ def _tenants(metadata: MetaData, tenants: str) -> Table:
         Column("manifest_mac", _MAC, nullable=True),
         Column("record_key", String(16), nullable=True),
         Column("seen_at", DateTime(timezone=True), nullable=True),
+        Index(f"ix_{tenants}_state", "state", "tenant"),
+        Index(f"ix_{tenants}_kek_uri", "kek_uri", "tenant"),
     )
 
 
@@ -185,6 +187,7 @@ def _deks(metadata: MetaData, deks: str, tenants: Table) -> Table:
         Column("retired_at", DateTime(timezone=True), nullable=True),
         Column("longest_use", Double, nullable=False),
         UniqueConstraint("tenant", "purpose", "active_slot", name=f"uq_{deks}_active"),
+        Index(f"ix_{deks}_state", "state", "tenant"),
     )
 
 
@@ -197,6 +200,7 @@ def _wrappings(metadata: MetaData, wrappings: str, deks: Table) -> Table:
         Column("kek_version", String(255), nullable=False),
         Column("algorithm", String(50), nullable=False),
         Column("wrapped", LargeBinary, nullable=False),
+        Index(f"ix_{wrappings}_kek_uri", "kek_uri"),
     )
 
 
