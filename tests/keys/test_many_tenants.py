@@ -1,4 +1,4 @@
-"""Looking at many tenants: paged, filtered and counted in the database, and no work for those not asked for."""
+"""Looking at many tenants: paged, filtered and counted in the database; nobody else is read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
