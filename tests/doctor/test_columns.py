@@ -45,7 +45,7 @@ def test_a_sound_value_is_no_problem_whatever_the_tenant_column(kind: str, bare:
     bare.create()
     with bare.engine.begin() as connection:
         connection.execute(table.insert(), [{"id": 1, "clinic": tenant, "secret": "s"}])
-    found = {one.subject: one.level for one in ColumnChecks(bare.keyring, set()).findings()}
+    found = {one.subject: one.level for one in ColumnChecks(bare.keyring).findings()}
     assert found["things.secret"] == "ok"
 
 
@@ -59,7 +59,7 @@ def test_what_no_tenant_can_revoke_is_listed(sqlite_database: Database, tmp_path
     Table("settings", world.metadata, number, Column("secret", secret), info=platform)
     world.notes.append_column(Column("email", email))
     world.create()
-    found = [one for one in ColumnChecks(world.keyring, set()).findings() if SURVIVES in one.what]
+    found = [one for one in ColumnChecks(world.keyring).findings() if SURVIVES in one.what]
     assert [(one.level, one.subject, one.what.split(":")[0]) for one in found] == [
         ("ok", "notes", "email"),
         ("ok", "settings", "secret"),
@@ -72,13 +72,13 @@ def test_where_nobody_is_a_tenant_nothing_is_said_of_the_platforms_key(make_vaul
     vault = make_vault()
     Table("settings", vault.base.metadata, Column("secret", EncryptedType(String(40))))
     vault.create()
-    findings = list(ColumnChecks(vault.keyring, set()).findings())
+    findings = list(ColumnChecks(vault.keyring).findings())
     assert findings and not [one for one in findings if SURVIVES in one.what]
 
 
 def test_a_table_that_may_hide_rows_is_a_warning(world: World) -> None:
     world.execute("DROP TABLE codes")
     world.execute("CREATE VIEW codes AS SELECT * FROM notes")
-    found = [one for one in ColumnChecks(world.keyring, set()).findings() if one.level == "warning"]
+    found = [one for one in ColumnChecks(world.keyring).findings() if one.level == "warning"]
     assert [(one.subject, one.remedy.split(",")[0]) for one in found] == [("codes", "it is a view")]
     assert "does not see every row" in found[0].what
