@@ -1,13 +1,14 @@
 """The application of a drill: notes of tenants, in a sealed column.
 
-Each answer names the worker that it comes from, and when the tenant's key was proven there the last time.
+Each answer names the worker that it comes from, when the tenant's key was proven there the last time, and
+whether that was so long ago that the request had to wait for another proof.
 """
 
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from sqlalchemy import String, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -59,6 +60,11 @@ def create_app() -> Flask:
             session.commit()
         return ""
 
+    @app.before_request
+    def look() -> None:
+        tenant = (request.view_args or {}).get("tenant", "")
+        g.overdue = keyring.opened.fresh_active(tenant, Purpose.RANDOMIZED) is None
+
     @app.errorhandler(CmkError)
     def refuse(error: CmkError) -> tuple[str, int]:
         return f"{type(error).__name__}: {error}", REVOKED if isinstance(error, KeyRevoked) else FAILED
@@ -66,6 +72,7 @@ def create_app() -> Flask:
     @app.after_request
     def sign(response: Response) -> Response:
         response.headers["X-Worker"] = str(os.getpid())
+        response.headers["X-Overdue"] = str(int(g.overdue))
         if response.status_code == OK:
             with suppress(CmkError):
                 dek = keyring.active((request.view_args or {})["tenant"], Purpose.RANDOMIZED)

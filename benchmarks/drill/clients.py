@@ -48,6 +48,7 @@ def ask(connection: Connection, tenant: str, number: int, method: str) -> Seen:
         response.status,
         right=not served or method == "POST" or answer == text,
         proven=float(response.headers.get("X-Proven", 0)),
+        overdue=response.headers.get("X-Overdue") == "1",
         answer="" if served else answer,
     )
 

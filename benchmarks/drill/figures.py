@@ -5,6 +5,9 @@ from statistics import median
 
 from benchmarks.drill.outcome import Outcome
 
+# From here on a wait is one, in seconds.
+NOTICED = 0.05
+
 
 def figures(outcome: Outcome) -> str:
     """Return a table in Markdown."""
@@ -20,6 +23,8 @@ def figures(outcome: Outcome) -> str:
         ("answer to tenants whose vaults answer, before", before),
         ("answer to tenants whose vaults answer, meanwhile", during),
     ]
+    waited = [one.ended - one.began for one in outcome.bystanders() if one.overdue]
+    rows.append(("the same, where the key had to be proven first", waited))
     lines = ["| seconds | median | p99 | max |", "|---|---|---|---|"]
     lines += [f"| {name} | {_of(values)} |" for name, values in rows]
     lines += [
@@ -28,6 +33,8 @@ def figures(outcome: Outcome) -> str:
         f"Of {len(outcome.others()):,} for tenants who were not revoked "
         f"{len(outcome.failed_for_others())} failed. "
         f"Revoked tenants served after the bound: {len(outcome.served_too_late())} requests. "
+        f"Requests for tenants whose vaults answer that had to wait for a proof: {len(waited)}, "
+        f"{sum(one > NOTICED for one in waited)} of them for over {NOTICED * 1000:.0f} ms. "
         f"{len(outcome.stored):,} rows, lost or changed: {len(outcome.lost())}.",
     ]
     return "\n".join(lines)

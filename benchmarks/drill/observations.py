@@ -19,6 +19,7 @@ class Seen:
         right: whether what was read is what was written.
         proven: when the tenant's key was proven in this worker the last time, on the same clock; 0 where it
             was not served.
+        overdue: whether the key had to be proven before it could be used.
         answer: the answer's text, where the status is not 200.
     """
 
@@ -31,6 +32,7 @@ class Seen:
     status: int
     right: bool
     proven: float = 0.0
+    overdue: bool = False
     answer: str = ""
 
     @property

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from sqlalchemy import String, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from sqlalchemy_cmk import CmkError, EncryptedType, KeyRevoked, Sealed
+from sqlalchemy_cmk import CmkError, EncryptedType, KeyRevoked, KeyUnavailable, Sealed
 
 SETTING = "SOAK_SETTING"
 OK = 200
 REVOKED = 403
-FAILED = 503
+UNAVAILABLE = 503
+FAILED = 500
 
 
 class Base(DeclarativeBase):
@@ -49,4 +50,6 @@ def listed(notes: Iterable[Note]) -> str:
 
 def refusal(error: CmkError) -> tuple[str, int]:
     """Return what a client gets for an error, and the status."""
-    return f"{type(error).__name__}: {error}", REVOKED if isinstance(error, KeyRevoked) else FAILED
+    statuses = {KeyRevoked: REVOKED, KeyUnavailable: UNAVAILABLE}
+    status = next((status for kind, status in statuses.items() if isinstance(error, kind)), FAILED)
+    return f"{type(error).__name__}: {error}", status

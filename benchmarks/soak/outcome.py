@@ -9,7 +9,7 @@ from benchmarks.drill.owners import REVOKED as REVOCATIONS
 from benchmarks.drill.owners import Affected
 from benchmarks.soak.chaos import UNREACHABLE, Disturbance
 from benchmarks.soak.clients import PAGE
-from benchmarks.soak.notes import REVOKED
+from benchmarks.soak.notes import REVOKED, UNAVAILABLE
 from benchmarks.soak.watch import Worker
 from benchmarks.soak.workers import Sample
 
@@ -87,7 +87,7 @@ class Refusals:
             )
         if seen.status == REVOKED:
             return seen.tenant in self._revoked_lately(seen)
-        if not seen.answer.startswith("KeyUnavailable"):
+        if seen.status != UNAVAILABLE:
             return False
         away = _around(self._unreachable, seen, self._outage_patience)
         return bool(away) if seen.tenant == PAGE else seen.tenant in away

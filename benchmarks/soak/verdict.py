@@ -50,10 +50,13 @@ def problems(outcome: Outcome, bounds: Bounds) -> list[str]:
 
 
 def growth(samples: list[Sample], calm: float, name: str) -> tuple[float, float]:
-    """Return what a worker had in the second third of its undisturbed life, and in the last: medians."""
+    """Return the least that a worker had in the second third of its undisturbed life, and in the last.
+
+    What comes and goes, such as threads that call vaults, does not raise the least; what stays does.
+    """
     values = [getattr(one, name) for one in samples if one.at >= calm]
     third = len(values) // 3
-    return median(values[third : 2 * third]), median(values[2 * third :])
+    return min(values[third : 2 * third]), min(values[2 * third :])
 
 
 def opened_a_minute(outcome: Outcome) -> float:
