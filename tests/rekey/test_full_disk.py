@@ -2,11 +2,9 @@
 
 import re
 import secrets
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from sqlalchemy.pool import Pool
 from sqlalchemy_cmk import EncryptedType, RunInterrupted
 from sqlalchemy_cmk.rekey import Job, Move, Rekey
 from tests.rekey.conftest import add_people, fill
-from tests.support.skips import unavailable
+from tests.support.disks import enlarge, small_disk
 from tests.support.world import World
 
 ROWS = 2000
@@ -49,12 +47,12 @@ def few_pages(world: World) -> Iterator[Callable[[], None]]:
 @contextmanager
 def small_tablespace(world: World) -> Iterator[Callable[[], None]]:
     """PostgreSQL: the table is in a tablespace on a disk of 6 MiB."""
-    with small_disk(Path(world.raw("SHOW data_directory")[0][0]), 6) as (folder, enlarge):
+    with small_disk(6, Path(world.raw("SHOW data_directory")[0][0])) as folder:
         with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql(f"CREATE TABLESPACE {folder.name} LOCATION '{folder}'")
         world.execute(f"ALTER TABLE people SET TABLESPACE {folder.name}")
         try:
-            yield enlarge
+            yield partial(enlarge, folder)
         finally:
             world.execute("DROP TABLE people")
             with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -64,37 +62,15 @@ def small_tablespace(world: World) -> Iterator[Callable[[], None]]:
 @contextmanager
 def small_data_directory(world: World) -> Iterator[Callable[[], None]]:
     """MariaDB: the table's file is on a disk of 13 MiB."""
-    with small_disk(Path(world.raw("SELECT @@datadir")[0][0]), 13) as (folder, enlarge):
+    with small_disk(13, Path(world.raw("SELECT @@datadir")[0][0])) as folder:
         (_, made), *_ = world.raw("SHOW CREATE TABLE people")
         world.execute("ALTER TABLE people RENAME TO people_before")
         world.execute(f"{made} DATA DIRECTORY = '{folder}'")
         world.execute("INSERT INTO people SELECT * FROM people_before")
         try:
-            yield enlarge
+            yield partial(enlarge, folder)
         finally:
             world.execute("DROP TABLE people")
-
-
-@contextmanager
-def small_disk(data: Path, size: int) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """A file system of so many MiB for the server whose data is in a folder; and what gives it more room."""
-    if not data.exists():
-        unavailable("the server is on another machine")
-    folder = Path(tempfile.mkdtemp(prefix="cmk_small_disk_"))
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=700", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        folder.rmdir()
-        pytest.xfail("no file system can be mounted here")
-    try:
-        shutil.chown(folder, data.stat().st_uid, data.stat().st_gid)
-        yield folder, lambda: remount(folder)
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-        folder.rmdir()
-
-
-def remount(folder: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=200m", str(folder)], check=True)
 
 
 SMALL: dict[str, Callable[[World], AbstractContextManager[Callable[[], None]]]] = {
@@ -109,12 +85,12 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(bare: World
     rows = [{"id": n + 1, "owner": "acme", "plain": secrets.token_hex(800)} for n in range(ROWS)]
     fill(bare, table, rows)
     name = bare.engine.dialect.name
-    with SMALL[name](bare) as enlarge:
+    with SMALL[name](bare) as make_room:
         with pytest.raises(RunInterrupted) as caught:
             Rekey(bare.keyring, chunk=100, rate=None).run(JOB)
         assert FULL[name] in str(caught.value) and not re.search("[0-9a-f]{40}", str(caught.value))
         done = bare.raw("SELECT count(*) FROM people WHERE long_ IS NOT NULL")[0][0]
         assert 0 < done < ROWS and done % 100 == 0
-        enlarge()
+        make_room()
         report = Rekey(bare.keyring, chunk=100, rate=None).run(JOB)
         assert report.ok and report.rows_changed == ROWS and len(Rekey(bare.keyring).runs()) == 1
