@@ -53,6 +53,7 @@ class Module:
             serial number: the login resets their counters.
         holders: those who keep sessions.
         ends_before_fork: whether it is finalized before a fork: see :class:`Profile`.
+        lost_by_fork: a library that serves no child of a process that has loaded it: see :class:`Profile`.
         fresh_for: seconds after which it is started anew: see :class:`Profile`.
     """
 
@@ -63,6 +64,7 @@ class Module:
         self.mistyped: set[tuple[str, bytes]] = set()
         self.holders: WeakSet[SessionHolder] = WeakSet()
         self.ends_before_fork = False
+        self.lost_by_fork = ""
         self.fresh_for = float("inf")
         self._cryptoki: Cryptoki | None = None
         self._logins: dict[int, Any] = {}
@@ -70,6 +72,7 @@ class Module:
         self._lock = threading.RLock()
         self._held_for_fork = False
         self._forked = False
+        self._serves_children = True
         self._last_restart = -RESTART_PAUSE
         self._began = elapsed()
 
@@ -79,7 +82,7 @@ class Module:
 
         Raises:
             KeyUnavailable: another thread's call does not return, or the module does not initialize.
-            ConfigurationError: it is not a PKCS#11 module.
+            ConfigurationError: it is not a PKCS#11 module, or serves no child of a process that has used it.
         """
         lock = self._lock
         if not lock.acquire(timeout=CALL_PATIENCE):
@@ -142,6 +145,12 @@ class Module:
         return session.token.slot.slot_id in self._logins
 
     def _started(self) -> Any:
+        if self._forked and not self._serves_children:
+            raise ConfigurationError(
+                f"{self.path} reaches its token by {self.lost_by_fork}, which hangs in a child of a process "
+                "that has used it: open the first value in each worker, after the fork, or reach the token "
+                "in another way (a TPM by the kernel's /dev/tpmrm0)"
+            )
         try:
             if self._forked or elapsed() >= self._began + self.fresh_for:
                 self._reinitialize()
@@ -182,6 +191,9 @@ class Module:
     def before_fork(self) -> None:
         """Wait for the call of another thread, so that the child does not get a module in mid-call."""
         self._held_for_fork = self._lock.acquire(timeout=FORK_PATIENCE)
+        # Before the module is ended, which may unload it.
+        if self.lost_by_fork and _is_loaded(self.lost_by_fork):
+            self._serves_children = False
         if self._held_for_fork and self.ends_before_fork and self._library is not None:
             with suppress(PKCS11Error):
                 self._library.finalize()
@@ -196,6 +208,14 @@ class Module:
         self._lock = threading.RLock()
         self._forked = True
         self._last_restart = -RESTART_PAUSE
+
+
+def _is_loaded(library: str) -> bool:
+    """Return whether this process has loaded a library, as far as the system says."""
+    try:
+        return library in Path("/proc/self/maps").read_text(errors="replace")
+    except OSError:
+        return False
 
 
 class _Modules:

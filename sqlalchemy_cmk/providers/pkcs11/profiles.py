@@ -24,6 +24,8 @@ class Profile:
         rsa_also_signs: whether the token makes RSA keys only if they may sign as well as decrypt.
         ends_before_fork: whether the module is finalized before each fork and started again after it, in the
             parent too: one that a child can only end together with its parent's connection.
+        lost_by_fork: a library by which the module may reach the token, and whose connection hangs in a child
+            of a process that has loaded it: a child's calls are refused then.
         fresh_for: seconds after which the module is started anew, where it sees only then which keys another
             process has made or removed.
         login: the form of the PIN where it is more than a PIN.
@@ -39,6 +41,7 @@ class Profile:
     unwrap_needs_value_len: bool = False
     rsa_also_signs: bool = False
     ends_before_fork: bool = False
+    lost_by_fork: str = ""
     fresh_for: float = float("inf")
     login: str = ""
     quirks: tuple[str, ...] = ()
@@ -170,6 +173,7 @@ PROFILES: dict[str, Profile] = {
             prefer=("RSA-OAEP-SHA256", "RSA-OAEP"),
             rsa_also_signs=True,
             ends_before_fork=True,
+            lost_by_fork="libtss2-tcti-tabrmd",
             fresh_for=60.0,
             quirks=(
                 "run here, tpm2-pkcs11 1.9.0 over swtpm 0.7.1 and tpm2-abrmd 3.0.0",
@@ -179,7 +183,7 @@ PROFILES: dict[str, Profile] = {
                 "kernel's /dev/tpmrm0 or tpm2-abrmd",
                 "reads its store when it starts: a key that another process removes is used until then, and "
                 "CKA_DECRYPT is not obeyed",
-                "tpm2-abrmd's connection does not survive a fork: a child waits 25 seconds and fails",
+                "tpm2-abrmd's connection does not survive a fork: a child would wait 25 seconds, and fail",
             ),
             sources=("tried on tpm2-pkcs11 1.9.0",),
         ),

@@ -73,6 +73,7 @@ class Pkcs11KeyProvider(KeyProvider):
         self._make_keys = make_keys
         shared = module_at(path)
         shared.ends_before_fork |= self._profile.ends_before_fork
+        shared.lost_by_fork = shared.lost_by_fork or self._profile.lost_by_fork
         shared.fresh_for = min(shared.fresh_for, self._profile.fresh_for)
         self._sessions = Sessions(shared, self._pin, self._profile.login)
         self._choice = Choice(self._profile)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sqlalchemy_cmk import ConfigurationError
 from sqlalchemy_cmk.findings import Level
 from sqlalchemy_cmk.providers.pkcs11.module import module_at
 from sqlalchemy_cmk.providers.pkcs11.profiles import PROFILES
@@ -78,9 +79,15 @@ class TestTpm(ProviderContract):
         assert kek_place.provider.unwrap(wrapped) == dek and module.generation == before + 1
 
     def test_a_forked_child_uses_it_beside_its_parent(self, kek_place: SharedPlace, dek: Secret) -> None:
-        # The child's connection to tpm2-abrmd would not work (docs/hsm.md); the parent's has to.
+        # The child's connection to tpm2-abrmd would hang, and is refused at once; the parent's goes on.
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
-        assert in_fork(lambda: True)
+
+        def is_refused() -> bool:
+            with pytest.raises(ConfigurationError, match=r"tabrmd, which hangs in a child.*/dev/tpmrm0"):
+                kek_place.provider.unwrap(wrapped)
+            return True
+
+        assert in_fork(is_refused)
         assert kek_place.provider.unwrap(wrapped) == dek
 
 
