@@ -67,7 +67,7 @@ def clinic(app: Application, key_vault_emulator: KeyVaultEmulator) -> Iterator[V
 
 
 def line(clinic: VaultApplication) -> dict[str, Any]:
-    return next(one for one in clinic.json("status", "--newest") if one["tenant"] == "acme")
+    return next(one for one in clinic.json("status", "--newest")["tenants"] if one["tenant"] == "acme")
 
 
 def test_status_shows_the_version_in_use_and_the_newest_until_a_rewrap(clinic: VaultApplication) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy_cmk.runtime.clock import elapsed
 # Rates, progress and waits of work that runs, which a sleeping machine does not do: no key depends on them.
 OF_WORK = {
     "alembic/conversion/patience.py",
+    "alembic/jobs.py",
     "databases/postgresql/scrub.py",
     "rekey/dropping.py",
     "rekey/scheduler.py",
