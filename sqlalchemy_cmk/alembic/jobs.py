@@ -46,8 +46,9 @@ def committed(operations: Operations) -> Iterator[None]:
             raise ConfigurationError(
                 "Alembic was given a connection that is in a transaction which it has not begun, and the "
                 "engine, on connections of its own, would wait for it without end: hand over "
-                "engine.connect(), not engine.begin(); where code makes a MigrationContext itself, give it "
-                "transaction_per_migration=True"
+                "engine.connect(), not engine.begin(); in an env.py of several databases, which begins a "
+                "transaction on each, write rec['transaction'] = conn, and give context.configure "
+                "transaction_per_migration=True; likewise where code makes a MigrationContext itself"
             )
         yield
 
