@@ -44,6 +44,7 @@ def cache_policy(
     outage_grace: float | timedelta,
     retry_after: float | timedelta,
     jitter: float,
+    refresh_ahead: bool,
 ) -> CachePolicy:
     """Return for how long opened DEKs stay usable.
 
@@ -59,4 +60,5 @@ def cache_policy(
         duration(outage_grace, "outage_grace"),
         duration(retry_after, "retry_after"),
         jitter,
+        refresh_ahead,
     )

@@ -54,6 +54,8 @@ class Keyring(KeyOperations):
             not be reached while its DEKs are open. Default 15.
         revalidation_jitter: the fraction of ``revalidate_after``, from 0 up to 1, by which proofs come
             earlier at random, so that many processes do not ask at once. Default 0.1.
+        refresh_ahead: whether DEKs in use are proven again in the background before they have to be, so that
+            no request waits for a KEK. Default ``True``.
         max_open_keys: how many DEKs are kept open; the least recently used is dropped first. Default 1000.
         record_key: where the record key is kept, which authenticates the key tables and the audit trail:
             ``"env:NAME"``, ``"file:PATH"``, or a function that returns its 32 bytes. Default: a file beside
@@ -89,6 +91,7 @@ class Keyring(KeyOperations):
         outage_grace: float | timedelta = 3600,
         retry_after: float | timedelta = 15,
         revalidation_jitter: float = 0.1,
+        refresh_ahead: bool = True,
         max_open_keys: int = 1000,
         record_key: RecordKeySource | None = None,
         kek_allowed: KekAllowed | None = None,
@@ -105,7 +108,7 @@ class Keyring(KeyOperations):
         self._settings = Settings(
             platform_key,
             tuple(providers),
-            cache_policy(revalidate_after, outage_grace, retry_after, revalidation_jitter),
+            cache_policy(revalidate_after, outage_grace, retry_after, revalidation_jitter, refresh_ahead),
             max_open_keys,
             record_key,
             PolicyCheck(kek_allowed),

@@ -20,10 +20,18 @@ class Alarm:
         clock: returns monotonic seconds.
         longest: how many seconds of real time pass until it is called at the latest: threads sleep by a clock
             that stands still while the machine sleeps, and the given one may go faster.
+        name: the name of the thread.
     """
 
-    def __init__(self, ring: Callable[[], float | None], clock: Callable[[], float], longest: float) -> None:
+    def __init__(
+        self,
+        ring: Callable[[], float | None],
+        clock: Callable[[], float],
+        longest: float,
+        name: str = "cmk-alarm",
+    ) -> None:
         self._state = _State(clock, longest)
+        self._name = name
         self._ring = WeakMethod(ring, self._state.leave)
 
     def set(self, at: float) -> None:
@@ -57,7 +65,7 @@ class Alarm:
 
     def _start(self) -> None:
         arguments = (self._state, self._ring)
-        thread = threading.Thread(target=_wait_and_ring, args=arguments, name="cmk-alarm", daemon=True)
+        thread = threading.Thread(target=_wait_and_ring, args=arguments, name=self._name, daemon=True)
         self._state.running = True
         try:
             thread.start()

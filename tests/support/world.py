@@ -29,8 +29,12 @@ class World:
         self.keyring.protect(self.metadata)
 
     def new_keyring(self, **options: Any) -> Keyring:
-        """A keyring on the same engine, provider and clock, that protects nothing yet."""
+        """A keyring on the same engine, provider and clock, that protects nothing yet.
+
+        Proofs come when the test moves the clock past a deadline, and not in the background before.
+        """
         standard = {"platform_key": "local:pmk", "providers": [self.provider], "revalidation_jitter": 0}
+        standard |= {"refresh_ahead": False}
         return Keyring(keyring_engine(self.engine), **{**standard, "clock": lambda: self.now, **options})
 
     def restart(self, **options: Any) -> None:

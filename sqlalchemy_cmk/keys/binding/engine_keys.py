@@ -18,6 +18,7 @@ from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
 from sqlalchemy_cmk.keys.opening.maker import Maker
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.opener import Opener
+from sqlalchemy_cmk.keys.opening.refresher import Refresher
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
 from sqlalchemy_cmk.keys.opening.uncommitted import Uncommitted
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
@@ -49,6 +50,7 @@ class EngineKeys:
         background: writes what no caller waits for.
         wrapper: wraps and unwraps DEKs.
         opener: opens DEKs.
+        refresher: has those in use proven again before their deadline.
     """
 
     def __init__(self, engine: Engine | AsyncEngine, settings: Settings) -> None:
@@ -67,6 +69,7 @@ class EngineKeys:
         self.audit = self._trail_on(self.database)
         self.store = self._store_on(self.database, self.audit)
         self.observations = Observations(self.store, self.background)
+        self.refresher = Refresher(settings.cache, self.opened, self.wrapper.place_of, settings.clock)
         self.opener = Opener(
             settings.cache,
             self.store,
@@ -75,6 +78,7 @@ class EngineKeys:
             self.audit,
             telemetry,
             self.observations,
+            self.refresher,
             settings.clock,
         )
         self._maker = self._maker_for(self.store, self.opener.longest_use)
@@ -129,6 +133,7 @@ class EngineKeys:
 
     def close(self) -> None:
         """Drop every opened DEK, write what waits, and close connections."""
+        self.refresher.close()
         self.background.close()
         self.opened.close()
         self._leave()
@@ -139,6 +144,7 @@ class EngineKeys:
         self.connections.after_fork()
         self.opened.after_fork()
         self.opener.after_fork()
+        self.refresher.after_fork()
 
     def _trail_on(self, database: KeyDatabase) -> AuditTrail:
         return AuditTrail(database, self.background, self._settings.actor, self.record_keys)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 
-from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
+from sqlalchemy_cmk.keys.model import OpenedDek, Proof, Purpose
 from sqlalchemy_cmk.runtime.alarm import Alarm
 from sqlalchemy_cmk.runtime.clock import elapsed
 
@@ -60,6 +60,7 @@ class OpenedKeys:
             self._kept.move_to_end(dek_id)
             self.hits += 1
             kept.used_at = now
+            kept.used = True
             return kept.dek
 
     def stale(self, dek_id: bytes) -> OpenedDek | None:
@@ -71,6 +72,18 @@ class OpenedKeys:
             kept.used_at = self._clock()
             kept.overdue = False
             return kept.dek
+
+    def peek(self, dek_id: bytes) -> OpenedDek | None:
+        """Return an opened DEK. This is no use of it."""
+        with self._lock:
+            kept = self._kept.get(dek_id)
+            return None if kept is None else kept.dek
+
+    def is_used(self, dek_id: bytes) -> bool:
+        """Return whether a DEK is open and was used since its last proof; after a fork, in this process."""
+        with self._lock:
+            kept = self._kept.get(dek_id)
+            return kept is not None and kept.used
 
     def fresh_active(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
         """Return the tenant's active DEK if it is open and its deadline has not passed."""
@@ -142,6 +155,9 @@ class OpenedKeys:
     def renew(self, dek: OpenedDek, proven_at: float, deadline: float) -> None:
         """Move an opened DEK's deadline after a proof, or for an outage."""
         with self._lock:
+            kept = self._kept.get(dek.id)
+            if kept is not None and proven_at != dek.proven_at:
+                kept.used = False
             dek.rides_out = dek.rides_out and proven_at == dek.proven_at
             dek.proven_at = proven_at
             dek.deadline = deadline
@@ -152,6 +168,19 @@ class OpenedKeys:
             kept = self._kept.get(dek_id)
             if kept is not None:
                 self._drop(kept.dek)
+
+    def renew_by(self, dek: OpenedDek, proof: Proof) -> bool:
+        """Note a KEK's proof of an opened DEK; ``False`` if the DEK was dropped meanwhile."""
+        with self._lock:
+            kept = self._kept.get(dek.id)
+            if kept is None or kept.dek is not dek:
+                return False
+            if proof.at > dek.proven_at:
+                self.renew(dek, proof.at, proof.deadline)
+                dek.proven_by, dek.outage_grace = proof.by, proof.outage_grace
+                kept.overdue = False
+                self._alarm.set(self._leaves_at(kept))
+            return True
 
     def drop(self, tenant: str | None = None) -> None:
         """Drop the opened DEKs of a tenant, or all of them."""
@@ -176,6 +205,7 @@ class OpenedKeys:
         self._lock = threading.RLock()
         for kept in self._kept.values():
             kept.asked = 0
+            kept.used = False
         self._alarm.after_fork()
 
     def _leaves_at(self, kept: _Kept) -> float:
@@ -196,12 +226,14 @@ class _Kept:
         used_at: when it was last asked for.
         asked: how many callers are asking its KEK.
         overdue: whether it had to leave memory at the last look.
+        used: whether it was asked for since its last proof, by this process.
     """
 
-    __slots__ = ("asked", "dek", "overdue", "used_at")
+    __slots__ = ("asked", "dek", "overdue", "used", "used_at")
 
     def __init__(self, dek: OpenedDek, used_at: float) -> None:
         self.dek = dek
         self.used_at = used_at
         self.asked = 0
         self.overdue = False
+        self.used = False

@@ -1,8 +1,12 @@
-"""How long opened DEKs stay usable: :class:`CachePolicy`."""
+"""How long opened DEKs stay usable, and when they are proven again: :class:`CachePolicy`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+# The part of the time to its deadline in which a DEK in use is proven again ahead of it. What is left after
+# that is for a vault that answers slowly, and for many DEKs that are due at once.
+AHEAD_FROM, AHEAD_TO = 0.8, 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +20,39 @@ class CachePolicy:
         retry_after: how long to wait before asking a KEK again that refused, or that could not be reached
             while its DEKs are open.
         jitter: the fraction of ``revalidate_after``, from 0 up to 1, by which a proof may come earlier.
+        refresh_ahead: whether DEKs in use are proven again in the background, before their deadline.
     """
 
     revalidate_after: float
     outage_grace: float
     retry_after: float
     jitter: float
+    refresh_ahead: bool = True
 
     @property
     def longest_use(self) -> float:
         """How long after a proof a DEK may be used, whether its KEK can be reached or not."""
         return max(self.revalidate_after, self.outage_grace)
+
+    def deadline(self, proven_at: float, chance: float) -> float:
+        """Return when a DEK has to be proven again.
+
+        Args:
+            proven_at: when it was proven, in seconds of any clock.
+            chance: a random number from 0 to 1.
+        """
+        return proven_at + self.revalidate_after * (1 - self.jitter * chance)
+
+    def due(self, proven_at: float, deadline: float, chance: float) -> float:
+        """Return when a DEK is proven again in the background, if it was used since its last proof.
+
+        Args:
+            proven_at: when it was proven.
+            deadline: when it has to be proven again.
+            chance: a random number from 0 to 1, which spreads the calls.
+        """
+        return proven_at + (deadline - proven_at) * (AHEAD_FROM + (AHEAD_TO - AHEAD_FROM) * chance)
+
+    def second_look(self, due: float, deadline: float) -> float:
+        """Return when to look once more at a DEK that nobody had used when it was due."""
+        return (due + deadline) / 2

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from random import SystemRandom
 from typing import TypeVar
 
-from sqlalchemy_cmk.errors import KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk.errors import CmkError, KeyRevoked, KeyUnavailable
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
@@ -15,6 +16,7 @@ from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
 from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
 from sqlalchemy_cmk.keys.opening.observations import Observations
+from sqlalchemy_cmk.keys.opening.refresher import Refresher
 from sqlalchemy_cmk.keys.opening.revocation_cache import RevocationCache
 from sqlalchemy_cmk.keys.opening.single_flight import SingleFlight
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
@@ -46,6 +48,7 @@ class Opener:
         audit: records cold opens.
         telemetry: counts cold opens.
         observations: notes what calls to a tenant's KEK have shown.
+        refresher: is told of each proof, and has DEKs in use proven again.
         clock: returns monotonic seconds.
 
     Attributes:
@@ -61,6 +64,7 @@ class Opener:
         audit: AuditTrail,
         telemetry: Telemetry,
         observations: Observations,
+        refresher: Refresher,
         clock: Callable[[], float],
     ) -> None:
         self._policy = policy
@@ -70,11 +74,13 @@ class Opener:
         self._audit = audit
         self._telemetry = telemetry
         self._observations = observations
+        self._refresher = refresher
         self._clock = clock
         self.longest_use = LongestUse(policy.longest_use, store)
         self._flights = SingleFlight()
         self._revocations = RevocationCache(policy.retry_after, clock)
         self._proofs: dict[tuple[str, str], float] = {}
+        refresher.prove_with(self.refresh)
 
     def dek(self, dek_id: bytes) -> OpenedDek | None:
         """Return a DEK by its id, opened; ``None`` if there is none."""
@@ -161,8 +167,35 @@ class Opener:
             lambda: self._stale_during_outage(self._opened.stale(record.id)),
         )
 
+    def refresh(self, dek_ids: Iterable[bytes]) -> list[bytes]:
+        """Prove open DEKs again, whose deadline has not passed: nobody waits for this.
+
+        A KEK that refuses shuts its tenant at once. Any other error is for those who need the DEK after its
+        deadline.
+
+        Returns:
+            The DEKs whose KEK, or the key tables, could not be reached, and those that were not tried for it.
+        """
+        left = list(dek_ids)
+        while left:
+            try:
+                self._revocations.ask(left[0], partial(self._refresh, left[0]))
+            except KeyUnavailable:
+                break
+            except CmkError:
+                pass
+            del left[0]
+        return left
+
     def keep(
-        self, tenant: TenantRecord, record: DekRecord, key: Secret, by: Wrapped, proven_at: float
+        self,
+        tenant: TenantRecord,
+        record: DekRecord,
+        key: Secret,
+        by: Wrapped,
+        proven_at: float,
+        *,
+        opens: bool = True,
     ) -> OpenedDek:
         """Cache a DEK that a KEK has just proven.
 
@@ -172,11 +205,17 @@ class Opener:
             key: the DEK in the clear.
             by: the wrapping that gave them.
             proven_at: when, in seconds of the keyring's clock.
+            opens: whether it is cached if it is not open, or was dropped while the KEK was asked.
         """
         kek = by.kek_uri, by.kek_version
         proof = Proof(proven_at, kek, self._deadline(proven_at), self._grace(tenant))
-        opened = OpenedDek(record.id, record.tenant, record.purpose, key, proof)
-        self._opened.put(opened)
+        opened = self._opened.peek(record.id)
+        if opened is None or not self._opened.renew_by(opened, proof):
+            opened = OpenedDek(record.id, record.tenant, record.purpose, key, proof)
+            if not opens:
+                return opened
+            self._opened.put(opened)
+        self._refresher.proven(opened)
         return opened
 
     def forget(self, tenant: str | None = None) -> None:
@@ -206,10 +245,16 @@ class Opener:
         """Prove the active DEK; during an outage use it if reading has opened it already."""
         return self._within_grace(self._opened.stale(record.id), lambda: self.prove(keys, record))
 
-    def _prove(self, keys: TenantKeys, record: DekRecord) -> OpenedDek:
+    def _refresh(self, dek_id: bytes) -> None:
+        keys = self._store.keys_with(dek_id)
+        record = None if keys is None else keys.dek(dek_id)
+        if keys is not None and record is not None and self._opened.peek(dek_id) is not None:
+            self._flights.do(("prove", dek_id), partial(self._prove, keys, record, opens=False))
+
+    def _prove(self, keys: TenantKeys, record: DekRecord, *, opens: bool = True) -> OpenedDek:
         if record.state is not DekState.ACTIVE:
             self._opened.deactivate(record.id)
-        stale = self._opened.stale(record.id)
+        stale = self._opened.peek(record.id)
         if stale is not None:
             stale.outage_grace = self._grace(keys.tenant)
             if self._proven_by_another(stale, record):
@@ -220,7 +265,7 @@ class Opener:
         except KeyRevoked as error:
             moved = self._moved(record)
             if moved is not None:
-                return self._prove(*moved)
+                return self._prove(*moved, opens=opens)
             self._refused(keys, record, str(error))
             raise KeyRevoked(str(error), record.tenant) from error
         self._note_proof((wrapped.kek_uri, wrapped.kek_version), now)
@@ -229,7 +274,7 @@ class Opener:
             self._audit.soon(AuditEvent(EventKind.UNWRAP, record.tenant, record.id.hex(), *kek))
             self._telemetry.cold_open()
         self._observations.opened(keys, wrapped)
-        return self.keep(keys.tenant, record, key, wrapped, now)
+        return self.keep(keys.tenant, record, key, wrapped, now, opens=opens)
 
     def _moved(self, record: DekRecord) -> tuple[TenantKeys, DekRecord] | None:
         """Return a DEK as stored now, if its wrappings changed between reading them and calling the KEK."""
@@ -256,6 +301,7 @@ class Opener:
         if proven_at <= stale.proven_at or self._clock() >= deadline:
             return False
         self._opened.renew(stale, proven_at, deadline)
+        self._refresher.proven(stale)
         return True
 
     def _refused(self, keys: TenantKeys, record: DekRecord, reason: str) -> None:
@@ -307,5 +353,4 @@ class Opener:
         self._proofs[kek] = now
 
     def _deadline(self, proven_at: float) -> float:
-        earlier = self._policy.jitter * _random.random()
-        return proven_at + self._policy.revalidate_after * (1 - earlier)
+        return self._policy.deadline(proven_at, _random.random())

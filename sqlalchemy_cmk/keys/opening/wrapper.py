@@ -51,6 +51,10 @@ class Wrapper:
         """
         return provider_for(self._providers, kek_uri)
 
+    def place_of(self, kek_uri: str) -> str:
+        """Return what the calls of a KEK may hang on; see :meth:`KeyProvider.place_of`."""
+        return self.provider_of(kek_uri).place_of(kek_uri)
+
     def ensure(self, tenant: str, kek_uri: str, store: KeyStore) -> None:
         """Let the provider make a KEK that wraps nothing yet, if it makes KEKs.
 
@@ -163,7 +167,7 @@ class Wrapper:
         return self._call(kek_uri, timed)
 
     def _call(self, kek_uri: str, call: Callable[[], T]) -> T:
-        return self._calls.run(self.provider_of(kek_uri).place_of(kek_uri), call)
+        return self._calls.run(self.place_of(kek_uri), call)
 
     def forget(self) -> None:
         """Let every provider drop what it remembers about KEKs."""
