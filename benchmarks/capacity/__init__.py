@@ -1,5 +1,7 @@
 """How many calls an installation makes to its KEKs, against the limits of where they live."""
 
+from benchmarks.capacity.fleet import Fleet
+from benchmarks.capacity.fleet_simulation import simulate
 from benchmarks.capacity.limits import KINDS, MANAGED_HSM_UNWRAPS, share_used
 from benchmarks.capacity.model import Case, Prices, evicting
 from benchmarks.capacity.report import report
@@ -11,10 +13,12 @@ __all__ = [
     "MANAGED_HSM_UNWRAPS",
     "CachePolicy",
     "Case",
+    "Fleet",
     "Prices",
     "Simulation",
     "Traffic",
     "evicting",
     "report",
     "share_used",
+    "simulate",
 ]

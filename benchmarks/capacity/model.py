@@ -6,7 +6,7 @@ nobody uses costs nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, comb, factorial
 from typing import Literal
 
@@ -18,9 +18,14 @@ MONTH = 30 * 24 * 3600
 BEST_JITTER = 0.5
 
 
-def standard_times(jitter: float = 0.1, revalidate_after: float = 300) -> CachePolicy:
-    """Return the keyring's default times, with the two that matter most for the load."""
-    return CachePolicy(revalidate_after=revalidate_after, outage_grace=3600, retry_after=15, jitter=jitter)
+def standard_times(
+    jitter: float = 0.1, revalidate_after: float = 300, *, refresh_ahead: bool = False
+) -> CachePolicy:
+    """Return the keyring's default times, with what matters most for the load.
+
+    The formulas are for proofs at the deadline; ahead of it they are simulated.
+    """
+    return CachePolicy(revalidate_after, 3600, 15, jitter, refresh_ahead)
 
 
 DEFAULT_TIMES = standard_times()
@@ -92,10 +97,12 @@ class Case:
         """Return the mean seconds between two proofs of one KEK version in one process.
 
         One unwrap renews every open DEK under the KEK version, so the earliest of its k deadlines counts:
-        R (1 - j k / (k + 1)). Exact for one DEK, and for a jitter of at most a half.
+        R (1 - j k / (k + 1)). Exact for one DEK, and for a jitter of at most a half. Ahead of the deadline it
+        is the part of that in which DEKs are due; close, where there are several.
         """
         k = self.deks_of_a_kek
-        return self.times.revalidate_after * (1 - self.times.jitter * k / (k + 1))
+        deadline = self.times.revalidate_after * (1 - self.times.jitter * k / (k + 1))
+        return self.times.due(0, deadline, 1 / (k + 1)) if self.times.refresh_ahead else deadline
 
     def steady(self) -> float:
         """Return unwraps in ten seconds, over a long time."""
@@ -121,10 +128,13 @@ class Case:
 
         Args:
             number: the first proof after the start, the second, and so on. The formula holds for one DEK
-                and, beyond the first, for a jitter of at most a half; several DEKs have the first's peak.
+                and, beyond the first, for a jitter of at most a half; several DEKs have the first's peak, and
+                so have proofs ahead of the deadline.
         """
         at_once = self.processes * self.keks
         jitter, spread = self.times.jitter, self.times.jitter * self.times.revalidate_after
+        if self.times.refresh_ahead:
+            return max(self.steady(), at_once * self._most_ahead())
         if spread <= WINDOW:
             return at_once
         if self.deks_of_a_kek > 1:
@@ -135,6 +145,19 @@ class Case:
             rounds = range(1, ceil(1 / (1 - jitter)) + 1)
             density = sum(_density(n, (1 - n * (1 - jitter)) / jitter) for n in rounds)
         return max(self.steady(), min(at_once, at_once * WINDOW / spread * density))
+
+    def _most_ahead(self) -> float:
+        """Return the most of all proofs ahead after a common start that come in one window."""
+        times, chances = self.times, [(step + 0.5) / 100 for step in range(100)]
+
+        def come(moment: float) -> float:
+            """Return the share that has come by then: of a KEK's DEKs the earliest counts."""
+            spans = ((times.due(0, end, 0), times.due(0, end, 1)) for end in ends)
+            share = sum(min(1.0, max(0.0, (moment - first) / (last - first))) for first, last in spans)
+            return float(1 - (1 - share / len(ends)) ** self.deks_of_a_kek)
+
+        ends = [times.deadline(0, chance) for chance in chances]
+        return max(come(at + WINDOW) - come(at) for at in range(int(times.revalidate_after)))
 
     def waiting(self, outage: float) -> float:
         """Return how many KEKs are due, in all processes, after an outage shorter than a period."""
@@ -189,6 +212,10 @@ class Case:
         at_once = self.processes * self.keks
         if at_once <= room:
             return 0.0
+        if self.times.refresh_ahead:
+            steps = (step / 100 for step in range(int(100 * BEST_JITTER) + 1))
+            cases = (replace(self, times=replace(self.times, jitter=jitter)) for jitter in steps)
+            return next((one.times.jitter for one in cases if one.renewal_peak() <= room), None)
         in_a_window = 1 - (1 - room / at_once) ** (1 / self.deks_of_a_kek)
         jitter = WINDOW / (self.times.revalidate_after * in_a_window)
         return jitter if jitter <= BEST_JITTER else None

@@ -1,15 +1,18 @@
-"""The figure of docs/capacity.md."""
+"""The figures of docs/capacity.md."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from benchmarks.capacity.fleet import Fleet
+from benchmarks.capacity.fleet_simulation import FleetRun
 from benchmarks.capacity.limits import KINDS, WINDOW
-from benchmarks.capacity.report import JITTERS, Runs, percent
+from benchmarks.capacity.report import JITTERS, Deploy, Runs, percent
 from benchmarks.capacity.scenarios import BEFORE
 
 MINUTES = 30
@@ -27,13 +30,38 @@ def plot(runs: Runs, path: Path) -> None:
             deploy_panel(axes, runs, jitter)
         outage_panel(deploys[-1], runs)
         deploys[-1].set_xlabel("minutes")
-        figure.suptitle("8 processes, 1,000 tenants, each with a KEK, in one vault; revalidate_after 300 s")
+        figure.suptitle("8 processes, 1,000 tenants, each with a KEK, in one vault; no refresh ahead")
         figure.supylabel("transactions in ten seconds")
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
+def plot_fleet(runs: Runs, path: Path) -> None:
+    """Write the figure of the fleet whose requests are routed."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.5, 5), facecolor="white", layout="constrained")
+        panels = [fleet for fleet in runs.fleets if fleet.serving < fleet.processes]
+        for axes, fleet in zip(figure.subplots(len(panels), 1, sharey=True), panels, strict=True):
+            fleet_panel(axes, fleet, runs.fleets[fleet])
+        axes.set_xlabel("minutes after a common start")
+        figure.suptitle(f"{fleet.processes} processes, {fleet.tenants:,} tenants, {fleet.serving} serve each")
+        figure.supylabel("calls to all vaults in ten seconds")
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def fleet_panel(axes: Any, fleet: Fleet, run: FleetRun) -> None:
+    waited_for, ahead = run.in_windows(ahead=False), run.in_windows(ahead=True)
+    bars(axes, [one + other for one, other in zip(waited_for, ahead, strict=True)])
+    bars(axes, waited_for, RED)
+    state = "on" if fleet.times.refresh_ahead else "off"
+    axes.set_title(
+        f"refresh ahead {state}: {percent(run.requests.waiting())} of the requests wait for the calls in red",
+        loc="left",
+        fontsize=9,
+    )
+
+
 def deploy_panel(axes: Any, runs: Runs, jitter: float) -> None:
-    run = runs.deploys["own", jitter, 0]
+    run = runs.deploys[Deploy("own", jitter)]
     peak, limit = run.peak(WINDOW), KINDS["RSA 2048"].other
     bars(axes, run.transactions()[: MINUTES * 60 // WINDOW])
     axes.set_ylim(0, 9000)
@@ -65,7 +93,7 @@ def outage_panel(axes: Any, runs: Runs) -> None:
     limits(axes, tuple(LIMITS)[1:])
 
 
-def bars(axes: Any, windows: list[int], color: str = BLUE) -> None:
+def bars(axes: Any, windows: Sequence[float], color: str = BLUE) -> None:
     edges = [number * WINDOW / 60 for number in range(len(windows) + 1)]
     axes.stairs(windows, edges, fill=True, color=color)
     axes.set_xlim(0, MINUTES)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from benchmarks.capacity.fleet import DEK_BYTES, Fleet
+from benchmarks.capacity.fleet_simulation import FleetRun, simulate
 from benchmarks.capacity.limits import KINDS, MANAGED_HSM_UNWRAPS, VAULTS_IN_A_SUBSCRIPTION, WINDOW
 from benchmarks.capacity.model import Case, Prices, standard_times
 from benchmarks.capacity.scenarios import BEFORE, arrivals, deploy, outage
@@ -14,6 +17,8 @@ JITTERS = (0, 0.1, 0.5)
 OUTAGES = (60, 600)
 APART = 30.0
 SETTLED, AT_FIRST = 1800, 600
+# How many processes of a fleet stand for all, by how many serve a tenant.
+SAMPLES = {200: 2, 4: 6}
 LAYOUTS = {"own": "own KEKs, one vault", "shared": "one PMK", "vaults": "own KEKs, a vault each"}
 
 
@@ -29,48 +34,70 @@ class Table:
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+class Deploy(NamedTuple):
+    """A start of all processes: in which layout, with which jitter, how far apart, proofs ahead or not."""
+
+    layout: str
+    jitter: float
+    apart: float = 0.0
+    ahead: bool = False
+
+    @property
+    def case(self) -> Case:
+        """The installation."""
+        return of(self.layout, times=standard_times(self.jitter, refresh_ahead=self.ahead))
+
+
 @dataclass(frozen=True, slots=True)
 class Runs:
     """The simulations that the tables and the plot show, each run once."""
 
-    deploys: dict[tuple[str, float, float], Run]
-    throttled: dict[tuple[str, float, float], Run]
+    deploys: dict[Deploy, Run]
+    throttled: dict[Deploy, Run]
     arrivals: dict[str, Run]
     outages: dict[tuple[str, float], Run]
+    fleets: dict[Fleet, FleetRun]
 
     @classmethod
     def simulate(cls) -> Runs:
         """Run them: 8 processes, 1,000 tenants, RSA 2048."""
-        deployed = [("own", jitter, 0.0) for jitter in JITTERS]
-        deployed += [("own", 0.1, APART), ("shared", 0.1, 0.0), ("vaults", 0.1, 0.0)]
+        deployed = [Deploy("own", jitter) for jitter in JITTERS]
+        deployed += [Deploy("own", jitter, ahead=True) for jitter in JITTERS]
+        deployed += [Deploy("own", 0.1, APART), Deploy("shared", 0.1), Deploy("vaults", 0.1)]
         return cls(
-            {key: deploy(of(*key[:2]), apart=key[2]) for key in deployed},
-            {key: deploy(of(*key[:2]), apart=key[2], throttled=True, seconds=AT_FIRST) for key in deployed},
+            {key: deploy(key.case, apart=key.apart) for key in deployed},
+            {key: deploy(key.case, apart=key.apart, throttled=True, seconds=AT_FIRST) for key in deployed},
             {layout: arrivals(of(layout)) for layout in LAYOUTS},
             {(layout, s): outage(of(layout), s) for layout in ("own", "shared") for s in OUTAGES},
+            {fleet: simulate(fleet, sample=SAMPLES[fleet.serving]) for fleet in fleets()},
         )
+
+
+def fleets() -> list[Fleet]:
+    """Return the fleets of the documentation: requests routed or not, proofs ahead or not."""
+    times = [replace(standard_times(), refresh_ahead=ahead) for ahead in (False, True)]
+    return [Fleet(serving=serving, times=one) for serving in SAMPLES for one in times]
 
 
 def of(layout: str, jitter: float = 0.1, **options: object) -> Case:
     """Return the case of the documentation in one of its layouts."""
-    return replace(Case(layout=layout, times=standard_times(jitter)), **options)  # type: ignore[arg-type]
+    return replace(Case(), **{"layout": layout, "times": standard_times(jitter), **options})  # type: ignore[arg-type]
 
 
 def deploys(runs: Runs) -> Table:
     """After a deploy: what the vaults are asked in ten seconds, at first, later, and in the long run."""
     head = (
-        "processes start", "jitter", "first ten seconds", "later at most", "at most after half an hour",
-        "on average", "throttled", "all open after",
+        "processes start", "jitter", "refresh ahead", "first ten seconds", "later at most",
+        "at most after half an hour", "on average", "throttled", "all open after",
     )  # fmt: skip
     rows = []
     for key, run in runs.deploys.items():
-        layout, jitter, apart = key
-        start = f"{apart:.0f} s apart" if apart else "at once"
+        start = f"{key.apart:.0f} s apart" if key.apart else "at once"
         limited = runs.throttled[key]
         rows.append((
-            f"{start}; {LAYOUTS[layout]}", percent(jitter), number(run.transactions()[0]),
-            number(run.peak(WINDOW)), number(run.peak(SETTLED)), number(of(layout, jitter).steady()),
-            percent(limited.throttled_share()), f"{limited.last_opened:.0f} s",
+            f"{start}; {LAYOUTS[key.layout]}", percent(key.jitter), "on" if key.ahead else "off",
+            number(run.transactions()[0]), number(run.peak(WINDOW)), number(run.peak(SETTLED)),
+            number(key.case.steady()), percent(limited.throttled_share()), f"{limited.last_opened:.0f} s",
         ))  # fmt: skip
     return Table(head, rows)
 
@@ -106,6 +133,26 @@ def newcomers(runs: Runs) -> Table:
             for name, run in runs.arrivals.items()
         ],
     )
+
+
+def skewed(runs: Runs) -> Table:
+    """A fleet with many tenants, used by Zipf's law."""
+    head = (
+        "processes that serve a tenant", "refresh ahead", "calls a second: busiest vault", "median vault",
+        "all vaults", "DEKs open in a process", "their memory", "requests that wait", "p99 added",
+        "those of tenants in use that wait", "p99 added to them",
+    )  # fmt: skip
+    rows = []
+    for fleet, run in runs.fleets.items():
+        calls = sorted(fleet.calls())
+        rows.append((
+            f"{fleet.serving}", "on" if fleet.times.refresh_ahead else "off", f"{max(calls):.2f}",
+            f"{calls[len(calls) // 2]:.3f}", number(sum(calls)), number(round(fleet.open_deks())),
+            f"{fleet.open_deks() * DEK_BYTES / 2**20:.1f} MiB", percent(run.requests.waiting()),
+            milliseconds(run.requests.added(0.99)), percent(run.in_use.waiting()),
+            milliseconds(run.in_use.added(0.99)),
+        ))  # fmt: skip
+    return Table(head, rows)
 
 
 def kinds() -> Table:
@@ -183,6 +230,11 @@ def opening_of(case: Case) -> str:
 def number(value: float) -> str:
     """Return a number with its thousands apart, and a decimal where it is small and broken."""
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return seconds as milliseconds."""
+    return f"{1000 * seconds:.0f} ms"
 
 
 def percent(share: float) -> str:

@@ -16,13 +16,20 @@ from benchmarks.capacity.limits import WINDOW
 from benchmarks.capacity.model import Case
 from sqlalchemy_cmk.keys.opening.opener import CachePolicy
 
-Rule = Callable[[CachePolicy, float, float], float]
 NEVER = float("-inf")
 
 
-def deadline(times: CachePolicy, proven_at: float, chance: float) -> float:
-    """Return when a DEK that was proven has to be proven anew; ``chance`` is random, 0 to 1."""
-    return proven_at + times.revalidate_after * (1 - times.jitter * chance)
+def next_proof(times: CachePolicy, proven_at: float, chance: float, ahead: float) -> float:
+    """Return when a DEK that is in use all the time is proven anew.
+
+    Args:
+        times: the keyring's.
+        proven_at: when it was proven.
+        chance: a random number from 0 to 1, which the jitter uses.
+        ahead: another one, for proofs ahead of the deadline.
+    """
+    deadline = times.deadline(proven_at, chance)
+    return times.due(proven_at, deadline, ahead) if times.refresh_ahead else deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,6 @@ class Simulation:
         case: the installation.
         traffic: what happens to it.
         chance: given the time, a number from 0 to 1 for the jitter; seeded if left out.
-        rule: when a DEK has to be proven anew.
     """
 
     def __init__(
@@ -115,10 +121,9 @@ class Simulation:
         case: Case,
         traffic: Traffic,
         chance: Callable[[float], float] | None = None,
-        rule: Rule = deadline,
     ) -> None:
         seeded = Random(1)
-        self._case, self._traffic, self._rule = case, traffic, rule
+        self._case, self._traffic = case, traffic
         self._chance = chance or (lambda now: seeded.random())
         self._deks = case.all_deks
         self._proven: list[float | None] = [None] * (case.processes * self._deks)
@@ -149,7 +154,7 @@ class Simulation:
         vault = kek if self._case.layout == "vaults" else 0
         proven = self._proven[number]
         proof = self._proofs.get((process, kek), NEVER)
-        until = self._rule(self._case.times, proof, self._chance(now))
+        until = self._next_proof(now, proof)
         if proven is not None and proof > proven and now < until:
             self._proven[number] = proof
             return until
@@ -171,7 +176,13 @@ class Simulation:
         if self._proven[number] is None:
             self._run.last_opened = now
         self._proven[number] = now
-        return self._rule(self._case.times, now, self._chance(now))
+        return self._next_proof(now, now)
+
+    def _next_proof(self, now: float, proven_at: float) -> float:
+        times = self._case.times
+        return next_proof(
+            times, proven_at, self._chance(now), self._chance(now) if times.refresh_ahead else 0.0
+        )
 
     def _without(self, now: float, number: int) -> float:
         """Go on without an answer: with a key that is open, until the grace is over."""

@@ -82,6 +82,17 @@ def test_in_the_long_run_the_simulation_asks_as_often_as_the_formula(
     assert long_run(case).mean(HOUR) == pytest.approx(case.steady(), rel=0.02)
 
 
+def test_proofs_ahead_come_as_often_as_the_formula_says_and_leave_lower_peaks() -> None:
+    case = of(0.1, processes=4, tenants=100)
+    ahead = replace(case, times=standard_times(0.1, refresh_ahead=True))
+    assert long_run(ahead, hours=2).mean(HOUR) == pytest.approx(ahead.steady(), rel=0.02)
+    assert case.steady() < ahead.steady() < 1.15 * case.steady()
+    peak = deploy(ahead, seconds=ROUNDS).peak(10)
+    assert peak == pytest.approx(ahead.renewal_peak(), rel=0.12)
+    assert peak < 0.8 * deploy(case, seconds=ROUNDS).peak(10)
+    assert ahead.smallest_jitter() == 0 and of(kind="RSA-HSM 4096").smallest_jitter() is None
+
+
 def test_one_kek_for_all_tenants_is_asked_as_often_as_one_tenants() -> None:
     one, all_of_them = of(0, layout="own", tenants=1), of(0, layout="shared", tenants=1000)
     assert all_of_them.steady() == one.steady()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,16 +13,19 @@ from sqlalchemy import create_engine
 
 from benchmarks.capacity.limits import Limit
 from benchmarks.capacity.model import Case
-from benchmarks.capacity.simulation import Simulation, Traffic, deadline
+from benchmarks.capacity.simulation import Simulation, Traffic, next_proof
 from sqlalchemy_cmk import Keyring, KeyUnavailable
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.keys.opening import opener as opening
+from sqlalchemy_cmk.keys.opening import refresher
 from sqlalchemy_cmk.keys.opening.opener import CachePolicy
 from sqlalchemy_cmk.providers import LocalKeyProvider, Wrapped
 from sqlalchemy_cmk.runtime.secret import Secret
+from tests.runtime.test_threads import until
 
 TENANTS = 12
-QUICK = CachePolicy(revalidate_after=60, outage_grace=100, retry_after=7, jitter=0.5)
+QUICK = CachePolicy(revalidate_after=60, outage_grace=100, retry_after=7, jitter=0.5, refresh_ahead=False)
+AHEAD = replace(QUICK, refresh_ahead=True)
 
 
 class TinyVault(Case):
@@ -70,6 +74,7 @@ class Drive:
         self.engine = create_engine("sqlite://")
         self.uses = [(str(n), purpose) for n in range(TENANTS) for purpose in list(Purpose)[: case.deks]]
         monkeypatch.setattr(opening, "_random", self)
+        monkeypatch.setattr(refresher, "_random", self)
         if case.layout == "own":
             maker = self.keyring()
             for tenant in {tenant for tenant, _ in self.uses}:
@@ -89,6 +94,7 @@ class Drive:
             outage_grace=times.outage_grace,
             retry_after=times.retry_after,
             revalidation_jitter=times.jitter,
+            refresh_ahead=times.refresh_ahead,
             clock=lambda: self.now,
         )
 
@@ -106,11 +112,16 @@ class Drive:
         self.vault.spent.clear()
         for second in range(int(traffic.seconds)):
             self.now = float(second)
+            self.refresh(keyring)
             for (tenant, purpose), start in zip(self.uses, traffic.starts, strict=True):
                 if self.now >= start:
                     self.use(keyring, tenant, purpose)
         keyring.close()
         return dict(self.vault.calls)
+
+    def refresh(self, keyring: Keyring) -> None:
+        keyring.keys.refresher.ring()
+        until(lambda: not keyring.keys.refresher.is_busy)
 
     def use(self, keyring: Keyring, tenant: str, purpose: Purpose) -> None:
         with suppress(KeyUnavailable):
@@ -137,7 +148,8 @@ SCENARIOS: dict[str, tuple[Case, dict[str, Any]]] = {
     "an outage under one KEK": (Case(1, TENANTS, "shared", times=QUICK), {"outage": (150, 210)}),
     "an outage longer than the grace": (Case(1, TENANTS, "own", times=QUICK), {"outage": (90, 260)}),
     "a vault with a limit": (TinyVault(1, TENANTS, "own", times=QUICK), {"throttled": True}),
-    "no jitter": (Case(1, TENANTS, "own", times=CachePolicy(60, 100, 7, 0)), {}),
+    "ahead of the deadline": (Case(1, TENANTS, "own", times=AHEAD), {}),
+    "no jitter": (Case(1, TENANTS, "own", times=replace(QUICK, jitter=0)), {}),
 }
 
 
@@ -162,5 +174,5 @@ def test_a_deadline_is_that_of_an_opened_dek(tmp_path: Path, monkeypatch: pytest
     keyring = drive.keyring()
     for drive.now in (1.0, 17.0, 40.5):
         dek = keyring.active(str(drive.now), Purpose.RANDOMIZED)
-        assert dek.deadline == deadline(QUICK, drive.now, chance(drive.now))
+        assert dek.deadline == next_proof(QUICK, drive.now, chance(drive.now), 0)
     keyring.close()

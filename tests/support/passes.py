@@ -21,7 +21,7 @@ TESTS = Path(__file__).parents[1]
 NO_SQLALCHEMY = "no_sqlalchemy"
 NEWEST_ONLY = "newest_sqlalchemy"
 FOLDERS = ("providers", "testing")
-MODULES = ("benchmarks/test_capacity.py", "benchmarks/test_page.py")
+MODULES = ("benchmarks/test_capacity.py", "benchmarks/test_fleet.py", "benchmarks/test_page.py")
 EXCEPT = ("providers/test_key_file.py",)
 OTHER_SUBJECTS = {
     "bytes and types, which test-lowest runs with the oldest SQLAlchemy": ("unit",),
@@ -48,6 +48,7 @@ OTHER_SUBJECTS = {
         "keys/test_hung_vaults.py",
         "keys/test_leaving_memory.py",
         "keys/test_outages.py",
+        "keys/test_refresh_ahead.py",
         "keys/test_single_flight.py",
         "keys/test_tenant_life.py",
     ),
