@@ -16,7 +16,7 @@ from sqlalchemy_cmk.keys.binding.apps import EXTENSION, current_app, engines_of,
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.binding.engines import Engines
 from sqlalchemy_cmk.keys.binding.places import shown
-from sqlalchemy_cmk.keys.binding.protection import protection_of, serve
+from sqlalchemy_cmk.keys.binding.protection import forget_when_dropped, protection_of, serve
 from sqlalchemy_cmk.keys.binding.settings import Settings
 from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations, restorers
 from sqlalchemy_cmk.keys.dry_run import Refusal, begin, dry_run_for, noting
@@ -228,7 +228,7 @@ class Keyring(KeyOperations):
         metadata = base if isinstance(base, MetaData) else base.metadata
         begin(metadata, self.dry_run)
         if self.dry_run is None:
-            make_all_tables(metadata, self.table_prefix)
+            forget_when_dropped(make_all_tables(metadata, self.table_prefix).tenants)
         with noting(metadata):
             refuse_wrong_declarations(metadata)
         if metadata not in self._protected:

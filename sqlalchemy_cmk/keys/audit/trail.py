@@ -172,6 +172,12 @@ class AuditTrail:
                 self._seen = max(self._seen, head.seq)
         return verdict
 
+    def start_anew(self) -> None:
+        """Forget how far the trail was seen, and what waits to be written: this process has dropped it."""
+        with self._lock:
+            self._waiting = []
+            self._seen = 0
+
     def after_fork(self) -> None:
         """Leave the parent's events to the parent."""
         self._waiting = []

@@ -131,6 +131,12 @@ class EngineKeys:
         self.opener.forget()
         self.connections.close()
 
+    def start_anew(self) -> None:
+        """Forget every key and what was seen of the key tables: this process has dropped them."""
+        self.opener.forget()
+        self.store.start_anew()
+        self.audit.start_anew()
+
     def close(self) -> None:
         """Drop every opened DEK, write what waits, and close connections."""
         self.refresher.close()

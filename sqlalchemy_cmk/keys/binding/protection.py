@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 from weakref import ref
 
-from sqlalchemy import Connection, Engine, MetaData, Table
+from sqlalchemy import Connection, Engine, MetaData, Table, event
 
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
@@ -140,6 +140,25 @@ def serve(keyring: Keyring, metadata: MetaData) -> None:
             if keys is not None and keys.engine() is engine:
                 logger.warning("another keyring now serves %s: close() the one before", shown(engine.url))
                 keys.step_back(forsaken=other.protected == (metadata,))
+
+
+def forget_when_dropped(tenants: Table) -> None:
+    """Have keys forgotten when this process drops their tables by the metadata: ``drop_all`` in a test suite.
+
+    What others do to the tables is tampering.
+
+    Args:
+        tenants: the table of tenants in a protected metadata.
+    """
+    if not event.contains(tenants, "after_drop", _dropped):
+        event.listen(tenants, "after_drop", _dropped)
+
+
+def _dropped(tenants: Table, connection: Connection, **_: object) -> None:
+    for keyring in protection_of(tenants.metadata) if isinstance(connection, Connection) else ():
+        keys = keyring.engines.of_connection(connection)
+        if keys is not None:
+            keys.start_anew()
 
 
 def _refuse(protection: Protection, engine: Engine | None, where: str) -> NoReturn:

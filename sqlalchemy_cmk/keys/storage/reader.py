@@ -83,6 +83,10 @@ class KeyReader:
         """Remember the epoch of keys that this process has written."""
         self._epochs[keys.tenant.name] = max(self._epochs.get(keys.tenant.name, 0), keys.tenant.epoch)
 
+    def start_anew(self) -> None:
+        """Forget the epochs: this process has dropped the tables."""
+        self._epochs.clear()
+
     def _verified_or_wrong(self, row: Row[Any], deks: list[Row[Any]]) -> TenantKeys | TamperedError:
         try:
             return self._checked(row, deks)

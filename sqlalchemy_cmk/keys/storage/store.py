@@ -139,6 +139,10 @@ class KeyStore:
         t = self._tables.tenants
         return bool(self._database.run(lambda c: c.scalar(select(exists().where(t.c.manifest.is_not(None))))))
 
+    def start_anew(self) -> None:
+        """Forget what was seen of the tables: this process has dropped them."""
+        self._reader.start_anew()
+
     def add_tenant(self, tenant: str, kek_uri: str) -> TenantKeys:
         """Add a tenant and return it; where another process was first, return what that one wrote.
 

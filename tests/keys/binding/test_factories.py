@@ -217,6 +217,20 @@ def test_an_engine_that_is_disposed_of_takes_the_keyrings_connections_along(shop
     keyring.close()
 
 
+def test_tables_that_are_dropped_and_made_again_have_new_keys(shop: Shop) -> None:
+    """A test suite with one keyring that calls ``create_all`` and ``drop_all`` around each test."""
+    engine = shop.engine("app")
+    with shop.keyring(engine) as keyring:
+        for card in ("4111", "4222"):
+            shop.base.metadata.create_all(engine)
+            shop.write(engine, card)
+            assert named(engine) == deks(engine)
+            keyring.assign("acme", "local:acme")
+            keyring.forget()
+            assert shop.read(engine) == [card]
+            shop.base.metadata.drop_all(engine)
+
+
 def test_a_forked_child_uses_both_engines(shop: Shop) -> None:
     first, second = shop.engine("first"), shop.engine("second")
     keyring = shop.keyring(first, second)
