@@ -117,7 +117,7 @@ def test_an_error_of_the_library_keeps_its_own_exit_code(app: Application) -> No
 def test_what_a_module_prints_does_not_reach_stdout(app: Application) -> None:
     (app.folder / "talking.py").write_text("print('hello')\nfrom clinic_app import keyring")
     result = app.process("--keyring", "talking:keyring", "status", "--json")
-    assert result.stdout.startswith("[") and "hello" in result.stderr
+    assert result.stdout.startswith("{") and "hello" in result.stderr
 
 
 def test_the_keyring_is_closed_at_the_end(app: Application) -> None:

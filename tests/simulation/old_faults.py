@@ -102,8 +102,8 @@ def a_half_done_conversion_of_another_plan_is_taken_up(patch: pytest.MonkeyPatch
 # Each fault, and a seed that finds it.
 FOUND: dict[PutBack, int] = {
     a_dek_is_used_that_was_rolled_back: 20,
-    two_migrations_at_once: 24,
-    no_deadline_is_looked_at: 28,
+    two_migrations_at_once: 0,
+    no_deadline_is_looked_at: 2,
 }
 # What 400 seeds have not found: these faults have tests of their own, and no seed yet.
 SOUGHT: tuple[PutBack, ...] = (
