@@ -85,6 +85,15 @@ def off_the_loop(work: Callable[[], T], threads: Threads = _threads, place: str 
         del future  # an error's traceback holds this frame, which must not hold the error
 
 
+def off_any_loop(work: Callable[[], T]) -> T:
+    """Run work that runs a loop of its own, in another thread where a loop runs in this one; wait for it."""
+    if running_loop() is None:
+        return work()
+    future = _threads.submit("", work)
+    wait_for(future)
+    return future.result()
+
+
 async def in_a_thread(work: Callable[[], T]) -> T:
     """Run blocking work on one of the library's own threads and return its result."""
     return await asyncio.wrap_future(_threads.submit("", work))

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, Pool, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.pool import SingletonThreadPool
 
 from sqlalchemy_cmk.databases import Database, database_of
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.keys.storage.own_loop import OwnLoop
+from sqlalchemy_cmk.keys.storage.own_loops import OwnLoops
 from sqlalchemy_cmk.keys.storage.turns import Turns
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+
+# The connections of an asynchronous driver where the application's pool has no size.
+AT_ONCE = 5
 
 _memory_engines: WeakKeyDictionary[Engine, tuple[Engine, Any]] = WeakKeyDictionary()
 
@@ -47,26 +50,24 @@ class Connections:
 
     def __init__(self, engine: Engine | AsyncEngine) -> None:
         self._lock: Any = nullcontext()
-        self._own_loop: OwnLoop | None = None
+        self._own: WeakSet[Engine] = WeakSet()
+        self._loops: OwnLoops | None = None
         sync = engine if isinstance(engine, Engine) else engine.sync_engine
         self.url = sync.url
         self.database = database_of(sync.dialect)
         self.in_memory = self.database.is_in_memory(sync.url)
-        if self.in_memory:
-            self._engine, self._lock = _memory_engine(sync, self.database)
-        elif not isinstance(engine, Engine):
-            self._own_loop = OwnLoop(engine, self._transactional)
-            self._engine = self._own_loop.sync_engine
-        elif isinstance(sync.pool, StaticPool | SingletonThreadPool):
-            self._engine = create_engine(sync.url, **self._transactional)
-        else:
-            self._engine = create_engine(sync.url, pool=sync.pool.recreate(), **self._transactional)
-        self._dedicated_engine: Engine | None = None
         self._turns = Turns() if self.database.locks_whole_database and not self.in_memory else None
         self._taken: dict[Connection, threading.Event | None] = {}
-        self._see_all(self._engine)
-        if self._turns is not None:
-            event.listen(self._engine, "before_cursor_execute", self._take_turn)
+        self._dedicated_engine: Engine | None = None
+        if self.in_memory:
+            made, self._lock = _memory_engine(sync, self.database)
+            self._engine = self._owned(made)
+        elif not isinstance(engine, Engine):
+            self._loops = OwnLoops(partial(self._engine_of_a_loop, sync.pool.recreate()), _at_once(sync.pool))
+        elif isinstance(sync.pool, StaticPool | SingletonThreadPool):
+            self._engine = self._owned(create_engine(sync.url, **self._transactional))
+        else:
+            self._engine = self._engine_with(sync.pool.recreate())
 
     @property
     def _transactional(self) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Connections:
 
     def owns(self, engine: Engine) -> bool:
         """Return whether an engine is one of these connections' own, and not the application's."""
-        return engine is self._engine or engine is self._dedicated_engine
+        return engine in self._own
 
     def run(self, work: Work[T], wait_for_lock: bool = True) -> T:
         """Run one unit of work in a transaction of its own and commit it.
@@ -108,23 +109,20 @@ class Connections:
             raise ConfigurationError(
                 "an in-memory SQLite database is visible to one connection only: use a database file"
             )
-        # In a loop of its own each piece of work has a connection of its own anyway.
-        run = self._run_apart if self._own_loop is None else self._run
-        return off_the_loop(partial(run, work), place="long work")
+        return off_the_loop(partial(self._run_apart, work), place="long work")
 
     def _run(self, work: Work[T]) -> T:
-        if self._own_loop is not None:
-            return self._own_loop.run(work)
+        if self._loops is not None:
+            return self._loops.run(work)
         with self._lock, self._engine.connect() as connection:
             return work(connection)
 
     def _run_apart(self, work: Work[T]) -> T:
+        if self._loops is not None:
+            return self._loops.run_apart(work)
         # Its connections are all detached: the engine keeps its compiled statements and no connection.
         if self._dedicated_engine is None:
-            self._dedicated_engine = create_engine(
-                self.url, pool=self._engine.pool.recreate(), **self._transactional
-            )
-            self._see_all(self._dedicated_engine)
+            self._dedicated_engine = self._engine_with(self._engine.pool.recreate())
         with self._dedicated_engine.connect() as connection:
             connection.detach()
             return work(connection)
@@ -133,8 +131,8 @@ class Connections:
         """Forget the parent's connections without closing them."""
         if self.in_memory:
             self._lock = threading.RLock()
-        elif self._own_loop is not None:
-            self._own_loop.after_fork()
+        elif self._loops is not None:
+            self._loops.after_fork()
         else:
             self._engine.dispose(close=False)
             self._dedicated_engine = None
@@ -143,7 +141,9 @@ class Connections:
 
     def close(self) -> None:
         """Close every open connection."""
-        if self._own_loop is None and not self.in_memory:
+        if self._loops is not None:
+            self._loops.close()
+        elif not self.in_memory:
             self._engine.dispose()
             if self._dedicated_engine is not None:
                 self._dedicated_engine.dispose()
@@ -161,10 +161,24 @@ class Connections:
         with self.database.without_waiting(connection):
             return _committed(work, connection)
 
-    def _see_all(self, engine: Engine) -> None:
+    def _engine_with(self, pool: Pool) -> Engine:
+        return self._owned(create_engine(self.url, pool=pool, **self._transactional))
+
+    def _engine_of_a_loop(self, pool: Pool) -> AsyncEngine:
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        made = create_async_engine(self.url, pool=pool.recreate(), **self._transactional)
+        self._owned(made.sync_engine)
+        return made
+
+    def _owned(self, engine: Engine) -> Engine:
+        self._own.add(engine)
         statement = self.database.visibility.see_all
         if statement:
             event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(statement))
+        if self._turns is not None:
+            event.listen(engine, "before_cursor_execute", self._take_turn)
+        return engine
 
     def _take_turn(self, connection: Connection, *arguments: Any) -> None:
         context = arguments[3]
@@ -176,6 +190,10 @@ class Connections:
 def _committed(work: Work[T], connection: Connection) -> T:
     with connection.begin():
         return work(connection)
+
+
+def _at_once(pool: Pool) -> int:
+    return (pool.size() if isinstance(pool, QueuePool) else 0) or AT_ONCE
 
 
 def _memory_engine(engine: Engine, database: Database) -> tuple[Engine, Any]:

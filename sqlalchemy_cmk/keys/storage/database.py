@@ -160,7 +160,9 @@ class KeyDatabase:
         for _ in range(0 if self._connections.database.locks_whole_database else RETRIES):
             try:
                 return self._connections.run(work)
-            except OperationalError:
+            except DBAPIError as error:
+                if not (isinstance(error, OperationalError) or error.connection_invalidated):
+                    raise
                 sleep(uniform(0.01, 0.05))  # noqa: S311
         return self._connections.run(work, wait_for_lock)
 
