@@ -30,7 +30,8 @@ class CmkGroup(click.Group):
     """Turns every error of the library into an exit code and one line, or JSON; never into a traceback."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the global options."""
+        """Parse the global options, wherever they stand."""
+        args = _in_order(args)
         # Looked up before the subcommand's own options are parsed, because these may be wrong.
         ctx.meta[_JSON] = "--json" in args
         try:
@@ -50,6 +51,17 @@ class CmkGroup(click.Group):
             _end(ctx, ExitCode.STOPPED, "KeyboardInterrupt", "stopped")
         except CmkError as error:
             _end(ctx, exit_code(error), type(error).__name__, str(error))
+
+
+def _in_order(args: list[str]) -> list[str]:
+    """Return arguments with ``--keyring`` before the subcommand and ``--json`` behind it."""
+    ours, theirs = (args[: args.index("--")], args[args.index("--") :]) if "--" in args else (args, [])
+    first, rest = list[str](), list[str]()
+    for before, one in zip(["", *ours], ours, strict=False):
+        (first if "--keyring" in (before, one.partition("=")[0]) else rest).append(one)
+    if rest[:1] == ["--json"]:
+        rest = [*rest[1:], "--json"]
+    return [*first, *rest, *theirs]
 
 
 def _end_usage(ctx: click.Context, error: click.UsageError) -> NoReturn:

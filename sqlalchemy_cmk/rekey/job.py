@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import FromClause, Table
 from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.columns.column import SealedColumn
@@ -177,17 +177,19 @@ class Job:
         return sha256("\n".join(parts).encode()).hexdigest()
 
     @classmethod
-    def of(cls, table: Table, columns: tuple[str, ...] = (), *, tenant: str | None = None) -> Job:
+    def of(cls, table: FromClause, columns: tuple[str, ...] = (), *, tenant: str | None = None) -> Job:
         """Return the job that re-encrypts a model's sealed columns under their owners' active DEKs.
 
         Args:
-            table: the table, of a protected ``MetaData``.
+            table: the table, ``Model.__table__``, of a protected ``MetaData``.
             columns: the names of its sealed columns; all without it.
             tenant: only values of this tenant; ``""`` for those of the platform, whose rows are anybody's.
 
         Raises:
-            ConfigurationError: the table has no such sealed columns.
+            ConfigurationError: the table has no such sealed columns, or it is a join, a view or the like.
         """
+        if not isinstance(table, Table):
+            raise ConfigurationError(f"re-keying goes through one table: {type(table).__name__} is none")
         sealed = {one.column.name: one for one in sealed_columns(table).values()}
         chosen = [name for name in columns or sealed if name in sealed and _can_be(sealed[name], tenant)]
         unknown = sorted(set(columns) - set(chosen))

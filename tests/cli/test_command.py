@@ -36,6 +36,21 @@ def test_the_version_is_that_of_the_package() -> None:
     assert CliRunner().invoke(cmk, ["--version"]).output.split()[-1] == project["version"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--keyring examples.clinic:nothing status --json",
+        "status --json --keyring examples.clinic:nothing",
+        "--json status --keyring=examples.clinic:nothing",
+        "--json --keyring examples.clinic:nothing rekey run --table patients",
+    ],
+)
+def test_global_options_may_stand_anywhere(line: str) -> None:
+    result = CliRunner().invoke(cmk, line.split())
+    assert json.loads(result.stdout)["error"] == "ConfigurationError" and "nothing" in result.stdout
+    assert result.exit_code == ExitCode.CONFIGURATION
+
+
 def disable(app: Application) -> None:
     app.provider.disable("local:acme")
 
