@@ -96,7 +96,9 @@ def test_a_refusal_found_in_the_background_shuts_at_once(clinic: World) -> None:
     clinic.read()
     clinic.provider.disable("local:acme")
     clinic.now += AHEAD
-    refresh(clinic)
+    for _ in range(2):  # one key of the place, and after a pause the other
+        refresh(clinic)
+        clinic.now += 1
     assert clinic.open_deks("acme") == 0 and clinic.open_deks("globex") == 1
     with pytest.raises(KeyRevoked):
         clinic.read("acme")
@@ -107,6 +109,20 @@ def test_a_refusal_found_in_the_background_shuts_at_once(clinic: World) -> None:
     clinic.provider.enable("local:acme")
     clinic.now += RETRY
     assert clinic.read("acme") == ["one"]
+
+
+def test_with_the_background_at_work_a_revocation_shuts_within_the_bound(clinic: World) -> None:
+    clinic.read()
+    clinic.now += AHEAD
+    refresh(clinic)
+    clinic.provider.disable("local:acme")
+    revoked = clinic.now
+    with pytest.raises(KeyRevoked):
+        while clinic.now < revoked + 2 * REVALIDATE:
+            clinic.now += 5
+            refresh(clinic)
+            clinic.read()
+    assert clinic.now - revoked <= REVALIDATE * 0.95 + 5
 
 
 def test_an_outage_is_not_hammered_and_the_key_serves_on(clinic: World) -> None:
