@@ -13,6 +13,7 @@ from sqlalchemy_cmk.keys.opening.cache_policy import AHEAD_FROM, AHEAD_TO
 from tests.keys.processes import in_fork
 from tests.keys.test_outages import RETRY, REVALIDATE, away
 from tests.runtime.test_threads import until
+from tests.support.drivers import by_drivers
 from tests.support.world import World
 
 AHEAD = int(REVALIDATE * 0.95)
@@ -181,6 +182,17 @@ def test_a_forked_child_proves_what_it_uses_itself(clinic: World) -> None:
         return unwraps(clinic) == 1
 
     assert in_fork(child)
+
+
+def test_a_keyring_with_an_asynchronous_driver_proves_ahead_too(make_lite: Callable[..., World]) -> None:
+    with by_drivers("async"):
+        world = make_lite(refresh_ahead=True)
+    world.active("acme")
+    world.active("acme")
+    world.provider.calls.clear()
+    world.now += AHEAD
+    refresh(world)
+    assert unwraps(world) == 1
 
 
 def test_it_can_be_turned_off(make_lite: Callable[..., World]) -> None:
