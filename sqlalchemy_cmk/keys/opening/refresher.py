@@ -89,9 +89,7 @@ class Refresher:
         with self._lock:
             now = self._clock()
             while self._looks and self._looks[0].at <= now:
-                look = heapq.heappop(self._looks)
-                self._counts[look.place] -= 1
-                self._look(look, now)
+                self._look(self._pop(), now)
             for place, lane in list(self._lanes.items()):
                 if not lane.under_way and lane.not_before <= now:
                     self._begin(place, lane)
@@ -129,6 +127,13 @@ class Refresher:
     def _add(self, look: _Look) -> None:
         heapq.heappush(self._looks, look)
         self._counts[look.place] += 1
+
+    def _pop(self) -> _Look:
+        look = heapq.heappop(self._looks)
+        self._counts[look.place] -= 1
+        if not self._counts[look.place]:  # there may be many places in a process's life
+            del self._counts[look.place]
+        return look
 
     def _clear(self) -> None:
         self._looks, self._counts, self._lanes, self._under_way = [], Counter(), {}, []
