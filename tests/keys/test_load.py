@@ -82,6 +82,7 @@ class Service:
             providers=[provider],
             revalidate_after=PERIOD,
             revalidation_jitter=jitter,
+            refresh_ahead=False,
             max_open_keys=2 * len(self.tenants),
             clock=lambda: self.now,
         )
