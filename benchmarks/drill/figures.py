@@ -23,8 +23,8 @@ def figures(outcome: Outcome) -> str:
         ("answer to tenants whose vaults answer, before", before),
         ("answer to tenants whose vaults answer, meanwhile", during),
     ]
-    waited = [one.ended - one.began for one in outcome.bystanders() if one.overdue]
-    rows.append(("the same, where the key had to be proven first", waited))
+    waited = outcome.waited_for_proofs()
+    rows.append(("the same, where a key in use had to be proven first", waited))
     lines = ["| seconds | median | p99 | max |", "|---|---|---|---|"]
     lines += [f"| {name} | {_of(values)} |" for name, values in rows]
     lines += [
@@ -33,8 +33,8 @@ def figures(outcome: Outcome) -> str:
         f"Of {len(outcome.others()):,} for tenants who were not revoked "
         f"{len(outcome.failed_for_others())} failed. "
         f"Revoked tenants served after the bound: {len(outcome.served_too_late())} requests. "
-        f"Requests for tenants whose vaults answer that had to wait for a proof: {len(waited)}, "
-        f"{sum(one > NOTICED for one in waited)} of them for over {NOTICED * 1000:.0f} ms. "
+        f"Requests for tenants whose vaults answer that waited for the proof of a key in use: {len(waited)}, "
+        f"{sum(one > NOTICED for one in waited)} of them took over {NOTICED * 1000:.0f} ms. "
         f"{len(outcome.stored):,} rows, lost or changed: {len(outcome.lost())}.",
     ]
     return "\n".join(lines)

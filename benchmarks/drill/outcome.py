@@ -60,6 +60,17 @@ class Outcome:
         away = {one.tenant for one in self.unreachable}
         return [one for one in self.others() if one.tenant not in away]
 
+    def waited_for_proofs(self) -> list[float]:
+        """Return how long the requests of bystanders took that waited for the proof of a key in use."""
+        served: set[Cell] = set()
+        found = []
+        for seen in sorted(self.bystanders(), key=lambda one: one.began):
+            if seen.overdue and seen.cell in served:
+                found.append(seen.ended - seen.began)
+            if seen.served:
+                served.add(seen.cell)
+        return found
+
     def failed_for_others(self) -> list[Seen]:
         """Requests that failed, but for those that no key was kept for because nobody had asked in time."""
         unused = self.unused_since()
