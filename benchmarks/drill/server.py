@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.drill.child import Child
 
-START_SECONDS = 120
+START_SECONDS = 300
 LISTENING = re.compile(r"(?:Listening at:|running on) http://[\d.]+:(\d+)")
 
 
