@@ -81,11 +81,11 @@ class Stored:
         self._deks: dict[bytes, Secret] = {}
 
     def _read(self, query: str) -> list[tuple[Any, ...]]:
-        """What is locked is as it was when it was last read: nobody has committed a change to it since."""
+        """What is locked is as it was last read, or empty: nobody has committed a change to it since."""
         found = self._rows(query)
         if found is not None:
             self._seen[query] = found
-        return self._seen[query]
+        return self._seen.get(query, [])
 
     def keys(self) -> Keys:
         """The key tables as they are now."""
