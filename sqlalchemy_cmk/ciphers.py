@@ -115,18 +115,17 @@ class ColumnCipher(ABC):
             ValueError: likewise, for one that is too short; or at once, where there are more or fewer
                 identities than values.
         """
-        return map(self.opener[0], *self.parts(sealed, self._bound(len(sealed), identities)))
-
-    @staticmethod
-    @abstractmethod
-    def parts(sealed: Sequence[bytes], aads: Iterator[bytes]) -> tuple[Iterator[Any], ...]:
-        """Return the arguments that decrypt takes for many values, given the associated data of each."""
+        return open_all(self.opener, sealed, identities)
 
     def _bound(self, count: int, identities: Sequence[bytes] | None) -> Iterator[bytes]:
-        if identities is None:
-            return repeat(self.aad, count)
-        _require_one_each(count, identities)
-        return map(self.aad.__add__, identities)
+        return _bound(self.aad, count, identities)
+
+
+def _bound(aad: bytes, count: int, identities: Sequence[bytes] | None) -> Iterator[bytes]:
+    if identities is None:
+        return repeat(aad, count)
+    _require_one_each(count, identities)
+    return map(aad.__add__, identities)
 
 
 def _require_one_each(count: int, identities: Sequence[bytes]) -> None:
@@ -150,10 +149,6 @@ class _Gcm(ColumnCipher):
         ciphertexts = map(self._aead.encrypt, drawn, plaintexts, self._bound(len(plaintexts), identities))
         return [header + nonce + body for nonce, body in zip(drawn, ciphertexts, strict=True)]
 
-    @staticmethod
-    def parts(sealed: Sequence[bytes], aads: Iterator[bytes]) -> tuple[Iterator[Any], ...]:
-        return map(_nonce_part, sealed), map(_gcm_body, sealed), aads
-
 
 class _Siv(ColumnCipher):
     __slots__ = ()
@@ -169,10 +164,6 @@ class _Siv(ColumnCipher):
         header, aads = self.header, self._bound(len(plaintexts), identities)
         return [header + body for body in map(self._aead.encrypt, plaintexts, ([aad] for aad in aads))]
 
-    @staticmethod
-    def parts(sealed: Sequence[bytes], aads: Iterator[bytes]) -> tuple[Iterator[Any], ...]:
-        return map(_siv_body, sealed), ([aad] for aad in aads)
-
 
 _CIPHERS = {int(one.suite): one for one in (_Gcm, _Siv)}
 
@@ -186,6 +177,44 @@ def cipher_for(key: Secret, header: bytes, context: Context) -> ColumnCipher:
         context: what the column's values are bound to.
     """
     return _CIPHERS[header[0]](key, header, context)
+
+
+def opener_for(key: Secret, header: bytes, context: Context, *, hot: bool) -> Opener:
+    """Return :attr:`ColumnCipher.opener` without the rest of the cipher.
+
+    Args:
+        key: as for :func:`cipher_for`, as are ``header`` and ``context``.
+        hot: whether the cipher is kept, in more than 2 KiB; otherwise it is made anew for each value, which
+            takes less time than to fetch so much memory for a few values.
+    """
+    algorithm: Any = _CIPHERS[header[0]].algorithm
+    decrypt = algorithm(key.reveal()).decrypt if hot else _MadeAnew(algorithm, key)
+    return decrypt, associated_data(header, context)
+
+
+class _MadeAnew:
+    """Decrypts values, each with a cipher of its own, and keeps the key alone."""
+
+    __slots__ = ("_algorithm", "_key")
+
+    def __init__(self, algorithm: Any, key: Secret) -> None:
+        self._algorithm = algorithm
+        self._key = key
+
+    def __call__(self, *parts: Any) -> bytes:
+        plaintext: bytes = self._algorithm(self._key.reveal()).decrypt(*parts)
+        return plaintext
+
+
+def open_all(
+    opener: Opener, sealed: Sequence[bytes], identities: Sequence[bytes] | None = None
+) -> Iterator[bytes]:
+    """Open values under one DEK; as :meth:`ColumnCipher.open_all`, given its :attr:`~ColumnCipher.opener`."""
+    decrypt, aad = opener
+    aads = _bound(aad, len(sealed), identities)
+    if sealed and sealed[0][0] == Suite.SIV:
+        return map(decrypt, map(_siv_body, sealed), ([one] for one in aads))
+    return map(decrypt, map(_nonce_part, sealed), map(_gcm_body, sealed), aads)
 
 
 def open_each(

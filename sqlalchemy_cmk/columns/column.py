@@ -20,6 +20,7 @@ from sqlalchemy_cmk.columns.scheme import Scheme
 from sqlalchemy_cmk.errors import ConfigurationError, TenantRequired
 from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.keys.binding.held_keys import Deks
 from sqlalchemy_cmk.keys.binding.protection import keys_for
 from sqlalchemy_cmk.keys.dry_run import DryRun, dry_run_of
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, current_tenant
@@ -76,7 +77,7 @@ class SealedColumn:
         """Return the keys of a connection's own database; see :func:`keys_for`."""
         return keys_for(connection, self.table, self.where, writes=writes)
 
-    def ciphers(self, keys: EngineKeys) -> ColumnKeys:
+    def ciphers(self, keys: Deks) -> ColumnKeys:
         """Return what finds the column's ciphers, made anew for each fetch or statement."""
         return ColumnKeys(keys, self.scheme, self.context, self.where)
 

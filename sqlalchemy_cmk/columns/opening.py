@@ -9,11 +9,11 @@ import weakref
 from functools import partial
 from typing import Any
 
-from sqlalchemy_cmk.ciphers import ColumnCipher
+from sqlalchemy_cmk.ciphers import ColumnCipher, Opener
 from sqlalchemy_cmk.columns.scheme import Scheme
 from sqlalchemy_cmk.errors import KeyRevoked, TamperedError, TenantMismatch
 from sqlalchemy_cmk.format import HEADER_BYTES, Context, NotAuthentic, NotSealed, is_header, parse_header
-from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.keys.binding.held_keys import Deks
 from sqlalchemy_cmk.keys.model import OpenedDek
 
 # An AES-GCM cipher takes more than 2 KiB.
@@ -41,7 +41,7 @@ class ColumnKeys:
 
     __slots__ = ("_context", "_keys", "_made", "_purpose", "_where")
 
-    def __init__(self, keys: EngineKeys, scheme: Scheme, context: Context, where: str = "") -> None:
+    def __init__(self, keys: Deks, scheme: Scheme, context: Context, where: str = "") -> None:
         self._keys = keys
         self._purpose = scheme.purpose
         self._context = context
@@ -66,12 +66,17 @@ class ColumnKeys:
         return None if dek is None else self._cipher(dek)
 
     def opening(self, header: bytes, owner: str | None, *, row_says: bool = True) -> ColumnCipher:
-        """Return the cipher that opens values with a header for an owner.
+        """Return the cipher that opens values with a header for an owner; see :meth:`opener`."""
+        return self._cipher(self._dek(header, owner, row_says))
+
+    def opener(self, header: bytes, owner: str | None, *, hot: bool, row_says: bool = True) -> Opener:
+        """Return what opens values with a header for an owner, made for the caller alone.
 
         Args:
             header: the first nine bytes of the stored value.
             owner: whose value it has to be; ``None`` only where the keyring lets values be read without an
                 owner.
+            hot: whether its cipher is kept with it.
             row_says: whether the row itself names the owner; otherwise a scope or the statement does.
 
         Raises:
@@ -80,6 +85,9 @@ class ColumnKeys:
             KeyRevoked: its KEK refuses, or it was destroyed.
             KeyUnavailable: its KEK or the key tables cannot be reached, and the grace is over.
         """
+        return self._dek(header, owner, row_says).opener(self._context, hot=hot)
+
+    def _dek(self, header: bytes, owner: str | None, row_says: bool) -> OpenedDek:
         dek_id = header[1:]
         reason = ""
         try:
@@ -102,7 +110,7 @@ class ColumnKeys:
             raise TamperedError(
                 f"{self._where}the value is sealed in a way this column does not use, DEK {dek_id.hex()}"
             )
-        return self._cipher(dek)
+        return dek
 
     def open(
         self, stored: bytes, owner: str | None, identity: bytes = b"", *, row_says: bool = True

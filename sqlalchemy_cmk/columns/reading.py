@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
 
-from sqlalchemy_cmk.ciphers import ColumnCipher, Opener, open_each
+from sqlalchemy_cmk.ciphers import Opener, open_all, open_each
 from sqlalchemy_cmk.codec import NO_VALUE
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.plain import PlainReader
@@ -26,10 +25,15 @@ from sqlalchemy_cmk.errors import (
     TamperedError,
 )
 from sqlalchemy_cmk.format import HEADER_BYTES, begins_sealed, header_part, is_header
-from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.keys.binding.held_keys import Deks, Holders
 from sqlalchemy_cmk.keys.binding.protection import keyrings_of
 
 MAX_UNKNOWN_HEADERS = 10_000
+
+# Ciphers that a batch keeps, of more than 2 KiB each. The values of further keys have one made for each.
+MAX_HOT = 512
+# Keys that a batch keeps; with more, it begins anew.
+MAX_OPENERS = 16_384
 
 
 @dataclass(slots=True)
@@ -49,10 +53,16 @@ class Owners:
     row_says: bool = False
 
 
-def reader_of(column: SealedColumn, connection: Connection) -> ColumnReader | PlainReader:
-    """Return what opens a column's values for one fetch; in a dry run what only checks whose they are."""
+def reader_of(column: SealedColumn, connection: Connection, holders: Holders) -> ColumnReader | PlainReader:
+    """Return what opens a column's values for one fetch; in a dry run what only checks whose they are.
+
+    Args:
+        column: the column.
+        connection: where the rows come from.
+        holders: what the fetch holds of its keys.
+    """
     if column.dry_run is None:
-        return ColumnReader(column, column.keys_on(connection))
+        return ColumnReader(column, holders[column.keys_on(connection)])
     return PlainReader(
         column.dry_run, any(one.reads_without_tenant for one in keyrings_of(column.table.metadata))
     )
@@ -70,8 +80,6 @@ class ColumnReader:
     """
 
     __slots__ = (
-        "_checked",
-        "_ciphers",
         "_column",
         "_column_keys",
         "_decode",
@@ -81,11 +89,10 @@ class ColumnReader:
         "_openers",
         "_refused",
         "_unknown",
-        "_usual",
         "lenient",
     )
 
-    def __init__(self, column: SealedColumn, keys: EngineKeys) -> None:
+    def __init__(self, column: SealedColumn, keys: Deks) -> None:
         self._column = column
         self.lenient = keys.reads_without_tenant
         self._keys = keys
@@ -93,10 +100,7 @@ class ColumnReader:
         self._is_tenants = column.is_tenants
         self._decode: Callable[[bytes], Any] = bytes.decode if column.codec.text else column.codec.decode
         # What this batch has checked: owners with headers, and what opens these.
-        self._checked: set[tuple[Hashable, bytes]] = set()
-        self._ciphers: dict[bytes, ColumnCipher] = {}
-        self._openers: dict[bytes, Opener] = {}
-        self._usual: dict[Hashable, tuple[bytes, Opener]] = {}
+        self._openers: dict[tuple[Hashable, bytes], Opener] = {}
         # What the KEKs refused during this fetch: asked once, not once for every value.
         self._refused: dict[bytes, KeyRevoked | KeyUnavailable | CredentialError] = {}
         # Owners whose key opens, for values that only another library's key protects.
@@ -107,11 +111,7 @@ class ColumnReader:
     def end(self) -> None:
         """End a batch: the next checks its keys anew, and none stays in memory while rows are awaited."""
         self._entitled.clear()
-        if self._checked:
-            self._checked.clear()
-            self._ciphers.clear()
-            self._openers.clear()
-            self._usual.clear()
+        self._openers.clear()
 
     def read(
         self, values: Sequence[Any], owners: Owners, identities: Sequence[bytes] | None = None
@@ -162,43 +162,40 @@ class ColumnReader:
             header = header_part(min(values))
             # In the order of bytes, all values between the first and the last begin as these two do.
             if max(values).startswith(header):
-                self._check(one, header, owners)
-                return list(map(self._decode, self._ciphers[header].open_all(values, identities)))
+                opener = self._openers.get((one, header)) or self._checked(one, header, owners)
+                return list(map(self._decode, open_all(opener, values, identities)))
             held = [one] * len(values)
         openers = self._openers_of(held, values, owners)
         return list(map(self._decode, open_each(openers, values, identities)))
 
     def _openers_of(self, held: Sequence[Hashable], values: Sequence[bytes], owners: Owners) -> list[Opener]:
         """Return what opens each value, each pair of an owner and a header checked once for a batch."""
+        pairs = list(zip(held, map(header_part, values), strict=True))
         try:
-            # Usually all values of a tenant are under one DEK.
-            usual = [self._usual[one] for one in held]
-            if all(map(bytes.startswith, values, map(itemgetter(0), usual))):
-                return [opener for _, opener in usual]
+            return list(map(self._openers.__getitem__, pairs))
         except KeyError:
             pass
-        headers = list(map(header_part, values))
-        for one, header in dict.fromkeys(zip(held, headers, strict=True)):
-            self._check(one, header, owners)
-        return list(map(self._openers.__getitem__, headers))
+        if len(self._openers) > MAX_OPENERS:
+            self._openers.clear()
+        for one, header in set(pairs).difference(self._openers):
+            self._checked(one, header, owners)
+        return list(map(self._openers.__getitem__, pairs))
 
-    def _check(self, held: Hashable, header: bytes, owners: Owners) -> None:
-        """Check that a header's DEK opens for an owner, once for a batch."""
-        if (held, header) in self._checked:
-            return
+    def _checked(self, held: Hashable, header: bytes, owners: Owners) -> Opener:
+        """Check that a header's DEK opens for an owner, and return what opens values under it."""
         owner = owners.name(held)
         self._require_owner(owner)
         if len(header) != HEADER_BYTES or header in self._refused:
             raise ValueError
         try:
-            cipher = self._column_keys.opening(header, owner, row_says=owners.row_says)
+            hot = len(self._openers) < MAX_HOT
+            opener = self._column_keys.opener(header, owner, hot=hot, row_says=owners.row_says)
         except (KeyRevoked, KeyUnavailable, CredentialError) as error:
             # The KEK was asked, perhaps until a time-out: it is not asked again for each value.
             self._refused[header] = copy(error)
             raise
-        self._ciphers[header], self._openers[header] = cipher, cipher.opener
-        self._usual[held] = header, cipher.opener
-        self._checked.add((held, header))
+        self._openers[held, header] = opener
+        return opener
 
     def _read_each(
         self, values: Sequence[Any], owners: Owners, identities: Sequence[bytes] | None

@@ -38,6 +38,10 @@ ROW_ATTRIBUTE = "__cmk_row__"
 ROW_INFO_KEY = "cmk_row"
 
 
+# Types of tenant columns whose values have several forms.
+_OF_MANY_FORMS = (CHAR, Uuid)
+
+
 @dataclass(frozen=True)
 class TenantSource:
     """The tenant column of a table's rows.
@@ -74,7 +78,8 @@ class TenantSource:
     def reader(self, dialect: Dialect) -> Callable[[Any], str]:
         """Return :meth:`name` for values as the driver gives them."""
         processor = self.column.type.dialect_impl(dialect).result_processor(dialect, None)
-        return self.name if processor is None else lambda raw: self.name(processor(raw))
+        name = self.name if isinstance(self.column.type, _OF_MANY_FORMS) else tenant_name
+        return name if processor is None else lambda raw: name(processor(raw))
 
 
 def name_in(type_: TypeEngine[Any], value: object) -> str:

@@ -15,24 +15,25 @@ from sqlalchemy_cmk.columns.presealed import PREFIX
 from sqlalchemy_cmk.columns.sealed import Sealed, stored_bytes
 from sqlalchemy_cmk.errors import InvalidValue, KeyRevoked
 from sqlalchemy_cmk.format import DEK_ID_BYTES, TAG_BYTES, header_of
-from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.keys.binding.held_keys import Deks, Holders
 
 # What is not simply encoded and sealed.
 _UNUSUAL = {type(None), Null, Sealed}
 
 
 def writer_of(
-    column: SealedColumn, connection: Connection, *, writes: bool = False
+    column: SealedColumn, connection: Connection, holders: Holders, *, writes: bool = False
 ) -> ColumnWriter | PlainWriter:
     """Return what seals a column's values for one statement; in a dry run what only checks them.
 
     Args:
         column: the column.
         connection: where the statement runs.
+        holders: what the statement holds of its keys.
         writes: whether it writes the values, and does not only compare with them.
     """
     if column.dry_run is None:
-        return ColumnWriter(column, column.keys_on(connection, writes=writes))
+        return ColumnWriter(column, holders[column.keys_on(connection, writes=writes)])
     return PlainWriter(column, column.dry_run)
 
 
@@ -49,7 +50,7 @@ class ColumnWriter:
 
     __slots__ = ("_column", "_column_keys", "_nulls")
 
-    def __init__(self, column: SealedColumn, keys: EngineKeys) -> None:
+    def __init__(self, column: SealedColumn, keys: Deks) -> None:
         self._column = column
         self._column_keys = column.ciphers(keys)
         self._nulls = not column.column.type.should_evaluate_none

@@ -27,6 +27,7 @@ from sqlalchemy_cmk.errors import CmkError, UnsupportedOperation
 from sqlalchemy_cmk.hooks.equality import statement_tenant
 from sqlalchemy_cmk.hooks.unsupported.operands import held
 from sqlalchemy_cmk.hooks.values import Row
+from sqlalchemy_cmk.keys.binding.held_keys import Holders
 from sqlalchemy_cmk.keys.dry_run import DryRun, noting
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
@@ -76,9 +77,9 @@ def seal_named(
     connection: Connection, binds: Iterable[BindParameter[Any]], rows: Sequence[Row], tenants: Sequence[str]
 ) -> None:
     """Seal parameters given by name in criteria, each under its row's tenant, in place."""
-    columns = _columns(binds)
+    columns, holders = _columns(binds), Holders()
     for key, column in columns.items():
-        writer = writer_of(column, connection)
+        writer = writer_of(column, connection, holders)
         for row, tenant in zip(rows, tenants, strict=True):
             if row.get(key) is not None and not (is_presealed(row[key]) or type(row[key]) is Plain):
                 row[key] = writer.seal(row[key], tenant if column.is_tenants else PLATFORM_TENANT)

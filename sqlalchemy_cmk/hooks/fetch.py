@@ -24,9 +24,10 @@ from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.hooks.equality import statement_tenant
 from sqlalchemy_cmk.hooks.positions import SealedPosition, nested_columns, sealed_positions
 from sqlalchemy_cmk.hooks.redaction import redact_rows
+from sqlalchemy_cmk.keys.binding.held_keys import Holders
 from sqlalchemy_cmk.keys.dry_run import noting
 from sqlalchemy_cmk.runtime.blocking import on_the_bridge
-from sqlalchemy_cmk.scope import PLATFORM_TENANT
+from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant
 
 # Rows whose values are opened together: their objects stay in the processor's cache meanwhile.
 AT_ONCE = 500
@@ -122,8 +123,10 @@ class RowOpener:
         self._context = context
         self._positions = positions
         self._loaded = loaded
-        columns = [position.column for position in positions]
-        self._readers = [reader_of(one, context.root_connection) for one in columns]
+        self._holders = Holders()
+        self._readers = [
+            reader_of(position.column, context.root_connection, self._holders) for position in positions
+        ]
 
     def open(self, rows: Sequence[Any]) -> Sequence[Any]:
         """Return the raw rows of one batch with their sealed values opened."""
@@ -144,6 +147,7 @@ class RowOpener:
             # A result may stay open for days between two batches.
             for reader in self._readers:
                 reader.end()
+            self._holders.let_go()
 
     def _open(self, rows: Sequence[Any], names: Sequence[Name]) -> list[Any]:
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
@@ -174,9 +178,8 @@ class RowOpener:
             with noting(column.table.metadata):
                 named = self._named(position)
             return _once(lambda _: column.reading_owner(named, lenient))
-        return _once(
-            lambda held: column.reading_owner(tenant, lenient) if (tenant := name(held)) else PLATFORM_TENANT
-        )
+        where = column.where
+        return _once(lambda held: agreed_tenant(tenant, where) if (tenant := name(held)) else PLATFORM_TENANT)
 
     def _row_says(self, position: SealedPosition) -> bool:
         """Return whether a row itself says whose its value is; otherwise a scope or the statement does."""

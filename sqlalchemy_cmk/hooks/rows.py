@@ -23,6 +23,7 @@ from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.columns.writing import ColumnWriter, writer_of
 from sqlalchemy_cmk.errors import InvalidValue, TenantRequired, UnsupportedOperation
 from sqlalchemy_cmk.hooks.values import MISSING, Row, as_element, known_value
+from sqlalchemy_cmk.keys.binding.held_keys import Holders
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 
@@ -45,6 +46,7 @@ class RowWriter:
         bound = any(column.scheme.row_bound for column in self.columns.values())
         self.identity: RowIdentity | None = identity_of(table) if bound else None
         self._encode = None if self.identity is None else self.identity.encoder(connection.dialect)
+        self._holders = Holders()
         self._writers: dict[str, ColumnWriter | PlainWriter] = {}
 
     def seal_rows(
@@ -194,7 +196,8 @@ class RowWriter:
         """Return what seals one column's values for this statement."""
         writer = self._writers.get(key)
         if writer is None:
-            writer = self._writers[key] = writer_of(self.columns[key], self._connection, writes=True)
+            column = self.columns[key]
+            writer = self._writers[key] = writer_of(column, self._connection, self._holders, writes=True)
         return writer
 
     def bound(self, key: str, value: Any, identity: Sequence[Any] | None) -> bytes:

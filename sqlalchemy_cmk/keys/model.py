@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy_cmk.ciphers import ColumnCipher, cipher_for
+from sqlalchemy_cmk.ciphers import ColumnCipher, Opener, cipher_for, opener_for
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.format import Context, Suite, column_key, header_of
+from sqlalchemy_cmk.format import Context, Suite, header_of
+from sqlalchemy_cmk.keys.column_keys import DekWithColumnKeys
 from sqlalchemy_cmk.runtime.secret import Secret
 
 
@@ -127,8 +128,6 @@ class Proof:
 class OpenedDek:
     """A DEK in the clear, with the column keys derived from it; ``repr`` shows neither.
 
-    Column keys are cached and not their ciphers: an AES-GCM cipher takes more than 2 KiB, a key 32 bytes.
-
     Attributes:
         header: the nine bytes that begin every value sealed under it; empty where it seals none.
         deadline: when it has to be proven again, in seconds of the keyring's clock.
@@ -136,22 +135,29 @@ class OpenedDek:
         proven_by: the URI and the version of the KEK that unwrapped it.
         outage_grace: seconds for which it stays usable, from the last proof, while its KEK cannot be reached.
         rides_out: whether it is in use past its deadline, because its KEK cannot be reached.
+        used_at, was_used, used_since_proof, asked, overdue: what
+            :class:`~sqlalchemy_cmk.keys.opening.cache.OpenedKeys` notes: when it was last asked for; whether
+            that was since it was passed over to make room; whether since its last proof, by this process; how
+            many callers are asking its KEK; whether it had to leave memory at the last look.
     """
 
     __slots__ = (
         "__weakref__",
-        "_column_keys",
-        "_key",
-        "_suite",
+        "_keys",
+        "asked",
         "deadline",
         "header",
         "id",
         "outage_grace",
+        "overdue",
         "proven_at",
         "proven_by",
         "purpose",
         "rides_out",
         "tenant",
+        "used_at",
+        "used_since_proof",
+        "was_used",
     )
 
     def __init__(self, dek_id: bytes, tenant: str, purpose: Purpose, key: Secret, proof: Proof) -> None:
@@ -163,10 +169,14 @@ class OpenedDek:
         self.deadline = proof.deadline
         self.outage_grace = proof.outage_grace
         self.rides_out = False
-        self._suite = _SUITES.get(purpose)
-        self.header = b"" if self._suite is None else header_of(self._suite, dek_id)
-        self._key = key
-        self._column_keys: dict[bytes, Secret] = {}
+        self.used_at = proof.at
+        self.was_used = False
+        self.used_since_proof = False
+        self.asked = 0
+        self.overdue = False
+        suite = _SUITES.get(purpose)
+        self.header = b"" if suite is None else header_of(suite, dek_id)
+        self._keys = DekWithColumnKeys(key)
 
     def __repr__(self) -> str:
         return f"<OpenedDek {self.id.hex()} of tenant {self.tenant!r}>"
@@ -174,15 +184,26 @@ class OpenedDek:
     def cipher(self, context: Context) -> ColumnCipher:
         """Return the cipher of a column.
 
+        A cipher takes more than 2 KiB: it is made for a batch, and not kept here.
+
         Args:
             context: what the column's values are bound to.
 
         Raises:
             ConfigurationError: DEKs of this purpose seal no values.
         """
-        if self._suite is None:
+        return cipher_for(self._column_key(context), self.header, context)
+
+    def opener(self, context: Context, *, hot: bool) -> Opener:
+        """Return what opens a column's values; raises as :meth:`cipher`.
+
+        Args:
+            context: what the column's values are bound to.
+            hot: whether its cipher is kept with it.
+        """
+        return opener_for(self._column_key(context), self.header, context, hot=hot)
+
+    def _column_key(self, context: Context) -> Secret:
+        if not self.header:
             raise ConfigurationError(f"DEK {self.id.hex()} is for {self.purpose} and seals no values")
-        key = self._column_keys.get(context.data)
-        if key is None:
-            key = self._column_keys[context.data] = column_key(self._key, self._suite, context)
-        return cipher_for(key, self.header, context)
+        return self._keys.of(context, _SUITES[self.purpose])

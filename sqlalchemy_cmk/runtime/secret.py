@@ -28,6 +28,18 @@ class Secret:
         """Return the bytes: give them straight to the call that needs them, and keep them nowhere."""
         return self.__value
 
+    def part(self, at: int, size: int) -> Secret:
+        """Return so many bytes of it from a position on, as a secret."""
+        return Secret(self.__value[at : at + size])
+
+    def followed_by(self, mark: bytes, other: Secret) -> Secret:
+        """Return it with another secret behind it, and with bytes between them that are not secret."""
+        return Secret(self.__value + mark + other.__value)
+
+    def find(self, mark: bytes, start: int) -> int:
+        """Return where bytes stand in it, from a position on; -1 where they do not."""
+        return self.__value.find(mark, start)
+
     def __len__(self) -> int:
         return len(self.__value)
 

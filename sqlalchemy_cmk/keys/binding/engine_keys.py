@@ -44,6 +44,7 @@ class EngineKeys:
     Attributes:
         engine: the engine itself, not the asynchronous one around it; ``None`` once it is collected.
         reads_without_tenant: whether values may be read where nothing says whose they are.
+        clock: returns monotonic seconds, by which deadlines are.
         connections, database, store, audit, record_keys, observations, lifecycle: as in
             :class:`~sqlalchemy_cmk.Keyring`.
         opened: the opened keys of this process.
@@ -56,6 +57,7 @@ class EngineKeys:
     def __init__(self, engine: Engine | AsyncEngine, settings: Settings) -> None:
         self.engine = ref(sync_engine(engine))
         self.reads_without_tenant = settings.reads_without_tenant
+        self.clock = settings.clock
         self.opened = OpenedKeys(settings.max_open_keys, settings.clock, settings.cache.revalidate_after)
         telemetry = Telemetry(self.opened, record_exceptions=settings.record_exceptions)
         self.wrapper = Wrapper(settings.providers, telemetry, settings.policy, settings.calls)

@@ -1,4 +1,4 @@
-"""The opened DEKs of one process: a bounded LRU cache whose entries expire and leave memory."""
+"""The opened DEKs of one process: a bounded cache whose entries expire and leave memory."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ LEAST_UNUSED = 1.0
 # Seconds for a use to find its key that began when the key was due to leave.
 A_MOMENT = 0.5
 
+# The deadline of a DEK that was dropped.
+NEVER = -inf
+
 
 class OpenedKeys:
     """Opened DEKs by id, and the active one of each tenant and purpose.
@@ -29,6 +32,9 @@ class OpenedKeys:
     A DEK opens nothing once its deadline has passed, until its KEK has proven it again. It leaves memory when
     its deadline has passed and nobody has used it for ``keep_unused`` seconds, whether anybody asks or not.
     Until then it may be needed to ride out an outage; after its ``outage_grace`` it serves for nothing.
+
+    A use takes no lock and moves nothing: it marks the DEK. To make room, DEKs that were used are passed over
+    once, in turn, and the first that was not is dropped.
 
     Args:
         max_open: how many DEKs are kept; the least recently used is dropped first.
@@ -42,7 +48,7 @@ class OpenedKeys:
         self._clock = clock
         self._keep_unused = max(keep_unused, LEAST_UNUSED)
         self._lock = threading.RLock()
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._kept: OrderedDict[bytes, OpenedDek] = OrderedDict()
         self._active: dict[tuple[str, Purpose], bytes] = {}
         every = LOOK_EVERY if clock is elapsed else LOOK_AT_OTHER_CLOCKS
         self._alarm = Alarm(self.sweep, clock, every)
@@ -52,38 +58,36 @@ class OpenedKeys:
 
     def fresh(self, dek_id: bytes) -> OpenedDek | None:
         """Return an opened DEK whose deadline has not passed."""
-        with self._lock:
-            kept = self._kept.get(dek_id)
-            now = self._clock()
-            if kept is None or now >= kept.dek.deadline:
-                return None
-            self._kept.move_to_end(dek_id)
-            self.hits += 1
-            kept.used_at = now
-            kept.used = True
-            return kept.dek
+        dek = self._kept.get(dek_id)
+        if dek is None:
+            return None
+        now = self._clock()
+        if now >= dek.deadline:
+            return None
+        self.hits += 1
+        dek.used_at = now
+        dek.was_used = dek.used_since_proof = True
+        return dek
 
     def stale(self, dek_id: bytes) -> OpenedDek | None:
         """Return an opened DEK even if its deadline has passed. This is a use, as is :meth:`fresh`."""
         with self._lock:
-            kept = self._kept.get(dek_id)
-            if kept is None:
+            dek = self._kept.get(dek_id)
+            if dek is None:
                 return None
-            kept.used_at = self._clock()
-            kept.overdue = False
-            return kept.dek
+            dek.used_at = self._clock()
+            dek.was_used = True
+            dek.overdue = False
+            return dek
 
     def peek(self, dek_id: bytes) -> OpenedDek | None:
         """Return an opened DEK. This is no use of it."""
-        with self._lock:
-            kept = self._kept.get(dek_id)
-            return None if kept is None else kept.dek
+        return self._kept.get(dek_id)
 
     def is_used(self, dek_id: bytes) -> bool:
         """Return whether a DEK is open and was used since its last proof; after a fork, in this process."""
-        with self._lock:
-            kept = self._kept.get(dek_id)
-            return kept is not None and kept.used
+        dek = self._kept.get(dek_id)
+        return dek is not None and dek.used_since_proof
 
     def fresh_active(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
         """Return the tenant's active DEK if it is open and its deadline has not passed."""
@@ -98,11 +102,11 @@ class OpenedKeys:
     def put(self, dek: OpenedDek) -> None:
         """Cache an opened DEK; the least recently used are dropped to make room."""
         with self._lock:
-            kept = self._kept[dek.id] = _Kept(dek, self._clock())
-            self._kept.move_to_end(dek.id)
-            while len(self._kept) > self.max_open:
-                self._drop(next(iter(self._kept.values())).dek)
-            self._alarm.set(self._leaves_at(kept))
+            dek.used_at = self._clock()
+            if dek.id not in self._kept and len(self._kept) >= self.max_open:
+                self._make_room()
+            self._kept[dek.id] = dek
+            self._alarm.set(self._leaves_at(dek))
 
     @contextmanager
     def in_question(self, dek: OpenedDek | None) -> Iterator[None]:
@@ -127,10 +131,10 @@ class OpenedKeys:
         """
         with self._lock:
             now = self._clock()
-            for kept in [one for one in self._kept.values() if not one.asked and now > self._leaves_at(one)]:
-                if kept.overdue:
-                    self._drop(kept.dek)
-                kept.overdue = True
+            for dek in [one for one in self._kept.values() if not one.asked and now > self._leaves_at(one)]:
+                if dek.overdue:
+                    self._remove(dek)
+                dek.overdue = True
             waiting = [self._leaves_at(one) for one in self._kept.values() if not one.asked]
             return max(min(waiting), now + A_MOMENT) if waiting else None
 
@@ -143,9 +147,9 @@ class OpenedKeys:
     def deactivate(self, dek_id: bytes) -> None:
         """Stop sealing new values under this DEK, which was retired."""
         with self._lock:
-            kept = self._kept.get(dek_id)
-            if kept is not None and self._active.get((kept.dek.tenant, kept.dek.purpose)) == dek_id:
-                del self._active[kept.dek.tenant, kept.dek.purpose]
+            dek = self._kept.get(dek_id)
+            if dek is not None and self._active.get((dek.tenant, dek.purpose)) == dek_id:
+                del self._active[dek.tenant, dek.purpose]
 
     def active_ids(self) -> list[bytes]:
         """Return the ids of the DEKs that seal new values here."""
@@ -153,11 +157,12 @@ class OpenedKeys:
             return list(self._active.values())
 
     def renew(self, dek: OpenedDek, proven_at: float, deadline: float) -> None:
-        """Move an opened DEK's deadline after a proof, or for an outage."""
+        """Move an opened DEK's deadline after a proof, or for an outage, unless it was dropped meanwhile."""
         with self._lock:
-            kept = self._kept.get(dek.id)
-            if kept is not None and proven_at != dek.proven_at:
-                kept.used = False
+            if dek.deadline == NEVER:
+                return
+            if proven_at != dek.proven_at:
+                dek.used_since_proof = False
             dek.rides_out = dek.rides_out and proven_at == dek.proven_at
             dek.proven_at = proven_at
             dek.deadline = deadline
@@ -165,35 +170,33 @@ class OpenedKeys:
     def forget(self, dek_id: bytes) -> None:
         """Drop one DEK."""
         with self._lock:
-            kept = self._kept.get(dek_id)
-            if kept is not None:
-                self._drop(kept.dek)
+            dek = self._kept.get(dek_id)
+            if dek is not None:
+                self._shut(dek)
 
     def renew_by(self, dek: OpenedDek, proof: Proof) -> bool:
         """Note a KEK's proof of an opened DEK; ``False`` if the DEK was dropped meanwhile."""
         with self._lock:
-            kept = self._kept.get(dek.id)
-            if kept is None or kept.dek is not dek:
+            if self._kept.get(dek.id) is not dek:
                 return False
             if proof.at > dek.proven_at:
                 self.renew(dek, proof.at, proof.deadline)
                 dek.proven_by, dek.outage_grace = proof.by, proof.outage_grace
-                kept.overdue = False
-                self._alarm.set(self._leaves_at(kept))
+                dek.overdue = False
+                self._alarm.set(self._leaves_at(dek))
             return True
 
     def drop(self, tenant: str | None = None) -> None:
         """Drop the opened DEKs of a tenant, or all of them."""
         with self._lock:
-            deks = [one.dek for one in self._kept.values() if tenant is None or one.dek.tenant == tenant]
-            for dek in deks:
-                self._drop(dek)
+            for dek in [one for one in self._kept.values() if tenant is None or one.tenant == tenant]:
+                self._shut(dek)
 
     def count(self) -> Counter[str]:
         """Return by tenant how many DEKs are open and within their deadline."""
         with self._lock:
             now = self._clock()
-            return Counter(one.dek.tenant for one in self._kept.values() if now < one.dek.deadline)
+            return Counter(one.tenant for one in self._kept.values() if now < one.deadline)
 
     def close(self) -> None:
         """Drop every DEK and stop waiting for deadlines."""
@@ -203,37 +206,32 @@ class OpenedKeys:
     def after_fork(self) -> None:
         """Replace what another thread may have held when the process was copied; go on dropping keys."""
         self._lock = threading.RLock()
-        for kept in self._kept.values():
-            kept.asked = 0
-            kept.used = False
+        for dek in self._kept.values():
+            dek.asked = 0
+            dek.used_since_proof = False
         self._alarm.after_fork()
 
-    def _leaves_at(self, kept: _Kept) -> float:
+    def _leaves_at(self, dek: OpenedDek) -> float:
         """Return when a DEK leaves memory if nobody uses it before."""
-        ridden_out = min(kept.used_at + self._keep_unused, kept.dek.proven_at + kept.dek.outage_grace)
-        return max(kept.dek.deadline, ridden_out)
+        ridden_out = min(dek.used_at + self._keep_unused, dek.proven_at + dek.outage_grace)
+        return max(dek.deadline, ridden_out)
 
-    def _drop(self, dek: OpenedDek) -> None:
+    def _make_room(self) -> None:
+        """Remove the first DEK that was not used since it was passed over, or since it was opened."""
+        for _ in range(len(self._kept)):
+            dek = next(iter(self._kept.values()))
+            if not dek.was_used:
+                break
+            dek.was_used = False
+            self._kept.move_to_end(dek.id)
+        self._remove(next(iter(self._kept.values())))
+
+    def _shut(self, dek: OpenedDek) -> None:
+        """Drop a DEK also for those who hold it: they have to ask for it anew."""
+        self._remove(dek)
+        dek.deadline = NEVER
+
+    def _remove(self, dek: OpenedDek) -> None:
         del self._kept[dek.id]
         if self._active.get((dek.tenant, dek.purpose)) == dek.id:
             del self._active[dek.tenant, dek.purpose]
-
-
-class _Kept:
-    """An opened DEK in the cache.
-
-    Attributes:
-        used_at: when it was last asked for.
-        asked: how many callers are asking its KEK.
-        overdue: whether it had to leave memory at the last look.
-        used: whether it was asked for since its last proof, by this process.
-    """
-
-    __slots__ = ("asked", "dek", "overdue", "used", "used_at")
-
-    def __init__(self, dek: OpenedDek, used_at: float) -> None:
-        self.dek = dek
-        self.used_at = used_at
-        self.asked = 0
-        self.overdue = False
-        self.used = False
