@@ -1,1 +1,1 @@
-"""What many tenants cost."""
+"""What many tenants cost: ``python -m benchmarks.tenants`` runs each module's ``BENCHMARKS``."""
