@@ -28,7 +28,7 @@ MAKEFLAGS += --no-print-directory
 # The tests start some hundred processes, which find the modules compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-rekey demo clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-tenants bench-rekey demo clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -80,6 +80,9 @@ format: .venv/stamp ## Put the code into the form that lint asks for
 bench: .venv/stamp-bench | tokens ## Run the benchmarks; BENCH_ARGS="--quick" for a few rounds only
 	.venv/bin/python -m benchmarks $(BENCH_ARGS)
 	@$(MAKE) bench-rekey ROWS=200000
+
+bench-tenants: .venv/stamp | servers ## Measure what many tenants cost; BENCH_ARGS="--tenants 1000" for fewer
+	.venv/bin/python -m benchmarks.tenants $(BENCH_ARGS)
 
 bench-rekey: .venv/stamp | servers ## Measure re-keying: pace, memory, what writers feel; ROWS=1000000 rows
 	.venv/bin/python -m benchmarks.rekey $(ROWS)

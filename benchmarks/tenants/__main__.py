@@ -33,7 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tenants", type=int, default=Setting.tenants, help=f"{Setting.tenants}")
     parser.add_argument("--rounds", type=int, default=Setting.rounds, help=f"{Setting.rounds}")
     parser.add_argument("--seconds", type=float, default=Setting.seconds, help=f"{Setting.seconds:g}")
-    parser.add_argument("--postgresql", default="", metavar="URL", help="of an empty database")
     parser.add_argument("--strict", action="store_true", help="fail where a target is missed")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(every)
@@ -44,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(name, flush=True)
         for benchmark in every[name]:
             with TemporaryDirectory(prefix="cmk-bench-") as folder:
-                setting = Setting(
-                    Path(folder), options.tenants, options.rounds, options.seconds, options.postgresql
-                )
+                setting = Setting(Path(folder), options.tenants, options.rounds, options.seconds)
                 for figure in benchmark(setting):
                     print(judged(figure.work, figure.measured, figure.target), flush=True)
                     figures.append(figure)

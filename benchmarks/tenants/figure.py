@@ -29,14 +29,12 @@ class Setting:
         tenants: how many tenants.
         rounds: how many rounds count, of which the median is taken.
         seconds: for how long what is tried at random goes on.
-        postgresql: the URL of a PostgreSQL database; empty where there is none.
     """
 
     folder: Path
     tenants: int = 10_000
     rounds: int = 9
     seconds: float = 60.0
-    postgresql: str = ""
 
 
 Benchmark = Callable[[Setting], Iterable[Figure]]

@@ -5,15 +5,15 @@ import tracemalloc
 from collections.abc import Iterator
 
 from benchmarks.tenants.figure import Figure, Setting
-from benchmarks.tenants.place import COLUMNS, Place, urls
+from benchmarks.tenants.place import COLUMNS, Place, databases
 from benchmarks.timing import Rounds
 
 
 def load(setting: Setting) -> Iterator[Figure]:
     """Load two rows of each tenant, interleaved, against as many of one tenant, and count the KEK's calls."""
     rows = 2 * setting.tenants
-    for database, url in urls(setting.folder, setting.postgresql):
-        one, many = Place(url, setting.folder), Place(url, setting.folder)
+    for database, where in databases(setting.folder):
+        one, many = Place(where.url, setting.folder), Place(where.url, setting.folder)
         try:
             one.fill(rows, 1)
             many.fill(rows, setting.tenants)

@@ -1,33 +1,29 @@
-"""Looking at many tenants: ``python -m benchmarks.tenants.looking [TENANTS]``, on SQLite and PostgreSQL.
+"""Looking at many tenants, on SQLite and PostgreSQL.
 
 The key tables are filled by hand with authentic rows: making so many tenants one by one would take hours.
 One tenant in a thousand is revoked, and one in a hundred has a KEK of its own.
 """
 
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from os import urandom
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from sqlalchemy import Engine, MetaData, create_engine, insert, text
+from sqlalchemy import MetaData, create_engine, text
 
-from benchmarks.targets import judged
+from benchmarks.tenants.figure import Figure, Setting
+from benchmarks.tenants.key_tables import write_keys
+from benchmarks.tenants.place import databases
 from sqlalchemy_cmk import Keyring
-from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
 from sqlalchemy_cmk.keys.records import DekRecord, TenantKeys, TenantRecord
-from sqlalchemy_cmk.keys.storage.rows import dek_columns, tenant_columns, wrapping_columns
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from sqlalchemy_cmk.providers.base import Wrapped
 from sqlalchemy_cmk.runtime.clock import this_second
-from tests.support.databases import Database, Servers, server_database, sqlite_file
+from tests.support.databases import Database
 
 TENANTS = 100_000
-CHUNK = 2_000
 ROUNDS = 7
 
 PAGE_TARGET = 0.2
@@ -50,7 +46,7 @@ def looking(
     keyring.protect(metadata)
     metadata.create_all(engine)
     keyring.warm(["tenant"])
-    _fill(keyring, engine, tenants)
+    write_keys(keyring, map(_keys, range(tenants)))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
     middle, new = f"tenant {tenants // 2:06}", iter(range(1_000))
@@ -77,24 +73,6 @@ def _seconds(look: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _fill(keyring: Keyring, engine: Engine, tenants: int) -> None:
-    tables, manifests = keyring.database.tables, Manifests(keyring.record_keys)
-    for start in range(0, tenants, CHUNK):
-        made = [_keys(number) for number in range(start, min(start + CHUNK, tenants))]
-        of_tenants = [
-            {"tenant": one.tenant.name, **tenant_columns(one.tenant, manifests.make(one))} for one in made
-        ]
-        deks = [dek for one in made for dek in one.deks]
-        rows: dict[Any, list[dict[str, Any]]] = {
-            tables.tenants: of_tenants,
-            tables.deks: [dek_columns(dek) for dek in deks],
-            tables.wrappings: [row for dek in deks for row in wrapping_columns(dek)],
-        }
-        with engine.begin() as connection:
-            for table, values in rows.items():
-                connection.execute(insert(table), values)
-
-
 def _keys(number: int) -> TenantKeys:
     name, now = f"tenant {number:06}", this_second()
     kek_uri = "local:pmk" if number % 100 else f"local:own {number:06}"
@@ -116,26 +94,12 @@ def _keys(number: int) -> TenantKeys:
     )
 
 
-def _databases(folder: Path) -> Iterator[tuple[str, Database]]:
-    yield "SQLite", sqlite_file(folder)
-    servers = Servers()
-    try:
-        with server_database("postgresql", servers.url("postgresql")) as database:
-            yield "PostgreSQL", database
-    finally:
-        servers.close()
+def looks(setting: Setting) -> Iterator[Figure]:
+    """Look at ten times as many tenants as others measure with."""
+    for name, database in databases(setting.folder):
+        for look, seconds in looking(database, setting.folder, 10 * setting.tenants).items():
+            target = PAGE_TARGET * 1000 if "page" in look else None
+            yield Figure(f"{look}, {name}, ms", target, seconds * 1000)
 
 
-def main(arguments: list[str]) -> None:
-    """Print the figures, in milliseconds."""
-    tenants = int(arguments[0]) if arguments else TENANTS
-    with tempfile.TemporaryDirectory() as folder:
-        for name, database in _databases(Path(folder)):
-            print(f"{name}, {tenants:,} tenants, milliseconds")
-            for look, seconds in looking(database, Path(folder), tenants).items():
-                target = PAGE_TARGET * 1000 if "page" in look else None
-                print(judged(look, seconds * 1000, target), flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+BENCHMARKS = [looks]

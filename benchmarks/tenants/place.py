@@ -1,6 +1,6 @@
 """A table of many tenants' rows, with five sealed columns, and the keyring that seals them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any
 from sqlalchemy import Integer, String, create_engine, event, insert, select
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
+from benchmarks.tenants.key_tables import make_tenants
 from benchmarks.timing import timed
 from sqlalchemy_cmk import EncryptedType, Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider, Wrapped
 from sqlalchemy_cmk.runtime.secret import Secret
+from tests.support.databases import Database, Servers, server_database, sqlite_file
 
 COLUMNS = ("name", "ssn", "street", "phone", "note")
 _numbers = count()
@@ -88,7 +90,7 @@ class Place:
         """Write rows, after the keys of their tenants were made."""
         owners = [f"tenant {number % tenants}" for number in range(rows)]
         Random(7).shuffle(owners)
-        self.keyring.warm(sorted(set(owners)))
+        make_tenants(self.keyring, sorted(set(owners)))
         with Session(self.engine) as session:
             session.execute(insert(self.model), [self.row(i, owner) for i, owner in enumerate(owners, 1)])
             session.commit()
@@ -122,10 +124,15 @@ class Place:
         self.engine.dispose()
 
 
-def urls(folder: Path, postgresql: str) -> Sequence[tuple[str, str]]:
-    """Return the databases that there are, by name."""
-    found = [("SQLite", f"sqlite:///{folder}/bench.db")]
-    return [*found, ("PostgreSQL", postgresql)] if postgresql else found
+def databases(folder: Path) -> Iterator[tuple[str, Database]]:
+    """Give an empty SQLite file, and then an empty database of a private PostgreSQL, by name."""
+    yield "SQLite", sqlite_file(folder)
+    servers = Servers()
+    try:
+        with server_database("postgresql", servers.url("postgresql")) as database:
+            yield "PostgreSQL", database
+    finally:
+        servers.close()
 
 
 def _without_sync(connection: Any, _: Any) -> None:

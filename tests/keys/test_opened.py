@@ -6,8 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sqlalchemy import create_engine
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, select
 
+from sqlalchemy_cmk import EncryptedType
+from sqlalchemy_cmk.keys.binding.held_keys import HeldKeys
 from sqlalchemy_cmk.keys.model import Purpose
 from tests.keys.conftest import own_begin, statements
 from tests.keys.processes import in_fork
@@ -41,6 +43,55 @@ def test_the_least_recently_used_key_makes_room(make_lite: Callable[..., World])
     world.active("acme")
     world.keyring.warm(["initech"])
     assert [world.open_deks(one) for one in ("acme", "globex", "initech")] == [1, 0, 1]
+
+
+def test_a_fetch_and_a_statement_over_more_tenants_than_open_keys_unwrap_each_key_once(
+    make_lite: Callable[..., World],
+) -> None:
+    world, metadata = make_lite(max_open_keys=2), MetaData()
+    table = Table(
+        "pairs",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("owner", String(20)),
+        *(Column(name, EncryptedType(String(20))) for name in ("one", "two")),
+        info={"cmk_tenant": "owner"},
+    )
+    world.keyring.protect(metadata)
+    metadata.create_all(world.engine)
+    tenants = [f"tenant {number}" for number in range(6)]
+    world.keyring.warm(tenants)
+    world.keyring.forget()
+    for work in (
+        lambda connection: connection.execute(
+            table.insert(), [{"owner": one, "one": f"1 {one}", "two": f"2 {one}"} for one in 2 * tenants]
+        ),
+        lambda connection: connection.execute(select(table.c["owner", "one", "two"])).all(),
+    ):
+        world.keyring.forget()
+        world.provider.calls.clear()
+        with world.engine.begin() as connection:
+            found = work(connection)
+        assert world.provider.calls == ["unwrap"] * 6
+    assert found == [(one, f"1 {one}", f"2 {one}") for one in 2 * tenants]
+
+
+def test_what_is_held_is_asked_for_anew_once_expired_or_dropped(
+    make_lite: Callable[..., World],
+) -> None:
+    world = make_lite(max_open_keys=1)
+    dek_id = world.active("acme").id
+    held = HeldKeys(world.keyring.keys)
+    assert held.active("acme", Purpose.RANDOMIZED) is held.dek(dek_id)
+    world.keyring.warm(["globex"])
+    world.provider.calls.clear()
+    held.dek(dek_id), held.active("acme", Purpose.RANDOMIZED)
+    assert world.provider.calls == []
+    world.now += REVALIDATE
+    held.dek(dek_id)
+    world.keyring.forget("acme")
+    held.dek(dek_id)
+    assert world.provider.calls == ["unwrap"] * 2
 
 
 def test_one_open_key_is_enough_for_both_purposes(make_lite: Callable[..., World]) -> None:

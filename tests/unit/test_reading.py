@@ -52,6 +52,25 @@ def test_a_batch_of_several_owners_opens_each_value_under_its_owner(
     assert sorted(world.asked) == sorted(set(owners))
 
 
+@each_suite
+def test_values_of_more_keys_than_a_batch_keeps_open(
+    stored: Make, deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_HOT", 1)
+    monkeypatch.setattr(reading, "MAX_OPENERS", 1)
+    world = stored(deterministic=deterministic)
+    owners = ["acme", "globex", "acme", "umbrella", "globex"]
+    values = [f"{n} of {owner}" for n, owner in enumerate(owners)]
+    sealed = [world.seal(value, owner) for value, owner in zip(values, owners, strict=True)]
+    reader = world.reader()
+    for some in (2, 5):
+        assert list(reader.read(sealed[:some], world.rows(*owners[:some]))) == values[:some]
+    assert world.asked.count("acme") == 2
+    moved = [*sealed[:3], sealed[0], sealed[4]]
+    with pytest.raises(TamperedError):
+        reader.read(moved, world.rows(*owners))
+
+
 def test_values_of_one_owner_under_several_deks_open(stored: Make) -> None:
     world = stored()
     sealed = [world.seal("old", "acme")]
