@@ -33,7 +33,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=4, ROWS=1000000 for bench-rekey,'
 	@echo '  HSM=softhsm for demo, PYTHON=python3 to make environments with'
 

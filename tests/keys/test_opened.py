@@ -80,7 +80,7 @@ def test_what_is_held_is_asked_for_anew_once_expired_or_dropped(
     make_lite: Callable[..., World],
 ) -> None:
     world = make_lite(max_open_keys=1)
-    dek_id = world.active("acme").id
+    dek_id = world.active("acme")
     held = HeldKeys(world.keyring.keys)
     assert held.active("acme", Purpose.RANDOMIZED) is held.dek(dek_id)
     world.keyring.warm(["globex"])
