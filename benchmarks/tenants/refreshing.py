@@ -1,4 +1,4 @@
-"""The longest read while keys are proven anew: ``python -m benchmarks.tenants.refreshing [TENANTS]``.
+"""The longest read while the keys of busy tenants are proven anew.
 
 Every tenant has a KEK of its own that is 200 ms away, and is read all the time: each read is one row of one
 tenant, in turn. All keys are opened at one moment, which is the worst case for the proofs that follow.
@@ -6,25 +6,26 @@ tenant, in turn. All keys are opened at one moment, which is the worst case for 
 
 from __future__ import annotations
 
-import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_engine, insert, select
 
-from benchmarks.targets import judged
+from benchmarks.tenants.figure import Figure, Setting
 from sqlalchemy_cmk import EncryptedType, Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider, Wrapped
 from sqlalchemy_cmk.runtime.secret import Secret
 
 TENANTS, PERIODS = 500, 10
-PERIOD = 40.0
+# The part of the given seconds that is `revalidate_after`.
+PERIOD = 2 / 3
 AWAY = 0.2
 
-OVER_THE_MEDIAN = 0.020
+OVER_THE_MEDIAN = 20.0
 
 
 class DistantProvider(LocalKeyProvider):
@@ -58,9 +59,7 @@ class Found:
         return self.longest - self.median
 
 
-def refreshing(
-    folder: Path, tenants: int, periods: float, *, refresh_ahead: bool, period: float = PERIOD
-) -> Found:
+def refreshing(folder: Path, tenants: int, periods: float, *, refresh_ahead: bool, period: float) -> Found:
     """Read for some time, and return how long that took.
 
     Args:
@@ -72,7 +71,7 @@ def refreshing(
     """
     provider, metadata = DistantProvider(folder / "keys.json"), MetaData()
     columns = Column("id", Integer, primary_key=True), Column("owner", String(20))
-    sealed = Column("text", EncryptedType(String(20)))
+    sealed: Column[str] = Column("text", EncryptedType(String(20)))
     notes = Table("notes", metadata, *columns, sealed, info={"cmk_tenant": "owner"})
     engine = create_engine(f"sqlite:///{folder / 'notes.db'}")
     keyring = Keyring(
@@ -109,22 +108,17 @@ def _read(engine: Engine, notes: Table, until: float) -> list[float]:
     return took
 
 
-def main() -> None:
-    tenants = int(sys.argv[1]) if len(sys.argv) > 1 else TENANTS
-    print(f"{tenants} tenants, KEKs {AWAY * 1000:.0f} ms away, milliseconds:")
-    for name, periods, period, ahead in (
-        (f"{PERIODS} periods of {PERIOD:.0f} s, refresh ahead", PERIODS, PERIOD, True),
-        (f"one period of {PERIOD:.0f} s without", 1.2, PERIOD, False),
-        ("no proof at all", 0.01, 100 * PERIOD, False),
+def longest_read(setting: Setting) -> Iterator[Figure]:
+    """Read over ten periods; what reads take without any proof shows how busy the machine is."""
+    tenants, period = min(setting.tenants, TENANTS), setting.seconds * PERIOD
+    for name, target, periods, seconds in (
+        (f"while keys of {tenants} tenants are proven anew", OVER_THE_MEDIAN, PERIODS, period),
+        ("without a proof", None, 0.01, 100 * period),
     ):
-        with tempfile.TemporaryDirectory() as folder:
-            found = refreshing(Path(folder), tenants, periods, refresh_ahead=ahead, period=period)
-        print(judged(name, 1000 * found.over_the_median, 1000 * OVER_THE_MEDIAN if ahead else None))
-        print(
-            f"    {found.reads:,} reads, median {1000 * found.median:.2f}, {found.proofs:,} proofs; "
-            f"{found.waited:,} reads took as long as a KEK's answer"
-        )
+        with TemporaryDirectory(dir=setting.folder) as folder:
+            found = refreshing(Path(folder), tenants, periods, refresh_ahead=True, period=seconds)
+        yield Figure(f"longest read {name}, ms over the median", target, 1000 * found.over_the_median)
+        yield Figure(f"reads {name} that took 200 ms and more", None, found.waited)
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARKS = [longest_read]
