@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.databases import DATABASES
 from sqlalchemy_cmk.errors import ConfigurationError
 
 # Parameters as drivers write them, which no dialect of SQL knows.
@@ -82,7 +83,7 @@ def _names(text: str) -> _Names:
             "SQL text is read by sqlglot, which is not here: run pip install 'sqlalchemy-cmk[cli]'"
         ) from None
     parsed: list[Any] = []
-    for dialect in ("", "mysql"):  # which alone has names in backquotes
+    for dialect in sorted({one.parsed_as for one in DATABASES}):
         try:
             parsed = [
                 one for one in sqlglot.parse(_DRIVERS_OWN.sub("NULL", text), dialect) if one is not None

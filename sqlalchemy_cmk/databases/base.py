@@ -44,6 +44,7 @@ class Database:
             do not convert columns.
         dialects: the names of its dialects in SQLAlchemy.
         isolation_level: the level at which the keyring's units of work run.
+        parsed_as: the name of sqlglot's dialect for its SQL, where the common one does not read that.
         locks_whole_database: whether one connection writes at a time, and waits for those that read.
         stores_bytes_in_any_column: whether a column keeps bytes whatever its type.
         keeps_time_zones: whether a ``DateTime(timezone=True)`` gives the moment back that was written.
@@ -61,6 +62,7 @@ class Database:
     dialects: ClassVar[tuple[str, ...]] = ()
     isolation_level: ClassVar[str] = "READ COMMITTED"
     locks_whole_database: ClassVar[bool] = False
+    parsed_as: ClassVar[str] = ""
     stores_bytes_in_any_column: ClassVar[bool] = False
     keeps_time_zones: ClassVar[bool] = False
     second_digits: ClassVar[int] = 0

@@ -80,6 +80,7 @@ class MariaDB(Database):
     key = "mariadb"
     dialects = ("mysql", "mariadb")
     decimal_digits = None
+    parsed_as = "mysql"
     visibility = MariaDBVisibility()
     surroundings = MariaDBSurroundings()
 

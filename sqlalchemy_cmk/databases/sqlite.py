@@ -101,15 +101,16 @@ class SQLite(Database):
     @contextmanager
     def without_waiting(self, connection: Connection) -> Iterator[None]:
         """Set ``busy_timeout`` to nothing meanwhile."""
-        began = connection.in_transaction()
-        before = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-        if not began:
-            connection.rollback()
+        # By the driver: a transaction of SQLAlchemy's that has failed takes no statement.
+        cursor = connection.connection.cursor()
+        cursor.execute("PRAGMA busy_timeout")
+        (before,) = cursor.fetchone() or (0,)
+        cursor.execute("PRAGMA busy_timeout = 0")
         try:
             yield
         finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(before)}")
+            cursor.execute(f"PRAGMA busy_timeout = {int(before)}")
+            cursor.close()
 
     def hold(self, connection: Connection, name: str) -> Release | None:
         """Lock an empty database beside this one, by SQLite's own means; there is one for all names."""

@@ -48,7 +48,7 @@ def heads(text: str) -> set[str]:
 
 
 def test_the_program_prints_the_tables_of_the_page_and_draws_its_figure(printed: Printed) -> None:
-    assert len(heads(printed.text)) == 5 and heads(printed.text) <= heads(PAGE)
+    assert len(heads(printed.text)) == 6 and heads(printed.text) <= heads(PAGE)
     root = ElementTree.fromstring(printed.figure)
     assert root.tag.endswith("svg") and len(list(root.iter())) > 500
     # matplotlib writes a figure's texts as comments beside their outlines.
@@ -84,6 +84,7 @@ def test_the_page_names_the_defaults_of_a_keyring() -> None:
             defaults["outage_grace"],
             defaults["retry_after"],
             defaults["revalidation_jitter"],
+            refresh_ahead=False,
         )
         == DEFAULT_TIMES
     )

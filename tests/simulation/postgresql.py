@@ -21,7 +21,7 @@ from sqlalchemy import make_url, text
 
 from tests.simulation.access import Troubles
 from tests.simulation.models import CONVERTED
-from tests.simulation.wire import Wire
+from tests.simulation.wire import Wire, is_partial
 from tests.simulation.world import make_tables
 from tests.support.databases import administration, drop_postgresql, quickly
 
@@ -45,6 +45,7 @@ class Connection(psycopg.Connection[Any]):
     wire: Wire | None = None
     patience = PATIENCE
     wrote = False
+    made: frozenset[bytes] = frozenset()
 
     def commit(self) -> None:
         if self.wire is None or self._status is TransactionStatus.IDLE:
@@ -84,7 +85,9 @@ class Connection(psycopg.Connection[Any]):
             self.patience = PATIENCE
             return result
         if word == "ROLLBACK":
-            if not sql.upper().startswith("ROLLBACK TO"):
+            if is_partial(sql):
+                self.wire.going_back(self)
+            else:
                 self.wire.ending(self, sql)
             result = execute(sql)
             self._stirred()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from tests.simulation.access import Troubles
-from tests.simulation.wire import Wire
+from tests.simulation.wire import Wire, is_partial
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ class Connection(sqlite3.Connection):
     cursors: WeakSet[Cursor]
     patience = PATIENCE
     wrote = False
+    made: frozenset[bytes] = frozenset()
 
     @property
     def isolation_level(self) -> Any:
@@ -78,7 +79,10 @@ class Connection(sqlite3.Connection):
             with self.wire.committing(self, sql, self.lost):
                 return self.patiently(lambda: execute(sql, parameters))
         if word == "ROLLBACK":
-            self.wire.ending(self, sql)
+            if is_partial(sql):
+                self.wire.going_back(self)
+            else:
+                self.wire.ending(self, sql)
             return execute(sql, parameters)
         self.wire.statement(self, sql, parameters, self.lost)
         result = self.patiently(lambda: execute(sql, parameters))

@@ -54,7 +54,7 @@ class Wire:
         self._point(sql)
         connection.wrote = connection.wrote or writes(sql)
         self._fail(self.world.faults.rates.statement, error)
-        self.world.invariants.about_to_write(sql, parameters)
+        self.world.invariants.about_to_write(connection, sql, parameters)
 
     def answered(self, sql: str) -> None:
         """A statement has run; what the server answers arrives later."""
@@ -74,14 +74,19 @@ class Wire:
     def committed(self, connection: Any) -> None:
         """Something was committed."""
         self.stirred()
-        wrote, connection.wrote = connection.wrote, False
+        wrote, connection.wrote, connection.made = connection.wrote, False, frozenset()
         self.world.invariants.after_commit(self.scheduler.current, wrote=wrote)
 
     def ending(self, connection: Any, sql: str) -> None:
         """A transaction is rolled back; the end of a process does that too."""
         connection.wrote = False
+        self.going_back(connection)
         if not self._cut:
             self._point(sql)
+
+    def going_back(self, connection: Any) -> None:
+        """What a transaction did since a savepoint is undone."""
+        connection.made = frozenset()
 
     def _point(self, sql: str) -> None:
         if self._cut:
@@ -93,6 +98,11 @@ class Wire:
             self.process.troubles.note(Troubles.DATABASE)
             self.scheduler.note("the database fails (simulated)")
             raise error()
+
+
+def is_partial(sql: str) -> bool:
+    """Whether a ROLLBACK goes back to a savepoint only."""
+    return " TO " in sql.upper()
 
 
 def writes(sql: str) -> bool:

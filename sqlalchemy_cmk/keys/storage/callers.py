@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from sqlalchemy_cmk.databases import database_of
+from sqlalchemy_cmk.errors import KeyUnavailable
 from sqlalchemy_cmk.keys.storage.connections import Work
 from sqlalchemy_cmk.keys.storage.database import DatabaseLocked, KeyDatabase
 
@@ -60,17 +61,15 @@ class CallersDatabase(KeyDatabase):
         Raises:
             IntegrityError: as :meth:`KeyDatabase.run`.
             DatabaseLocked: another connection holds the lock.
+            KeyUnavailable: the tables cannot be reached or written now.
         """
         kind = database_of(self._caller.dialect)
         try:
             with kind.without_waiting(self._caller), self._caller.begin_nested():
                 result, callbacks = self._unit(work, self._caller)
         except OperationalError as error:
-            if not kind.is_conflict(error):
-                raise
-            locked = DatabaseLocked("another connection holds SQLite's lock: try again")
-        else:
-            for callback in callbacks:
-                self._once_committed(callback)
-            return result
-        raise locked
+            refusal = DatabaseLocked if kind.is_conflict(error) else KeyUnavailable
+            raise refusal(f"the key tables cannot be read or written now ({error.orig})") from error
+        for callback in callbacks:
+            self._once_committed(callback)
+        return result
