@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -22,14 +23,26 @@ MOST_ROWS = 3
 
 def write(process: Process) -> None:
     """Add, change and delete some patients in one transaction, of one clinic or of several."""
+    random = process.world.random
+    tenants = process.world.tenants if random.random() < 0.5 else [random.choice(process.world.tenants)]
+    _write(process, tenants, changing=0.5)
+
+
+def add(process: Process, tenant: str) -> None:
+    """Add some patients of a clinic, and read none."""
+    _write(process, [tenant], changing=0)
+
+
+def _write(process: Process, tenants: Sequence[str], changing: float) -> None:
     world, random = process.world, process.world.random
     with process.session() as session:
         for _ in range(random.randint(1, MOST_ROWS)):
-            known = world.ledger.known()
-            if known and random.random() < 0.5:
+            now = world.ledger.now
+            known = [key for key in world.ledger.known() if key not in now or now[key].tenant in tenants]
+            if known and random.random() < changing:
                 _change(process, session, random.choice(known))
             else:
-                _add(process, session, random.choice(world.tenants))
+                _add(process, session, random.choice(tenants))
         if random.random() < 0.1:
             _forget_changes(process)
             return

@@ -52,10 +52,22 @@ def convert(process: Process) -> None:
 
     What another migration has left half-done may have been of another plan.
     """
-    random, form = process.world.random, process.world.stored.form()
-    _migrate(
-        process, form, "" if form else random.choice(("randomized", "deterministic")), random.choice(PHASES)
-    )
+    form = process.world.stored.form()
+    _migrate(process, form, _other_form(process, form), process.world.random.choice(PHASES))
+
+
+def turn_back(process: Process) -> None:
+    """Begin a migration, and run the one again that has led to where the column is."""
+    world, form = process.world, process.world.stored.form()
+    other = _other_form(process, form)
+    _migrate(process, form, other, "expand")
+    if world.random.random() < 0.7:
+        _migrate(process, form, other, "copy")
+    _migrate(process, other, form, "all")
+
+
+def _other_form(process: Process, form: str) -> str:
+    return "" if form else process.world.random.choice(("randomized", "deterministic"))
 
 
 def finish(process: Process) -> None:

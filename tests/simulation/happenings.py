@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.simulation.access import Troubles
-from tests.simulation.steps import CONVERT
+from tests.simulation.steps import CONVERT, WRITE
 
 if TYPE_CHECKING:
+    from tests.simulation.process import Process
     from tests.simulation.world import World
 
 
 # As long as nobody asks whether what is sealed has been sent.
 A_MOMENT = 5.0
+MOST_TURNS = 300
 
 
 def a_moment_passes(world: World) -> None:
@@ -56,6 +58,24 @@ def a_revocation_comes_in_the_middle(world: World) -> None:
             world.turn()
     bound = world.random.choice(world.processes).settings.revalidate_after
     _pass(world, bound * world.random.uniform(1.0, 1.1))
+
+
+def a_revocation_comes_in_the_middle_of_a_transaction(world: World) -> None:
+    """Every KEK is taken away, and its bound is over, between two statements of what a process writes."""
+    world.begin(world.random.choice(world.processes), WRITE)
+    writing: list[Process] = []
+    for _ in range(MOST_TURNS):
+        if writing or not world.under_way:
+            break
+        world.turn()
+        writing = [one for one in world.processes if one.wire.is_writing]
+    if not writing:
+        return
+    for uri in world.invariants.keks_in_use():
+        world.scheduler.note(f"{uri} is taken away")
+        world.vault.keks[uri].enabled = False
+    world.invariants.note_access()
+    _pass(world, writing[0].settings.revalidate_after * world.random.uniform(1.0, 1.1))
 
 
 def a_process_is_replaced(world: World) -> None:
@@ -114,6 +134,7 @@ HAPPENINGS: tuple[tuple[Callable[[World], None], float], ...] = (
     (a_process_is_replaced, 0.5),
     (an_owner_revokes, 1),
     (a_revocation_comes_in_the_middle, 0.7),
+    (a_revocation_comes_in_the_middle_of_a_transaction, 0.7),
     (an_owner_gives_back, 2),
     (a_kek_is_rotated, 1),
     (a_network_breaks, 0.7),

@@ -16,7 +16,7 @@ from tests.simulation.scheduler import Task
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
-    from tests.simulation.steps import Step
+    from tests.simulation.step import Step
 
 # A refusal is repeated for 15 seconds (`retry_after`), and a call may stall for 40 before it fails.
 LATE = 60.0

@@ -54,6 +54,7 @@ class Process:
         seconds_apart: how far its wall clock is from that of the others.
         troubles: when a KEK or the database was last out of its reach, refused or lied.
         stalled: how many of its calls of KEKs stall.
+        is_started: whether it has its keyring.
         unsent: the DEKs of values that are sealed and not sent yet.
     """
 
@@ -66,6 +67,7 @@ class Process:
         self.stalled = 0
         self.unsent: set[bytes] = set()
         self.alive = True
+        self.is_started = False
         self.models = models.take()
         self.wire = Wire(self)
         self._frozen: list[Task] = []
@@ -100,6 +102,7 @@ class Process:
                 self.keyring.protect(table.metadata)
             self._connect_for_the_first_time()
         self._watched = sorted(set(forks._watched) - watched, key=lambda one: type(one).__name__)
+        self.is_started = True
 
     def _connect_for_the_first_time(self) -> None:
         self.engine.connect().close()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy_cmk.keys.lifecycle.dropping import CLOCKS_APART
+from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey import Job, Rekey
 from sqlalchemy_cmk.rekey.dropping import drop_retired
-from tests.simulation import life
+from tests.simulation import actors, life
 from tests.simulation.process import LONGEST_USE
+from tests.simulation.step import Step
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -31,18 +34,37 @@ def renew(process: Process) -> None:
     """What an operator does in a row: a new DEK, all rows under it, and the old one destroyed."""
     random = process.world.random
     tenant, purpose = random.choice(process.world.tenants), random.choice(life.PURPOSES)
-    process.keyring.lifecycle.rotate_dek(tenant, purpose)
-    Rekey(process.keyring, chunk=random.randint(1, 5), rate=None).run(_job(process, tenant))
-    drop_retired(process.keyring, tenant)
+    _renew(process, tenant, purpose, 0)
 
 
 def renew_patiently(process: Process) -> None:
     """The same by an operator who waits for as long as such processes seal under the old DEK."""
     random = process.world.random
     tenant, purpose = random.choice(process.world.tenants), random.choice(life.PURPOSES)
+    _renew(process, tenant, purpose, process.settings.longest_use + CLOCKS_APART + 20)
+
+
+def renew_in_use(process: Process) -> None:
+    """The same while the application adds rows, before, and again as soon as the old DEK is destroyed."""
+    random = process.world.random
+    tenant, purpose = random.choice(process.world.tenants), random.choice(life.PURPOSES)
+    _everyone_adds(process, tenant)
+    _renew(process, tenant, purpose, process.settings.longest_use + CLOCKS_APART + 20)
+    _everyone_adds(process, tenant)
+
+
+def _everyone_adds(process: Process, tenant: str) -> None:
+    step = Step("add", partial(actors.add, tenant=tenant), 0)
+    begun = [process.world.begin(one, step) for one in process.world.processes if one.is_started]
+    process.scheduler.wait(lambda: all(one.ended or one.frozen for one in begun))
+
+
+def _renew(process: Process, tenant: str, purpose: Purpose, patience: float) -> None:
     process.keyring.lifecycle.rotate_dek(tenant, purpose)
-    process.scheduler.sleep(process.settings.longest_use + CLOCKS_APART + 20)
-    Rekey(process.keyring, chunk=random.randint(1, 5), rate=None).run(_job(process, tenant))
+    if patience:
+        process.scheduler.sleep(patience)
+    chunk = process.world.random.randint(1, 5)
+    Rekey(process.keyring, chunk=chunk, rate=None).run(_job(process, tenant))
     drop_retired(process.keyring, tenant)
 
 

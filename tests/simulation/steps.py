@@ -2,36 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from sqlalchemy_cmk import CmkError
 from tests.simulation import actors, conversions, life, rekeying
-
-if TYPE_CHECKING:
-    from tests.simulation.process import Process
-
-
-@dataclass(frozen=True)
-class Step:
-    """Something that a process does in a task of its own.
-
-    Attributes:
-        weight: how often, compared to other steps.
-        refusals: what errors say where it asked for what is not possible.
-    """
-
-    name: str
-    work: Callable[[Process], None]
-    weight: float
-    refusals: tuple[str, ...] = ()
-
-    def is_refused(self, error: Exception) -> bool:
-        """Whether the library says that this step asked for what is not possible."""
-        return isinstance(error, CmkError) and any(re.search(one, str(error)) for one in self.refusals)
-
+from tests.simulation.step import Step
 
 # Where no row of it was ever written.
 NO_KEYS = r"^no tenant '\w+' has keys here$"
@@ -40,23 +12,21 @@ TAKEN_OVER = r"^run \w+ was taken over by another process$"
 # Writers that were begun before have not ended.
 WRITING = r"^a transaction has been writing"
 
-CONVERT = Step(
-    "convert",
-    conversions.convert,
-    2,
-    (
-        r"is sealed already, in another way$",
-        r"is sealed with deterministic=",
-        r": phase '(copy|swap)' comes after phase 'expand'$",
-    ),
+CONVERTED = (
+    r"is sealed already, in another way$",
+    r"is sealed with deterministic=",
+    r": phase '(copy|swap)' comes after phase 'expand'$",
 )
+CONVERT = Step("convert", conversions.convert, 2, CONVERTED)
+WRITE = Step("write", actors.write, 12)
 
 STEPS = (
-    Step("write", actors.write, 12),
+    WRITE,
     Step("read", actors.read, 8),
     Step("find", actors.find, 2),
     Step("visit", conversions.visit, 5),
     CONVERT,
+    Step("turn_back", conversions.turn_back, 1, CONVERTED),
     Step("warm", life.warm, 1),
     Step("assign", life.assign, 2),
     Step("add_wrapping", life.add_wrapping, 1, (NO_KEYS, r"has no DEK yet: call keyring\.warm first$")),
@@ -67,6 +37,7 @@ STEPS = (
     Step("rekey", rekeying.rekey, 3, (TAKEN_OVER,)),
     Step("renew", rekeying.renew, 2, (NO_KEYS, TAKEN_OVER, WRITING)),
     Step("renew_patiently", rekeying.renew_patiently, 4, (NO_KEYS, TAKEN_OVER, WRITING)),
+    Step("renew_in_use", rekeying.renew_in_use, 2, (NO_KEYS, TAKEN_OVER, WRITING)),
     Step("set_grace", life.set_grace, 0.5, (NO_KEYS,)),
     Step("rotate_record_key", life.rotate_record_key, 0.5),
     Step("shred", life.shred, 0.3, (NO_KEYS,)),

@@ -33,6 +33,11 @@ class Wire:
     def scheduler(self) -> Scheduler:
         return self.process.scheduler
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a transaction has written to the application's tables, and has not ended."""
+        return any(getattr(one, "wrote", False) for one in self.connections)
+
     def cut(self) -> None:
         """Close every connection; what was not committed is gone."""
         self._cut = True

@@ -17,7 +17,8 @@ from tests.simulation.invariants import MARK, Invariants
 from tests.simulation.ledger import Ledger
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Scheduler, Task
-from tests.simulation.steps import STEPS, Step
+from tests.simulation.step import Step
+from tests.simulation.steps import STEPS
 from tests.simulation.stored import Stored
 from tests.simulation.substitutes import simulated
 from tests.simulation.vault import Vault
