@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import (
@@ -109,8 +109,9 @@ class SQLite(Database):
         try:
             yield
         finally:
-            cursor.execute(f"PRAGMA busy_timeout = {int(before)}")
-            cursor.close()
+            with suppress(sqlite3.ProgrammingError, ValueError):  # the connection was closed meanwhile
+                cursor.execute(f"PRAGMA busy_timeout = {int(before)}")
+                cursor.close()
 
     def hold(self, connection: Connection, name: str) -> Release | None:
         """Lock an empty database beside this one, by SQLite's own means; there is one for all names."""

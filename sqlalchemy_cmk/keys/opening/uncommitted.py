@@ -13,6 +13,7 @@ from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
 from sqlalchemy_cmk.keys.opening.maker import Maker
 from sqlalchemy_cmk.keys.opening.opener import Opener
+from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.callers import CallersDatabase, lent
 from sqlalchemy_cmk.keys.storage.database import DatabaseLocked, KeyDatabase, without_waiting
 from sqlalchemy_cmk.keys.storage.store import KeyStore
@@ -87,11 +88,12 @@ class Uncommitted:
 
     def dek(self, dek_id: bytes) -> OpenedDek | None:
         """Return a DEK by its id that was made in a transaction which is still open."""
-        for caller, made in list(self._made.items()):
-            if dek_id in made.deks.values():
-                keys = self._store(caller).keys_with(dek_id)
-                record = None if keys is None else keys.dek(dek_id)
-                return None if keys is None or record is None else self._opener.prove(keys, record)
+        # Not by the connection of that transaction, which another thread may use.
+        for made in list(self._made.values()):
+            keys = made.keys.get(dek_id)
+            record = None if keys is None else keys.dek(dek_id)
+            if keys is not None and record is not None:
+                return self._opener.prove(keys, record)
         return None
 
     def _caller(self) -> Connection | None:
@@ -104,17 +106,20 @@ class Uncommitted:
     def _still_there(self, caller: Connection, asked: Asked) -> OpenedDek | None:
         made = self._made.get(caller)
         dek_id = None if made is None else made.deks.get(asked)
-        dek = None if dek_id is None else self._opened.fresh(dek_id) or self.dek(dek_id)
-        if dek is None:
+        if dek_id is None:
             return None
         deks = self._database.tables.deks.c
-        there = exists().where(deks.id == dek.id, deks.state == DekState.ACTIVE)
-        return dek if caller.scalar(select(there)) else None
+        there = exists().where(deks.id == dek_id, deks.state == DekState.ACTIVE)
+        if not caller.scalar(select(there)):
+            return None
+        return self._opened.fresh(dek_id) or self.dek(dek_id)
 
     def _make_for(self, caller: Connection, tenant: str, purpose: Purpose) -> OpenedDek:
         store = self._store(caller)
         dek = self._make(store, LongestUse(self._opener.longest_use.seconds, store)).make(tenant, purpose)
-        self._made[caller].deks[tenant, purpose] = dek.id
+        made, keys = self._made[caller], store.keys_of(tenant)
+        if keys is not None:
+            made.deks[tenant, purpose], made.keys[dek.id] = dek.id, keys
         return dek
 
     def _store(self, caller: Connection) -> KeyStore:
@@ -133,11 +138,13 @@ class _Made:
     Attributes:
         opened: the cache, which opens rows that the transaction has written.
         deks: the ids of the DEKs.
+        keys: the keys of their tenants, by the id.
         callbacks: what has to be called after the commit.
     """
 
     opened: OpenedKeys
     deks: dict[Asked, bytes] = field(default_factory=dict)
+    keys: dict[bytes, TenantKeys] = field(default_factory=dict)
     callbacks: list[Callable[[], None]] = field(default_factory=list)
 
     def committed(self, _: Connection) -> None:
@@ -152,4 +159,5 @@ class _Made:
 
     def _clear(self) -> None:
         self.deks.clear()
+        self.keys.clear()
         self.callbacks.clear()
