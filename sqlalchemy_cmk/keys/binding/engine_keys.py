@@ -141,9 +141,10 @@ class EngineKeys:
 
     def close(self) -> None:
         """Drop every opened DEK, write what waits, and close connections."""
+        # The keys first: a proof that is under way then begins nothing anew.
+        self.opened.close()
         self.refresher.close()
         self.background.close()
-        self.opened.close()
         self._leave()
         self.connections.close()
 

@@ -79,10 +79,12 @@ class Refresher:
             return
         due = self._policy.due(dek.proven_at, dek.deadline, _random.random())
         with self._lock:
+            if self._opened.peek(dek.id) is not dek:  # dropped meanwhile, perhaps with the keyring's end
+                return
             if len(self._looks) > 2 * self._opened.max_open:
                 self._forget_the_dropped()
             self._add(_Look(due, dek.id, dek.proven_at, self._place_of(dek.proven_by[0])))
-        self._alarm.set(due)
+            self._alarm.set(due)
 
     def ring(self) -> float | None:
         """Begin to prove what is due, and return when to look again; ``None`` where nothing will be due."""
