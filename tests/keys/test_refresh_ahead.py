@@ -205,14 +205,18 @@ def test_it_can_be_turned_off(make_lite: Callable[..., World]) -> None:
     assert unwraps(world) == 0
 
 
-def test_its_thread_ends_with_the_keyring(clinic: World) -> None:
+def test_its_thread_ends_with_the_keyring(clinic: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a KEK answers while the keyring is being closed."""
+
     def threads() -> list[Any]:
         return [one for one in threading.enumerate() if one.name == "cmk-refresh"]
 
-    dek = clinic.keyring.keys.opened.peek(clinic.active("acme"))
+    keys = clinic.keyring.keys
+    dek = keys.opened.peek(clinic.active("acme"))
     assert dek is not None and len(threads()) >= 1
+    close = keys.background.close
+    monkeypatch.setattr(keys.background, "close", lambda: (keys.refresher.proven(dek), close()))
     clinic.keyring.close()
-    clinic.keyring.keys.refresher.proven(dek)  # by a call that was under way
     until(lambda: not threads())
 
 

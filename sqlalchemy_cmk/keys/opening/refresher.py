@@ -75,12 +75,12 @@ class Refresher:
 
     def proven(self, dek: OpenedDek) -> None:
         """Note that a DEK was proven, and when it is due."""
-        if not self._policy.refresh_ahead or dek.deadline <= dek.proven_at:
+        if not self._policy.refresh_ahead:
             return
-        due = self._policy.due(dek.proven_at, dek.deadline, _random.random())
         with self._lock:
-            if self._opened.peek(dek.id) is not dek:  # dropped meanwhile, perhaps with the keyring's end
+            if dek.deadline <= dek.proven_at:  # it may have been dropped meanwhile, with all others
                 return
+            due = self._policy.due(dek.proven_at, dek.deadline, _random.random())
             if len(self._looks) > 2 * self._opened.max_open:
                 self._forget_the_dropped()
             self._add(_Look(due, dek.id, dek.proven_at, self._place_of(dek.proven_by[0])))
