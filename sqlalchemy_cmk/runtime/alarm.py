@@ -51,6 +51,7 @@ class Alarm:
         state = self._state
         with state.lock:
             state.at = inf
+            state.closed += 1
             if state.running:
                 state.woken.put(None)
 
@@ -84,6 +85,7 @@ class _State:
         at: when to call, by the clock.
         running: whether there is a thread.
         gone: whether the owner is gone.
+        closed: how often it was closed: a call that was under way then sets nothing.
     """
 
     def __init__(self, clock: Callable[[], float], longest: float) -> None:
@@ -94,6 +96,7 @@ class _State:
         self.at = inf
         self.running = False
         self.gone = False
+        self.closed = 0
 
     def leave(self, _: object) -> None:
         """Have the thread end: the owner is gone."""
@@ -124,9 +127,9 @@ class _State:
 
 def _wait_and_ring(state: _State, ring: WeakMethod[Callable[[], float | None]]) -> None:
     while state.wait():
-        method = ring()
+        closed, method = state.closed, ring()
         again = method() if method is not None else None
         del method
         if again is not None:
             with state.lock:
-                state.at = min(again, state.at)
+                state.at = min(again, state.at) if state.closed == closed else state.at
