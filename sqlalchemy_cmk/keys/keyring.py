@@ -54,8 +54,10 @@ class Keyring(KeyOperations):
             not be reached while its DEKs are open. Default 15.
         revalidation_jitter: the fraction of ``revalidate_after``, from 0 up to 1, by which proofs come
             earlier at random, so that many processes do not ask at once. Default 0.1.
-        refresh_ahead: bool = True,
-        max_open_keys: int = 20_000,
+        refresh_ahead: whether DEKs in use are proven again in the background before they have to be, so that
+            no request waits for a KEK. Default ``True``.
+        max_open_keys: how many DEKs are kept open, about 1 KiB each; the least recently used is dropped
+            first. Default 20,000.
         record_key: where the record key is kept, which authenticates the key tables and the audit trail:
             ``"env:NAME"``, ``"file:PATH"``, or a function that returns its 32 bytes. Default: a file beside
             the key file of a local provider, made at first use; without one, nothing is authenticated.
