@@ -177,8 +177,9 @@ class ColumnReader:
             pass
         if len(self._openers) > MAX_OPENERS:
             self._openers.clear()
-        for one, header in set(pairs).difference(self._openers):
-            self._checked(one, header, owners)
+        for one, header in dict.fromkeys(pairs):  # in the rows' order: the first that fails is the error
+            if (one, header) not in self._openers:
+                self._checked(one, header, owners)
         return list(map(self._openers.__getitem__, pairs))
 
     def _checked(self, held: Hashable, header: bytes, owners: Owners) -> Opener:

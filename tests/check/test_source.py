@@ -120,4 +120,4 @@ def test_without_sqlglot_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sqlglot", None)
     with pytest.raises(ConfigurationError, match="pip install"):
-        found(plain, tmp_path, "'SELECT ssn FROM patients'")
+        found(plain, tmp_path, "'SELECT ssn FROM patients WHERE 1 = 1'")  # which no other test has read

@@ -101,11 +101,11 @@ def a_half_done_conversion_of_another_plan_is_taken_up(patch: pytest.MonkeyPatch
 
 # Each fault, and the seed that is tried first: when the library does other things, another one finds it.
 FOUND: dict[PutBack, int] = {
-    a_dek_is_used_that_was_rolled_back: 15,
-    two_migrations_at_once: 2,
-    no_deadline_is_looked_at: 4,
-    a_half_done_conversion_of_another_plan_is_taken_up: 22,
-    only_the_own_settings_are_believed_when_a_dek_is_dropped: 42,
-    a_flush_believes_the_keys_that_it_began_with: 29,
+    a_dek_is_used_that_was_rolled_back: 0,
+    two_migrations_at_once: 7,
+    no_deadline_is_looked_at: 1,
+    a_half_done_conversion_of_another_plan_is_taken_up: 33,
+    only_the_own_settings_are_believed_when_a_dek_is_dropped: 112,
+    a_flush_believes_the_keys_that_it_began_with: 58,
 }
 FAULTS = {one.__name__: one for one in FOUND}

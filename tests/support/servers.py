@@ -28,7 +28,14 @@ from tests.support.processes import (
 
 POSTGRESQL_URL = "CMK_TEST_POSTGRESQL_URL"
 MARIADB_URL = "CMK_TEST_MARIADB_URL"
-POSTGRESQL_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Several workers share a server, and tests of concurrency start many processes.
+MAX_CONNECTIONS = 400
+POSTGRESQL_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": str(MAX_CONNECTIONS),
+}
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
 
 
@@ -69,6 +76,7 @@ def start_mariadb(folder: Path, *options: str) -> Server:
     init = [install, *common, "--auth-root-authentication-method=normal", "--skip-test-db"]
     run = [server, *common, "--bind-address=127.0.0.1", "--skip-networking=0", f"--port={port}"]
     run += [f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}", "--innodb-use-native-aio=0"]
+    run += [f"--max-connections={MAX_CONNECTIONS}"]
     run += ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--character-set-server=utf8mb4"]
     run += options
     users = ("mysql", "nobody")
