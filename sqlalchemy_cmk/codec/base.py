@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec.msgpack import Encoder, Ext
 
 from sqlalchemy_cmk.errors import InvalidValue, TamperedError
 
 BIG_INT_EXT = 1
 # What says that bytes, or a stored value, are no value of a type. Any other error is a fault of the code.
-NO_VALUE = (ValueError, LookupError, ArithmeticError, RecursionError)
+# Those of msgspec are no ValueErrors in every version.
+NO_VALUE = (ValueError, msgspec.MsgspecError, LookupError, ArithmeticError, RecursionError)
 
 Kind = TypeVar("Kind")
 Convert = Callable[[Any], Any]
