@@ -127,8 +127,9 @@ def test_proofs_open_no_connection_and_units_leave_nothing_in_memory(
         keyring.status()  # writes what its background thread would write later
         tracemalloc.start()
         try:
-            steps = [work(UNITS) for _ in range(4)]
-            assert min(later - before for before, later in pairwise(steps)) < UNITS * 64
+            # What leaks does so at each step; threads of other tests may take memory during some.
+            steps = (work(UNITS) for _ in range(20))
+            assert any(later - before < UNITS * 64 for before, later in pairwise(steps))
         finally:
             tracemalloc.stop()
 
