@@ -8,6 +8,18 @@ from math import inf
 from queue import Empty, SimpleQueue
 from weakref import WeakMethod
 
+from sqlalchemy_cmk.runtime.clock import elapsed
+
+# Seconds between two looks. A machine that wakes up notices within this time what has come due meanwhile.
+LOOK_EVERY = 30.0
+# A clock that is not this machine's cannot be slept for.
+LOOK_AT_OTHER_CLOCKS = 0.5
+
+
+def longest_sleep(clock: Callable[[], float]) -> float:
+    """Return for how many seconds of real time an alarm may sleep that waits by a clock."""
+    return LOOK_EVERY if clock is elapsed else LOOK_AT_OTHER_CLOCKS
+
 
 class Alarm:
     """Calls a method at a moment or earlier, and again when that says so.

@@ -9,13 +9,7 @@ from contextlib import contextmanager
 from math import inf
 
 from sqlalchemy_cmk.keys.model import OpenedDek, Proof, Purpose
-from sqlalchemy_cmk.runtime.alarm import Alarm
-from sqlalchemy_cmk.runtime.clock import elapsed
-
-# Seconds between two looks. A machine that wakes up drops within this time what has expired meanwhile.
-LOOK_EVERY = 30.0
-# A clock that is not this machine's cannot be slept for.
-LOOK_AT_OTHER_CLOCKS = 0.5
+from sqlalchemy_cmk.runtime.alarm import Alarm, longest_sleep
 
 # A key that is proven at every use (revalidate_after=0) must survive the moment between two uses.
 LEAST_UNUSED = 1.0
@@ -50,8 +44,7 @@ class OpenedKeys:
         self._lock = threading.RLock()
         self._kept: OrderedDict[bytes, OpenedDek] = OrderedDict()
         self._active: dict[tuple[str, Purpose], bytes] = {}
-        every = LOOK_EVERY if clock is elapsed else LOOK_AT_OTHER_CLOCKS
-        self._alarm = Alarm(self.sweep, clock, every)
+        self._alarm = Alarm(self.sweep, clock, longest_sleep(clock))
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -167,13 +160,6 @@ class OpenedKeys:
             dek.proven_at = proven_at
             dek.deadline = deadline
 
-    def forget(self, dek_id: bytes) -> None:
-        """Drop one DEK."""
-        with self._lock:
-            dek = self._kept.get(dek_id)
-            if dek is not None:
-                self._shut(dek)
-
     def renew_by(self, dek: OpenedDek, proof: Proof) -> bool:
         """Note a KEK's proof of an opened DEK; ``False`` if the DEK was dropped meanwhile."""
         with self._lock:
@@ -185,6 +171,13 @@ class OpenedKeys:
                 dek.overdue = False
                 self._alarm.set(self._leaves_at(dek))
             return True
+
+    def forget(self, dek_id: bytes) -> None:
+        """Drop one DEK."""
+        with self._lock:
+            dek = self._kept.get(dek_id)
+            if dek is not None:
+                self._shut(dek)
 
     def drop(self, tenant: str | None = None) -> None:
         """Drop the opened DEKs of a tenant, or all of them."""

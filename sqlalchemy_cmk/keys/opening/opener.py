@@ -48,7 +48,7 @@ class Opener:
         audit: records cold opens.
         telemetry: counts cold opens.
         observations: notes what calls to a tenant's KEK have shown.
-        refresher: is told of each proof, and has DEKs in use proven again.
+        refresher: notes each proof, and has DEKs in use proven again.
         clock: returns monotonic seconds.
 
     Attributes:
@@ -86,9 +86,8 @@ class Opener:
         """Return a DEK by its id, opened; ``None`` if there is none."""
 
         def load() -> OpenedDek | None:
-            keys = self._store.keys_with(dek_id)
-            record = None if keys is None else keys.dek(dek_id)
-            return None if keys is None or record is None else self.prove(keys, record)
+            stored = self._stored(dek_id)
+            return None if stored is None else self.prove(*stored)
 
         def find() -> OpenedDek | None:
             return self._opened.fresh(dek_id) or self._within_grace(self._opened.stale(dek_id), load)
@@ -246,10 +245,15 @@ class Opener:
         return self._within_grace(self._opened.stale(record.id), lambda: self.prove(keys, record))
 
     def _refresh(self, dek_id: bytes) -> None:
+        stored = self._stored(dek_id)
+        if stored is not None and self._opened.peek(dek_id) is not None:
+            self._flights.do(("prove", dek_id), partial(self._prove, *stored, opens=False))
+
+    def _stored(self, dek_id: bytes) -> tuple[TenantKeys, DekRecord] | None:
+        """Return a DEK as it is stored now, with its tenant's keys."""
         keys = self._store.keys_with(dek_id)
         record = None if keys is None else keys.dek(dek_id)
-        if keys is not None and record is not None and self._opened.peek(dek_id) is not None:
-            self._flights.do(("prove", dek_id), partial(self._prove, keys, record, opens=False))
+        return None if keys is None or record is None else (keys, record)
 
     def _prove(self, keys: TenantKeys, record: DekRecord, *, opens: bool = True) -> OpenedDek:
         if record.state is not DekState.ACTIVE:
@@ -279,13 +283,11 @@ class Opener:
     def _moved(self, record: DekRecord) -> tuple[TenantKeys, DekRecord] | None:
         """Return a DEK as stored now, if its wrappings changed between reading them and calling the KEK."""
         try:
-            keys = self._store.keys_with(record.id)
+            stored = self._stored(record.id)
         except KeyUnavailable:
             return None
-        now = None if keys is None else keys.dek(record.id)
-        if keys is None or now is None or set(now.wrappings) == set(record.wrappings):
-            return None
-        return keys, now
+        moved = stored is not None and set(stored[1].wrappings) != set(record.wrappings)
+        return stored if moved else None
 
     def _proven_by_another(self, stale: OpenedDek, record: DekRecord) -> bool:
         """Renew an opened DEK if the KEK version that unwrapped it has unwrapped another DEK since.

@@ -13,10 +13,9 @@ from random import SystemRandom
 from typing import NamedTuple
 
 from sqlalchemy_cmk.keys.model import OpenedDek
-from sqlalchemy_cmk.keys.opening.cache import LOOK_AT_OTHER_CLOCKS, LOOK_EVERY, OpenedKeys
+from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
-from sqlalchemy_cmk.runtime.alarm import Alarm
-from sqlalchemy_cmk.runtime.clock import elapsed
+from sqlalchemy_cmk.runtime.alarm import Alarm, longest_sleep
 from sqlalchemy_cmk.runtime.threads import Threads
 
 logger = logging.getLogger("sqlalchemy_cmk.keys")
@@ -62,8 +61,7 @@ class Refresher:
         self._lanes: dict[str, _Lane] = {}
         self._under_way: list[_Lane] = []
         self._threads = Threads("cmk-refresh", PLACES_AT_ONCE)
-        every = LOOK_EVERY if clock is elapsed else LOOK_AT_OTHER_CLOCKS
-        self._alarm = Alarm(self.ring, clock, every, "cmk-refresh")
+        self._alarm = Alarm(self.ring, clock, longest_sleep(clock), "cmk-refresh")
 
     def prove_with(self, prove: Callable[[list[bytes]], Container[bytes]]) -> None:
         """Set what proves open DEKs of one place, given their ids.
