@@ -1,28 +1,22 @@
 """One drill from beginning to end."""
 
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Engine, create_engine, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import text
 
-from benchmarks.drill.app import SETTING, Base, Note, text_of
+from benchmarks.drill.app import SETTING, Note, text_of
 from benchmarks.drill.observations import Journal, Seen
-from benchmarks.drill.outcome import Outcome, Stored
+from benchmarks.drill.outcome import Outcome
 from benchmarks.drill.owners import CUT, REVOKED, ROTATED, THROTTLED, affected
 from benchmarks.drill.server import Server, gunicorn
-from benchmarks.drill.setting import Setting, Times
+from benchmarks.drill.setting import Times
+from benchmarks.drill.stage import PATIENCE, Stage, at_once, clients
 from benchmarks.drill.vaults import Vaults
 from sqlalchemy_cmk import Keyring
-
-PATIENCE = 300
 
 
 @dataclass(frozen=True)
@@ -72,55 +66,23 @@ class Drill:
         self._journal = Journal(folder / "journal")
 
     def run(self) -> Outcome:
+        scale = self._scale
         with ExitStack() as stack:
-            vaults = stack.enter_context(Vaults(self._tenants))
-            vaults.make_keys()
-            setting = Setting(
-                self._url, str(self._folder), vaults.login, vaults.ca_file, vaults.urls, self._scale.times
-            )
-            engine = create_engine(self._url, pool_size=8)
-            stack.callback(engine.dispose)
-            keyring = setting.keyring(engine, "the operator")
-            stack.callback(keyring.close)
-            self._fill(setting, engine, keyring)
-            threads = ("--threads", str(self._scale.threads), "--keep-alive", "300")
-            command = gunicorn("benchmarks.drill.app:create_app()", self._scale.workers, *threads)
-            server = stack.enter_context(Server("gunicorn", command, SETTING, setting.write()))
-            with self._clients(server):
-                self._let_it_happen(vaults, keyring)
-            return self._outcome(engine, keyring)
-
-    def _fill(self, setting: Setting, engine: Engine, keyring: Keyring) -> None:
-        keyring.protect(Base)
-        Base.metadata.create_all(engine)
-
-        def begin(tenant: str) -> None:
-            keyring.assign(tenant, setting.kek_uri(tenant))
-            with Session(engine) as session:
-                session.add(Note(tenant=tenant, number=1, text=text_of(tenant, 1)))
-                session.commit()
-
-        _at_once(begin, self._tenants)
-
-    @contextmanager
-    def _clients(self, server: Server) -> Iterator[None]:
-        command = [sys.executable, "-m", "benchmarks.drill.clients", str(self._folder / "journal")]
-        command += [str(server.port), str(self._scale.workers), str(self._scale.connections), *self._tenants]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE)
-        assert process.stdin is not None
-        try:
-            yield
-        finally:
-            process.stdin.close()
-            process.wait(PATIENCE)
-        assert process.returncode == 0, "the clients failed"
+            stage = Stage(self._url, self._folder, self._tenants, scale.times, Note, text_of, stack)
+            threads = ("--threads", str(scale.threads), "--keep-alive", "300")
+            command = gunicorn("benchmarks.drill.app:create_app()", scale.workers, *threads)
+            server = stack.enter_context(Server("gunicorn", command, SETTING, stage.setting.write()))
+            numbers = (server.port, scale.workers, scale.connections)
+            with clients("benchmarks.drill.clients", self._folder / "journal", *numbers, *self._tenants):
+                self._let_it_happen(stage.vaults, stage.keyring)
+            return self._outcome(stage)
 
     def _let_it_happen(self, vaults: Vaults, keyring: Keyring) -> None:
         everybody = [*self._revoked, *self._unreachable, *self._rotated]
         self._await(
             lambda: self._everywhere(self._tenants, lambda one: one.served), "was not served at first"
         )
-        _at_once(lambda one: one.begin(vaults), [*self._unreachable, *self._rotated])
+        at_once(lambda one: one.begin(vaults), [*self._unreachable, *self._rotated])
         for one in self._revoked:
             one.begin(vaults)
             time.sleep(self._scale.spread / self._scale.each)
@@ -134,7 +96,7 @@ class Drill:
             "was not asked for after the bound",
         )
         time.sleep(self._scale.lasting)
-        _at_once(lambda one: one.end(vaults), [*self._revoked, *self._unreachable])
+        at_once(lambda one: one.end(vaults), [*self._revoked, *self._unreachable])
         tells = {one.tenant: one.proof_tells for one in everybody}
         self._await(
             lambda: self._everywhere(tells, lambda one: one.served and one.proven >= tells[one.tenant]),
@@ -156,27 +118,20 @@ class Drill:
             assert time.monotonic() < end, f"{len(left)} x tenant and worker {what}: {sorted(left)[:9]}"
             time.sleep(0.25)
 
-    def _outcome(self, engine: Engine, keyring: Keyring) -> Outcome:
-        keyring.forget()
-        with Session(engine) as session:
-            notes = list(session.scalars(select(Note)))
-            raw = session.execute(text("SELECT text FROM notes")).scalars()
+    def _outcome(self, stage: Stage) -> Outcome:
+        keyring = stage.keyring
+        with stage.engine.connect() as connection:
+            raw = connection.execute(text("SELECT text FROM notes")).scalars()
             plain = sum(b"note" in bytes(value) for value in raw)
-        stored = [Stored(note.tenant, note.number, note.text) for note in notes]
         return Outcome(
             revalidate_after=self._scale.times.revalidate_after,
             seen=self._journal.read(),
             revoked=self._revoked,
             unreachable=self._unreachable,
             rotated=self._rotated,
-            stored=stored,
+            stored=stage.stored(),
             unsealed=plain,
             states={line.tenant: str(line.state) for line in keyring.status()},
             events=[(entry.event, entry.tenant) for entry in keyring.audit.entries()],
             broken_links=keyring.audit.verify().problems,
         )
-
-
-def _at_once(work: Callable[[Any], object], many: Iterable[Any]) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, many))

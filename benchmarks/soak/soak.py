@@ -1,33 +1,25 @@
 """One soak from beginning to end."""
 
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from sqlalchemy import Engine, create_engine, make_url, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine, make_url, text
 
 from benchmarks.drill.app import text_of
 from benchmarks.drill.observations import Journal
-from benchmarks.drill.outcome import Stored
 from benchmarks.drill.server import Server, gunicorn
-from benchmarks.drill.setting import Setting, Times
-from benchmarks.drill.vaults import Vaults
+from benchmarks.drill.setting import Times
+from benchmarks.drill.stage import PATIENCE, Stage, clients
 from benchmarks.soak.chaos import Chaos
 from benchmarks.soak.clients import PAGE
-from benchmarks.soak.notes import SETTING, Base, Note
+from benchmarks.soak.notes import SETTING, Note
 from benchmarks.soak.outcome import Outcome
 from benchmarks.soak.watch import Watch
 from benchmarks.soak.workers import uvicorn
-from sqlalchemy_cmk import Keyring
 
-PATIENCE = 300
 # Each server's clients number what they write from here on.
 FIRST = 1_000_000
 OPENED = text("SELECT sessions FROM pg_stat_database WHERE datname = current_database()")
@@ -75,32 +67,23 @@ class Soak:
 
     def run(self) -> Outcome:
         with ExitStack() as stack:
-            vaults = stack.enter_context(Vaults(self._tenants))
-            vaults.make_keys()
-            setting = Setting(
-                self._url, str(self._folder), vaults.login, vaults.ca_file, vaults.urls, self._scale.times
-            )
-            engine = create_engine(self._url)
-            stack.callback(engine.dispose)
-            keyring = setting.keyring(engine, "the operator")
-            stack.callback(keyring.close)
-            self._fill(setting, engine, keyring)
-            servers = self._servers(setting.write(), stack)
-            chaos = Chaos(
-                vaults, servers, self._tenants, self._scale.each, 2.5 * self._scale.times.revalidate_after
-            )
+            times = self._scale.times
+            stage = Stage(self._url, self._folder, self._tenants, times, Note, text_of, stack)
+            servers = self._servers(stage.setting.write(), stack)
+            every = 2.5 * times.revalidate_after
+            chaos = Chaos(stage.vaults, servers, self._tenants, self._scale.each, every)
             journals = {server.name: Journal(self._journal(server)) for server in servers}
             began = monotonic()
-            with Watch(servers, make_url(self._url).port or 0, lambda: _opened(engine)) as watch:
-                with ExitStack() as clients:
+            with Watch(servers, make_url(self._url).port or 0, lambda: _opened(stage.engine)) as watch:
+                with ExitStack() as running:
                     for number, server in enumerate(servers, 1):
-                        clients.enter_context(self._clients(server, number * FIRST))
+                        running.enter_context(self._clients(server, number * FIRST))
                     chaos.run(self._scale.seconds)
                     self._await_pages(journals)
                 seconds = monotonic() - began
             return Outcome(
                 seconds=seconds,
-                revalidate_after=self._scale.times.revalidate_after,
+                revalidate_after=times.revalidate_after,
                 seen={name: journal.read() for name, journal in journals.items()},
                 happened=chaos.happened,
                 disturbances=chaos.disturbances,
@@ -108,21 +91,8 @@ class Soak:
                 samples=watch.samples,
                 alive=watch.alive,
                 sessions=watch.sessions,
-                stored=self._stored(engine, keyring),
+                stored=stage.stored(),
             )
-
-    def _fill(self, setting: Setting, engine: Engine, keyring: Keyring) -> None:
-        keyring.protect(Base)
-        Base.metadata.create_all(engine)
-
-        def begin(tenant: str) -> None:
-            keyring.assign(tenant, setting.kek_uri(tenant))
-            with Session(engine) as session:
-                session.add(Note(tenant=tenant, number=1, text=text_of(tenant, 1)))
-                session.commit()
-
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(begin, self._tenants))
 
     def _servers(self, setting: Path, stack: ExitStack) -> list[Server]:
         workers = self._scale.workers
@@ -133,18 +103,9 @@ class Soak:
             stack.enter_context(Server(name, command, SETTING, setting)) for name, command in commands.items()
         ]
 
-    @contextmanager
-    def _clients(self, server: Server, first: int) -> Iterator[None]:
-        numbers = [server.port, first, self._scale.threads, self._scale.pause]
-        command = [sys.executable, "-m", "benchmarks.soak.clients", str(self._journal(server))]
-        process = subprocess.Popen([*command, *map(str, numbers), *self._tenants], stdin=subprocess.PIPE)
-        assert process.stdin is not None
-        try:
-            yield
-        finally:
-            process.stdin.close()
-            process.wait(PATIENCE)
-        assert process.returncode == 0, "the clients failed"
+    def _clients(self, server: Server, first: int) -> AbstractContextManager[None]:
+        numbers = (server.port, first, self._scale.threads, self._scale.pause)
+        return clients("benchmarks.soak.clients", self._journal(server), *numbers, *self._tenants)
 
     def _await_pages(self, journals: dict[str, Journal]) -> None:
         """Wait until each server has served a page that was asked for when all access had returned."""
@@ -158,11 +119,6 @@ class Soak:
 
     def _journal(self, server: Server) -> Path:
         return self._folder / f"{server.name}.journal"
-
-    def _stored(self, engine: Engine, keyring: Keyring) -> list[Stored]:
-        keyring.forget()
-        with Session(engine) as session:
-            return [Stored(note.tenant, note.number, note.text) for note in session.scalars(select(Note))]
 
 
 def _opened(engine: Engine) -> int:
