@@ -14,9 +14,9 @@ from sqlalchemy import make_url
 from tests.support.memory import folder_in_memory
 from tests.support.processes import ServerProcess, await_ready, free_port, one_after_the_other
 from tests.support.servers import (
-    MAX_CONNECTIONS,
     Server,
     ServerNotInstalled,
+    postgresql_command,
     postgresql_programs,
     start_mariadb,
 )
@@ -41,10 +41,7 @@ def standby_of(primary: str) -> Iterator[str]:
         programs, port, data = postgresql_programs(), free_port(), folder / "data"
         copy = [str(programs / "pg_basebackup"), f"--pgdata={data}", "--checkpoint=fast", "--no-sync"]
         copy += [f"--host={url.host}", f"--port={url.port}", f"--username={url.username}"]
-        run = [str(programs / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port)]
-        run += ["-k", str(folder), "-c", "hot_standby=on", "-c", "fsync=off"]
-        # A standby refuses to start with fewer connections than its primary has.
-        run += ["-c", f"max_connections={MAX_CONNECTIONS}"]
+        run = [*postgresql_command(data, port), "-c", "hot_standby=on"]
         signalled = ["touch", str(data / "standby.signal")]
         start = ["/bin/sh", "-c", f"{shlex.join(signalled)} && exec {shlex.join(run)}"]
         users = ("postgres", "nobody")

@@ -52,14 +52,23 @@ class Server:
     stop: Callable[[], None]
 
 
+def postgresql_command(data: Path, port: int) -> list[str]:
+    """The command that runs a server on its data, with its socket beside them.
+
+    A standby needs the settings of its primary: with fewer connections it refuses to start.
+    """
+    run = [str(postgresql_programs() / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port)]
+    run += ["-k", str(data.parent)]
+    return run + [part for name, value in POSTGRESQL_SETTINGS.items() for part in ("-c", f"{name}={value}")]
+
+
 def start_postgresql(folder: Path) -> Server:
     """A new PostgreSQL server whose data lies in `folder`; stopping it removes the folder."""
     programs = postgresql_programs()
-    port, data = free_port(), str(folder / "data")
+    port, data = free_port(), folder / "data"
     init = [str(programs / "initdb"), "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
     init += ["--username=postgres", f"--pgdata={data}"]
-    run = [str(programs / "postgres"), "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)]
-    run += [part for name, value in POSTGRESQL_SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    run = postgresql_command(data, port)
     users = ("postgres", "nobody")
     process = ServerProcess(folder, users, signal.SIGINT, one_after_the_other(init, run))
     address = f"postgres@127.0.0.1:{port}/postgres"
