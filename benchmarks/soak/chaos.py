@@ -9,7 +9,7 @@ from time import monotonic
 from benchmarks.drill.owners import CUT, REVOKED, THROTTLED, Affected, Change, affected
 from benchmarks.drill.server import Server
 from benchmarks.drill.vaults import Vaults
-from benchmarks.soak.workers import kill_one, reload, workers_of
+from benchmarks.soak.workers import ANSWER_SECONDS, kill_one, reload, workers_of
 
 SLOW_SECONDS = 0.3
 SLOW = {
@@ -21,7 +21,7 @@ SLOW = {
 UNREACHABLE = {**CUT, **THROTTLED}
 # Of a round, how long things are as they are made, and when in that a process is killed.
 FAULTS, KILL = 0.75, 0.25
-PATIENCE = 120
+PATIENCE = 120 + ANSWER_SECONDS
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from benchmarks.drill.server import Server
 
 PROC = Path("/proc")
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+# Seconds for which uvicorn waits for a worker's answer, also of one that is killed before it answers.
+ANSWER_SECONDS = 30
 ESTABLISHED = "01"
 
 
@@ -38,7 +40,7 @@ class Sample:
 def uvicorn(app: str, workers: int) -> list[str]:
     """Return the command for uvicorn, which starts each worker as a new process."""
     command = [sys.executable, "-m", "uvicorn", "--factory", "--workers", str(workers), "--port", "0"]
-    command += ["--no-access-log", "--timeout-worker-healthcheck", "120"]
+    command += ["--no-access-log", "--timeout-worker-healthcheck", str(ANSWER_SECONDS)]
     return [*command, "--timeout-graceful-shutdown", "2", app]
 
 
