@@ -185,13 +185,27 @@ def associated_data(header: bytes, context: Context, identity: bytes = b"") -> b
     return _MAGIC + header + context.data + identity
 
 
+def column_info(suite: Suite, context: Context) -> bytes:
+    """Return what a column's key is derived for."""
+    return bytes((suite,)) + context.data
+
+
 def column_key(dek: Secret, suite: Suite, context: Context) -> Secret:
-    """Derive a column's key from a DEK: HKDF-SHA256, no salt (RFC 5869).
+    """Derive a column's key from a DEK; raises as :func:`derived_key` does."""
+    return derived_key(dek, column_info(suite, context), suite.key_bytes)
+
+
+def derived_key(dek: Secret, info: bytes, size: int) -> Secret:
+    """Derive a key from a DEK: HKDF-SHA256, no salt (RFC 5869).
+
+    Args:
+        dek: the DEK.
+        info: what the key is for, from :func:`column_info` or of a search index.
+        size: its length in bytes.
 
     Raises:
         ValueError: the DEK does not have 32 bytes.
     """
     if len(dek) != DEK_BYTES:
         raise ValueError(f"a DEK has {DEK_BYTES} bytes, not {len(dek)}")
-    info = bytes((suite,)) + context.data
-    return Secret(HKDF(SHA256(), suite.key_bytes, salt=None, info=info).derive(dek.reveal()))
+    return Secret(HKDF(SHA256(), size, salt=None, info=info).derive(dek.reveal()))

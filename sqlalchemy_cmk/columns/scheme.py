@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sqlalchemy.types import TypeEngine
 
+from sqlalchemy_cmk.columns.indexes import SearchIndex
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.format import Context, Suite
 from sqlalchemy_cmk.keys.model import Purpose
@@ -40,6 +41,7 @@ class Scheme:
     row_bound: bool = False
     # Not shown: another library's type may hold its key, and show it.
     accept_legacy: tuple[TypeEngine[Any], ...] = field(default=(), repr=False)
+    index: tuple[SearchIndex, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("deterministic", "accept_plaintext", "row_bound"):
@@ -56,6 +58,11 @@ class Scheme:
             raise ConfigurationError(
                 "EncryptedType: with accept_legacy a value that no old type opens is an error, with "
                 "accept_plaintext it would be read as it is: choose one"
+            )
+        if self.index and self.is_mixed:
+            raise ConfigurationError(
+                "EncryptedType: rows that are not sealed yet have no tokens: seal them first, then add the "
+                "index"
             )
         if self.deterministic and self.row_bound:
             raise ConfigurationError(

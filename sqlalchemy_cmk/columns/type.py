@@ -24,6 +24,7 @@ from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, to_instance
 from sqlalchemy_cmk.codec import Codec, codec_for, is_structured
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.comparator import SealedComparator
+from sqlalchemy_cmk.columns.indexes import SearchIndex, indexes_of
 from sqlalchemy_cmk.columns.legacy import LegacyTypes, legacy_types
 from sqlalchemy_cmk.columns.nesting import refuse_nesting, sealed_inside
 from sqlalchemy_cmk.columns.plain import Plain, plain_type
@@ -76,6 +77,9 @@ class EncryptedType(TypeDecorator[Any]):
             sealed. What begins like a sealed value is never handed to them. A writer to the database can put
             an old ciphertext of any row in a sealed value's place: leave it on no longer than the adoption
             takes. ``==`` and ``in_`` of a deterministic column find sealed rows only.
+        index: search indexes, ``[Exact(), Prefix()]``, from :mod:`sqlalchemy_cmk.search`: what the column may
+            be asked besides. Their tokens are in hidden columns of the table. ``docs/search.md`` says what
+            each gives away.
         scheme: all of these options in one object, in their place; for copies.
         sealed_column: set by the library when the type meets its column; it makes the cache key honest.
 
@@ -112,13 +116,16 @@ class EncryptedType(TypeDecorator[Any]):
         owner: Owner = "row",
         row_bound: bool = False,
         accept_legacy: Sequence[Any] = (),
+        index: Sequence[SearchIndex] = (),
         scheme: Scheme | None = None,
         sealed_column: SealedColumn | None = None,
     ) -> None:
         # Not keyword-only: SQLAlchemy takes a type's cache key from the parameters that could be positional.
         super().__init__()
         old = legacy_types(accept_legacy)
-        options = Scheme(deterministic, context, on_revoked, accept_plaintext, owner, row_bound, old)
+        options = Scheme(
+            *(deterministic, context, on_revoked, accept_plaintext, owner, row_bound, old), indexes_of(index)
+        )
         if scheme is not None and (not isinstance(scheme, Scheme) or options != Scheme()):
             raise ConfigurationError("EncryptedType: scheme is a Scheme in place of all other options")
         self.scheme = scheme or options
@@ -150,7 +157,8 @@ class EncryptedType(TypeDecorator[Any]):
     def __repr__(self) -> str:
         old = ", ".join(type(one).__name__ for one in self.scheme.accept_legacy)
         legacy = [f"accept_legacy=[{old}]"] if old else []
-        return f"EncryptedType({', '.join((self._type_text(), *self.option_texts(), *legacy))})"
+        indexes = [f"index={list(self.scheme.index)!r}"] if self.scheme.index else []
+        return f"EncryptedType({', '.join((self._type_text(), *self.option_texts(), *legacy, *indexes))})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the options only: a copy belongs to no column, and keeps its context."""
@@ -164,13 +172,13 @@ class EncryptedType(TypeDecorator[Any]):
         return _with_scheme(self.type_, replace(self.scheme, **options))
 
     def option_texts(self) -> list[str]:
-        """Return the options that differ from their defaults, as source text; without ``accept_legacy``.
+        """Return the options that differ from their defaults, as source text.
 
-        The types of other libraries may show their keys.
+        Without ``accept_legacy``: the types of other libraries may show their keys. And without ``index``,
+        which says nothing of how values are sealed.
         """
-        options = self.scheme.options()
-        options.pop("accept_legacy", None)
-        return [f"{name}={value!r}" for name, value in options.items()]
+        options = self.scheme.options().items()
+        return [f"{name}={value!r}" for name, value in options if name not in ("accept_legacy", "index")]
 
     def _type_text(self) -> str:
         if isinstance(self.type_, TypeEngine):

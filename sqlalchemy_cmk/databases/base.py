@@ -107,6 +107,14 @@ class Database:
         """
         return LargeBinary()
 
+    def grams_type(self) -> TypeEngine[Any]:
+        """Return the type of a set of 64-bit search tokens."""
+        return LargeBinary()
+
+    def bind_grams(self, packed: bytes) -> Any:
+        """Return a set of search tokens, packed as big-endian 64-bit integers, as the driver takes it."""
+        return packed
+
     # Comparing
 
     def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -21,14 +21,17 @@ from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.plain import Plain
 from sqlalchemy_cmk.columns.presealed import Unsealed, is_presealed, strip
 from sqlalchemy_cmk.columns.tenants import tenant_source
+from sqlalchemy_cmk.columns.token_columns import TokenType, Untokened
 from sqlalchemy_cmk.columns.writing import ColumnWriter, writer_of
+from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
-from sqlalchemy_cmk.errors import CmkError, UnsupportedOperation
+from sqlalchemy_cmk.errors import CmkError, InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.hooks.equality import statement_tenant
 from sqlalchemy_cmk.hooks.unsupported.operands import held
 from sqlalchemy_cmk.hooks.values import Row
 from sqlalchemy_cmk.keys.binding.held_keys import Holders
 from sqlalchemy_cmk.keys.dry_run import DryRun, noting
+from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 # The execution option with the tenant for whose rows a statement asks, where the unit of work knows it.
@@ -87,11 +90,11 @@ def seal_named(
 
 def hide(binds: Iterable[BindParameter[Any]], rows: Sequence[Row]) -> None:
     """Hide parameters given by name in criteria, in place: SQLAlchemy's errors show what the caller gave."""
-    columns = _columns(binds)
+    hiding = {bind.key: hide for bind in binds if (hide := _hiding(bind.type)) is not None}
     for row in rows:
-        for key, column in columns.items():
+        for key, hide in hiding.items():
             if row.get(key) is not None:
-                row[key] = _hidden(column, row[key])
+                row[key] = _hidden(hide, row[key])
 
 
 def explain_error(context: ExceptionContext) -> None:
@@ -121,6 +124,14 @@ def _without_presealed(parameters: Any) -> Any:
     return _SEALED if is_presealed(parameters) else parameters
 
 
+def _hiding(type_: Any) -> Callable[[Any], Any] | None:
+    """Return what hides the values of parameters of a type; ``None`` where they are no sealed column's."""
+    if isinstance(type_, TokenType):
+        return type_.hide
+    column = getattr(type_, "sealed_column", None)
+    return partial(Unsealed, column) if isinstance(column, SealedColumn) else None
+
+
 def _columns(binds: Iterable[BindParameter[Any]]) -> dict[str, SealedColumn]:
     """Return the sealed columns whose values parameters stand for, by the parameters' keys."""
     found = ((bind.key, getattr(bind.type, "sealed_column", None)) for bind in binds)
@@ -134,8 +145,12 @@ def _compares_sealed(compiled: Any) -> bool:
         names = getattr(compiled, "bind_names", {})
         _refuse_shared(names)
         writes_rows = isinstance(statement, Insert) and not private.is_from_select(statement)
-        known = _has_sealed[compiled] = not writes_rows and any(held(bind) is not None for bind in names)
+        known = _has_sealed[compiled] = not writes_rows and any(map(_is_compared, names))
     return known
+
+
+def _is_compared(bind: BindParameter[Any]) -> bool:
+    return held(bind) is not None or isinstance(bind.type, TokenType)
 
 
 def _refuse_shared(names: Mapping[BindParameter[Any], str]) -> None:
@@ -146,15 +161,21 @@ def _refuse_shared(names: Mapping[BindParameter[Any], str]) -> None:
     """
     uses: dict[str, set[Any]] = {}
     for bind, name in names.items():
-        column = getattr(bind.type, "sealed_column", None)
-        use = (column.context.data, column.is_tenants) if isinstance(column, SealedColumn) else None
-        uses.setdefault(name, set()).add(use)
+        uses.setdefault(name, set()).add(_use_of(bind.type))
     for name, kinds in uses.items():
         if len(kinds) > 1 and kinds != {None}:
             raise UnsupportedOperation(
                 f"the parameter {name!r} is compared with a sealed column and used elsewhere too: give each "
                 "a name of its own"
             )
+
+
+def _use_of(type_: Any) -> Any:
+    """Return for what a parameter of a type is sealed, the same for those that are sealed alike."""
+    if isinstance(type_, TokenType):
+        return type_.part, type_.token_index and type_.token_index.info
+    column = getattr(type_, "sealed_column", None)
+    return (column.context.data, column.is_tenants) if isinstance(column, SealedColumn) else None
 
 
 def _replaced(parameters: Any, executemany: bool, replace: Callable[[int, Any], Any]) -> Any:
@@ -181,11 +202,30 @@ def _plain(context: Any, compares: bool, row: int, value: Any) -> Any:
 
 
 def _sealed(context: Any, row: int, value: Any) -> Any:
+    if type(value) is Untokened:
+        return _token(context, row, value)
     if type(value) is not Unsealed:
         return value
     column: SealedColumn = value.column
     writer = ColumnWriter(column, column.keys_on(context.root_connection))
     return strip(writer.seal_compared(value.value, _owner(context, column, row)))
+
+
+def _token(context: Any, row: int, value: Untokened) -> Any:
+    tokens = value.type.token_index
+    if tokens is None:
+        raise UnsupportedOperation("a question about an index that belongs to no column: use the model's own")
+    keys = tokens.sealed.keys_on(context.root_connection)
+    owner = PLATFORM_TENANT if tokens.index.across_tenants else _owner(context, tokens.sealed, row)
+    made = tokens.under(keys.existing(owner, Purpose.SEARCH))
+    reason = ""
+    try:
+        token = made.of_question(value.type.part, value.value)
+    except InvalidValue as error:
+        reason = str(error)
+    if reason:
+        raise InvalidValue(f"{tokens.sealed.where}: {reason}")
+    return database_of(context.dialect).bind_grams(token) if tokens.index.stores_grams else token
 
 
 def _owner(context: Any, column: SealedColumn, row: int) -> str:
@@ -200,17 +240,25 @@ def _owner(context: Any, column: SealedColumn, row: int) -> str:
 
 def _refuse_unsealed_writes(context: Any) -> None:
     for name, bind in private.written_parameters(context.compiled):
-        column = getattr(bind.type, "sealed_column", None)
-        for row in range(len(context.compiled_parameters)) if isinstance(column, SealedColumn) else ():
+        where = _written_where(bind.type)
+        for row in range(len(context.compiled_parameters)) if where else ():
             value = private.parameter_value(context, name, row)
             if value is not None and not is_presealed(value):
-                raise UnsupportedOperation(_NOT_SEALED.format(where=column.where))  # type: ignore[union-attr]
+                raise UnsupportedOperation(_NOT_SEALED.format(where=where))
 
 
-def _hidden(column: SealedColumn, value: Any) -> Any:
+def _written_where(type_: Any) -> str:
+    """Return the name of the sealed or hidden column that a written parameter is for; empty for others."""
+    if isinstance(type_, TokenType):
+        return type_.token_index.where if type_.token_index else "of an index"
+    column = getattr(type_, "sealed_column", None)
+    return column.where if isinstance(column, SealedColumn) else ""
+
+
+def _hidden(hide: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
-        return [_hidden(column, one) for one in value]
-    return value if is_presealed(value) or isinstance(value, Unsealed | Plain) else Unsealed(column, value)
+        return [_hidden(hide, one) for one in value]
+    return value if is_presealed(value) or isinstance(value, Unsealed | Plain) else hide(value)
 
 
 def _values(parameters: Any) -> Iterable[Any]:

@@ -86,6 +86,7 @@ class _InsertSealer:
         for i, (row, tenant) in enumerate(zip(given, tenants, strict=True)):
             for key in self.writer.columns.keys() & row.keys():
                 identity = identities and identities[i]
+                row.update(self.writer.token_elements(key, row[key], tenant, params))
                 row[key] = self.writer.seal_value(key, row[key], tenant, params, identity)
         statement = private.with_multi_values(self.statement, given)
         return self.upsert(statement, rows or [{}], tenants), rows
@@ -161,11 +162,12 @@ class _InsertSealer:
         return [[self.value(key, row, params) for key in keys] for row in rows]
 
     def original_keys(self, sealed: Row) -> dict[Any, Any]:
-        return {
-            raw: sealed[key]
+        given = {
+            key: raw
             for raw in private.single_values(self.statement)
-            if (key := column_of(self.statement, self.table, raw)) in sealed
+            if (key := column_of(self.statement, self.table, raw)) is not None
         }
+        return {given.get(key, key): value for key, value in sealed.items()}
 
     def upsert(self, statement: Insert, rows: list[Row], tenants: list[str]) -> Insert:
         dialect = self.connection.dialect

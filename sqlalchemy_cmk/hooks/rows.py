@@ -22,6 +22,7 @@ from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.columns.writing import ColumnWriter, writer_of
 from sqlalchemy_cmk.errors import InvalidValue, TenantRequired, UnsupportedOperation
+from sqlalchemy_cmk.hooks.row_tokens import RowTokens
 from sqlalchemy_cmk.hooks.values import MISSING, Row, as_element, known_value
 from sqlalchemy_cmk.keys.binding.held_keys import Holders
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
@@ -47,6 +48,7 @@ class RowWriter:
         self.identity: RowIdentity | None = identity_of(table) if bound else None
         self._encode = None if self.identity is None else self.identity.encoder(connection.dialect)
         self._holders = Holders()
+        self._tokens = RowTokens(table, connection, self._holders)
         self._writers: dict[str, ColumnWriter | PlainWriter] = {}
 
     def seal_rows(
@@ -73,6 +75,7 @@ class RowWriter:
                 chosen = [rows[i] for i in at]
                 values = [row[key] for row in chosen]
                 self._require_owner(key, values, tenant)
+                self._tokens.write(key, chosen, values, tenant)
                 bound = None
                 if is_bound and every is not None:
                     bound = [every[i] for i in at]
@@ -101,6 +104,8 @@ class RowWriter:
     ) -> Row:
         """Return elements of ``values()`` sealed: a named parameter in each row, one value for all rows.
 
+        What they write into hidden columns is with them, or in the rows.
+
         Args:
             values: the elements by the keys of sealed columns.
             rows: as for :meth:`seal_rows`, as are ``tenants`` and ``identities``.
@@ -116,6 +121,10 @@ class RowWriter:
             if not named:
                 self._require_one(key, value, rows, tenants)
             for row, tenant, identity in zip(rows if named else rows[:1], tenants, each, strict=False):
+                if named:
+                    self._tokens.write(key, (row,), (row[value.key],), self._owner(key, tenant))
+                else:
+                    sealed.update(self.token_elements(key, value, tenant, row))
                 sealed[key] = self.seal_element(key, value, tenant, row, identity)
         return sealed
 
@@ -179,10 +188,17 @@ class RowWriter:
             )
         return self.seal_plain(key, element, tenant, identity)
 
+    def is_indexed(self, key: str) -> bool:
+        """Return whether tokens are written beside a column's values."""
+        return self._tokens.is_indexed(key)
+
+    def token_elements(self, key: str, value: Any, tenant: str, params: Row) -> Row:
+        """Return what ``values()`` writes into hidden columns beside a value that is not sealed yet."""
+        return self._tokens.elements(key, value, self._owner(key, tenant), params)
+
     def seal_plain(self, key: str, value: Any, tenant: str, identity: Sequence[Any] | None = None) -> Any:
         """Return a Python value sealed; raises as :meth:`ColumnWriter.seal` does."""
-        column = self.columns[key]
-        owner = tenant if column.is_tenants else PLATFORM_TENANT
+        owner = self._owner(key, tenant)
         self._require_owner(key, (value,), owner)
         return self.writer(key).seal(value, owner, self.bound(key, value, identity))
 
@@ -226,6 +242,9 @@ class RowWriter:
         column = self.columns[key]
         if owner == PLATFORM_TENANT and column.is_tenants and any(value is not None for value in values):
             raise TenantRequired(f"{column.where}: the row does not name its tenant: set its tenant column")
+
+    def _owner(self, key: str, tenant: str) -> str:
+        return tenant if self.columns[key].is_tenants else PLATFORM_TENANT
 
     def _owners(self, key: str, tenants: Sequence[str]) -> Sequence[str]:
         return tenants if self.columns[key].is_tenants else [PLATFORM_TENANT] * len(tenants)

@@ -12,6 +12,7 @@ from sqlalchemy import BindParameter, CompoundSelect, Connection, Delete, Insert
 from sqlalchemy.sql import visitors
 
 from sqlalchemy_cmk.columns.tenants import sealed_columns, tenant_source
+from sqlalchemy_cmk.columns.token_columns import TokenType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.hooks.criteria import hide, pass_criteria, seal_criteria, seal_named
 from sqlalchemy_cmk.hooks.equality import equalities, pinned
@@ -104,7 +105,11 @@ def _binds(statement: Any, given: Row) -> list[BindParameter[Any]]:
     top = [bind for _, bind in equalities(getattr(statement, "whereclause", None)) if bind.key in given]
     # Usually these are all: a statement is not gone through as a whole to load one row.
     binds = top if {bind.key for bind in top} == given.keys() else visitors.iterate(statement)
-    return [one for one in binds if isinstance(one, BindParameter) and hasattr(one.type, "sealed_column")]
+    return [one for one in binds if isinstance(one, BindParameter) and _is_secret(one.type)]
+
+
+def _is_secret(type_: Any) -> bool:
+    return hasattr(type_, "sealed_column") or isinstance(type_, TokenType)
 
 
 def _seal_keys(connection: Connection, statement: Delete, rows: list[Row]) -> None:

@@ -221,7 +221,8 @@ class _UpdateSealer:
             refuse_shared(self.statement, embedded.values(), rows)
             sealed = self.writer.seal_embedded(embedded, rows, tenants, identities)
             statement = private.with_single_values(
-                statement, {self.embedded[key][0]: value for key, value in sealed.items()}
+                statement,
+                {self.embedded[key][0] if key in self.embedded else key: one for key, one in sealed.items()},
             )
         return statement if self.guard is None else statement.where(self.guard)
 

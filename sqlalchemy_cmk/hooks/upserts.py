@@ -119,7 +119,9 @@ class _UpsertSealer:
             column = self.columns.get(key or "")
             if column is not None:
                 touches = touches or column.is_tenants
+                tokens = self.tokens(str(key), value)
                 value = self.sealed(str(key), value)
+                changed += tokens
             elif self.is_identity(key):
                 self.refuse_moving_identity(str(key))
             elif self.source is not None and self.source.column is self.table.c.get(key or ""):
@@ -142,6 +144,16 @@ class _UpsertSealer:
         plain = isinstance(value, BindParameter) or not hasattr(value, "__visit_name__")
         tenant = self.only() if plain and self.columns[key].is_tenants else self.tenants[0]
         return self.writer.seal_element(key, value, tenant, {})
+
+    def tokens(self, key: str, value: Any) -> list[tuple[str, Any]]:
+        """Return what the clause writes into hidden columns beside a value that is not sealed yet."""
+        named = isinstance(value, BindParameter) and value.key in self.rows[0]
+        if named and len(self.rows) > 1 and self.writer.is_indexed(key):
+            raise UnsupportedOperation(
+                f"{self.columns[key].where} has a search index: an upsert of several rows writes its tokens "
+                f"from excluded.{key} only, not from the parameter {value.key!r}"
+            )
+        return list(self.writer.token_elements(key, value, self.tenants[0], self.rows[0]).items())
 
     def refuse_row_bound(self, key: str) -> None:
         column = self.columns[key]

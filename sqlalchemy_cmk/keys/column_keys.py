@@ -5,11 +5,10 @@ from __future__ import annotations
 from itertools import count
 from struct import pack
 
-from sqlalchemy_cmk.format import DEK_BYTES, Context, Suite, column_key
+from sqlalchemy_cmk.format import DEK_BYTES, derived_key
 from sqlalchemy_cmk.runtime.secret import Secret
 
 _MARK_BYTES = 4
-_SIZES = {suite: suite.key_bytes for suite in Suite}
 
 _numbers = count()
 _marks: dict[bytes, bytes] = {}
@@ -30,22 +29,22 @@ class DekWithColumnKeys:
     def __init__(self, dek: Secret) -> None:
         self._packed = dek
 
-    def of(self, context: Context, suite: Suite) -> Secret:
-        """Return the key of a column.
+    def of(self, info: bytes, size: int) -> Secret:
+        """Return the key of a column, or of an index.
 
         Args:
-            context: what the column's values are bound to.
-            suite: the one suite that the DEK seals with.
+            info: what the key is for; see :func:`sqlalchemy_cmk.format.derived_key`.
+            size: its length in bytes, the same for all keys of the DEK.
         """
-        mark = _marks.get(context.data) or _marks.setdefault(context.data, pack("!I", next(_numbers)))
-        packed, size = self._packed, _SIZES[suite]
+        mark = _marks.get(info) or _marks.setdefault(info, pack("!I", next(_numbers)))
+        packed = self._packed
         at = packed.find(mark, DEK_BYTES)
         # The bytes of a mark may also stand inside a key.
         while at >= 0 and (at - DEK_BYTES) % (_MARK_BYTES + size):
             at = packed.find(mark, at + 1)
         if at >= 0:
             return packed.part(at + _MARK_BYTES, size)
-        key = column_key(packed.part(0, DEK_BYTES), suite, context)
+        key = derived_key(packed.part(0, DEK_BYTES), info, size)
         # Of two threads that add keys at once, one's is lost, and derived again when it is needed.
         self._packed = packed.followed_by(mark, key)
         return key

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sqlalchemy_cmk.ciphers import ColumnCipher, Opener, cipher_for, opener_for
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.format import Context, Suite, header_of
+from sqlalchemy_cmk.format import Context, Suite, column_info, header_of
 from sqlalchemy_cmk.keys.column_keys import DekWithColumnKeys
 from sqlalchemy_cmk.runtime.secret import Secret
 
@@ -39,6 +39,8 @@ class Purpose(StrEnum):
                 f"there is no purpose {name!r}: give randomized, deterministic or search"
             ) from None
 
+
+INDEX_KEY_BYTES = 32
 
 _PURPOSES = {Suite.GCM: Purpose.RANDOMIZED, Suite.SIV: Purpose.DETERMINISTIC}
 _SUITES = {purpose: suite for suite, purpose in _PURPOSES.items()}
@@ -203,7 +205,21 @@ class OpenedDek:
         """
         return opener_for(self._column_key(context), self.header, context, hot=hot)
 
+    def index_key(self, info: bytes) -> Secret:
+        """Return the key of a search index, 32 bytes.
+
+        Args:
+            info: what the key is for; no two indexes have the same.
+
+        Raises:
+            ConfigurationError: DEKs of this purpose make no tokens.
+        """
+        if self.purpose is not Purpose.SEARCH:
+            raise ConfigurationError(f"DEK {self.id.hex()} is for {self.purpose} and makes no tokens")
+        return self._keys.of(info, INDEX_KEY_BYTES)
+
     def _column_key(self, context: Context) -> Secret:
         if not self.header:
             raise ConfigurationError(f"DEK {self.id.hex()} is for {self.purpose} and seals no values")
-        return self._keys.of(context, _SUITES[self.purpose])
+        suite = _SUITES[self.purpose]
+        return self._keys.of(column_info(suite, context), suite.key_bytes)

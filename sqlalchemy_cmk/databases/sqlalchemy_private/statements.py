@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Update, and_
+from sqlalchemy import Column, ColumnElement, Insert, Update, and_
 from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.util import LRUCache, immutabledict
@@ -39,6 +39,11 @@ def with_single_values(statement: Insert | Update, values: Values) -> Any:
     else:
         changed._values = immutabledict({**dict(statement._values or {}), **values})
     return changed
+
+
+def leave_out(column: Column[Any]) -> None:
+    """Have a column left out of ``select(table)`` and of mappers, as ``insert_sentinel()``'s are."""
+    column._omit_from_statements = True
 
 
 def upsert_clause(statement: Insert) -> Any:

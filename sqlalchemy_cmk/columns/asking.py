@@ -1,0 +1,72 @@
+"""Answers a question about a sealed column by one of its search indexes, where its stored bytes cannot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Table, type_coerce
+from sqlalchemy.sql.operators import OperatorType
+
+from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.indexes import Question
+from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, token_indexes
+from sqlalchemy_cmk.errors import UnsupportedOperation
+
+if TYPE_CHECKING:
+    from sqlalchemy_cmk.columns.type import EncryptedType
+
+
+def answer_by_index(
+    expression: Any,
+    sealed: EncryptedType,
+    op: OperatorType,
+    operands: tuple[Any, ...],
+    options: dict[str, Any],
+) -> ColumnElement[Any] | None:
+    """Return the SQL by which an index answers an operation on a sealed column; ``None`` where none does.
+
+    In a dry run there are no tokens: the plain values answer.
+    """
+    column = sealed.sealed_column
+    if not sealed.scheme.index or column is None or column.dry_run is not None:
+        return None
+    for one in _indexes(column):
+        question = Question(
+            sealed,
+            op,
+            operands,
+            options,
+            lambda part, one=one: _hidden(expression, one, part),  # type: ignore[misc]
+            lambda operand, one=one: hidden_beside(operand, one),  # type: ignore[misc]
+        )
+        answer = one.index.answer(question)
+        if answer is not None:
+            return answer
+    return None
+
+
+def _indexes(column: SealedColumn) -> tuple[TokenIndex, ...]:
+    table = column.column.table
+    return token_indexes(table).get(str(column.column.key), ()) if isinstance(table, Table) else ()
+
+
+def _hidden(expression: Any, one: TokenIndex, part: str) -> ColumnElement[Any]:
+    """Return the hidden column of the FROM that an expression is of, which may be an alias."""
+    columns = getattr(getattr(expression, "table", None), "c", None)
+    hidden = None if columns is None else columns.get(one.key)
+    if hidden is None:
+        raise UnsupportedOperation(
+            f"{one.sealed.where}: this expression is of a subquery, which has no tokens of the index "
+            f"{one.index.suffix!r}: compare inside the subquery, or select the entity"
+        )
+    return type_coerce(hidden, TokenType(one.index, part, one)) if part else hidden
+
+
+def hidden_beside(operand: Any, one: TokenIndex) -> ColumnElement[Any] | None:
+    """Return the hidden column beside another sealed column, if the two make equal tokens of equal values."""
+    element = operand.__clause_element__() if hasattr(operand, "__clause_element__") else operand
+    other = getattr(getattr(element, "type", None), "sealed_column", None)
+    if not isinstance(other, SealedColumn) or other.is_tenants is not one.sealed.is_tenants:
+        return None
+    alike = [theirs for theirs in _indexes(other) if theirs.info == one.info]
+    return _hidden(element, alike[0], "") if alike else None

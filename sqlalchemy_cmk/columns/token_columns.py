@@ -1,0 +1,204 @@
+"""Hidden columns with the tokens of search indexes: beside their sealed column, in the same table.
+
+``create_all`` makes them, hooks fill them; they are not mapped, and ``select(table)`` leaves them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from os import urandom
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from sqlalchemy import Column, Dialect, Index, LargeBinary, MetaData, Null, Table, event
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.indexes import SearchIndex, Tokens
+from sqlalchemy_cmk.columns.presealed import Unsealed, is_presealed, strip
+from sqlalchemy_cmk.databases import database_of
+from sqlalchemy_cmk.databases import sqlalchemy_private as private
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.model import INDEX_KEY_BYTES, OpenedDek
+from sqlalchemy_cmk.runtime.secret import Secret
+from sqlalchemy_cmk.scope import PLATFORM_TENANT
+
+_complete: WeakSet[Table] = WeakSet()
+_found: WeakKeyDictionary[Table, dict[str, tuple[TokenIndex, ...]]] = WeakKeyDictionary()
+
+
+class TokenIndex:
+    """One index of one sealed column.
+
+    Attributes:
+        sealed: the sealed column.
+        index: the index as it is declared.
+        key: the key and the name of the hidden column.
+    """
+
+    def __init__(self, sealed: SealedColumn, index: SearchIndex) -> None:
+        self.sealed = sealed
+        self.index = index
+        self.key = f"{sealed.column.name}_{index.suffix}"
+
+    @cached_property
+    def info(self) -> bytes:
+        """What the index's key is for."""
+        return self.index.info(self.sealed.context)
+
+    @property
+    def where(self) -> str:
+        """``table.column`` of the hidden column, for messages."""
+        return f"{self.sealed.table.fullname}.{self.key}"
+
+    def owner(self, tenant: str) -> str:
+        """Return under whose DEK the tokens of a tenant's row are."""
+        return PLATFORM_TENANT if self.index.across_tenants else tenant
+
+    def under(self, dek: OpenedDek | None) -> Tokens:
+        """Return what makes tokens under a DEK of purpose ``search``.
+
+        Without one, as for a question about an owner who has none, the key is a random one, whose tokens are
+        nobody's.
+        """
+        key = Secret(urandom(INDEX_KEY_BYTES)) if dek is None else dek.index_key(self.info)
+        return self.index.tokens(key, self.sealed.column.type)  # type: ignore[arg-type]
+
+
+class TokenType(TypeDecorator[Any]):
+    """The type of a hidden column, and of what is compared with it. A driver gets tokens only, never a value.
+
+    Args:
+        index: the index as it is declared.
+        part: which token of a question a parameter stands for; empty in the column itself.
+        token_index: the index of its column, once that is known.
+    """
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def __init__(self, index: SearchIndex, part: str = "", token_index: TokenIndex | None = None) -> None:
+        super().__init__()
+        self.index = index
+        self.part = part
+        self.token_index = token_index
+
+    def __repr__(self) -> str:
+        return f"TokenType({self.index!r})"
+
+    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        """Return this type, by which a value becomes a token."""
+        return self
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the database's type of tokens."""
+        database = database_of(dialect)
+        if self.index.stores_grams:
+            return dialect.type_descriptor(database.grams_type())
+        return dialect.type_descriptor(database.sealed_type(self.index.max_bytes()))
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        """Return the function that lets tokens pass, which hooks have made, and hands values on to them."""
+        grams = database_of(dialect).bind_grams if self.index.stores_grams else None
+
+        def process(value: Any) -> Any:
+            if is_presealed(value):
+                return strip(value) if grams is None else grams(strip(value))
+            if value is None or isinstance(value, Null):
+                return None
+            return self.hide(value)
+
+        return process
+
+    def hide(self, value: Any) -> Unsealed:
+        """Return a value of a question so that no driver takes it, and no message shows it."""
+        return value if isinstance(value, Unsealed) else Untokened(self, value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Return none: tokens are read as they are stored."""
+        return None
+
+    def process_literal_param(self, value: Any, dialect: Dialect) -> str:
+        """Refuse: a literal would put a plaintext into the SQL text."""
+        raise ConfigurationError("a token cannot be rendered as a literal: execute with bound parameters")
+
+
+class Untokened(Unsealed):
+    """A value of a question, whose token is made once its statement is known; no driver takes it.
+
+    Attributes:
+        type: of the parameter: which index, and which token of the question.
+    """
+
+    __slots__ = ("type",)
+
+    def __init__(self, type_: TokenType, value: Any) -> None:
+        super().__init__(None if type_.token_index is None else type_.token_index.sealed, value)
+        self.type = type_
+
+
+class TokenColumn(Column[Any]):
+    """A hidden column: neither mapped nor in ``select(table)``."""
+
+    inherit_cache = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        private.leave_out(self)
+
+
+def token_indexes(table: Table) -> dict[str, tuple[TokenIndex, ...]]:
+    """Return the indexes of a table's sealed columns, by the keys of the sealed columns."""
+    found = _found.get(table)
+    if found is None:
+        found = _found[table] = {}
+        for column in table.columns:
+            sealed = getattr(column.type, "sealed_column", None)
+            if isinstance(sealed, SealedColumn) and sealed.column is column and sealed.scheme.index:
+                found[str(column.key)] = tuple(TokenIndex(sealed, one) for one in sealed.scheme.index)
+    return found
+
+
+def attach_tokens(table: Table) -> None:
+    """Give a table the hidden columns of its indexes, with what the database searches them by."""
+    _found.pop(table, None)
+    for indexes in token_indexes(table).values():
+        for one in indexes:
+            one.index.refuse_type(one.sealed.column.type)  # type: ignore[arg-type]
+            type_ = TokenType(one.index, token_index=one)
+            there = table.c.get(one.key)
+            if there is None:
+                table.append_column(TokenColumn(one.key, type_, nullable=True))
+                _add_index(table, one)
+            elif isinstance(there, TokenColumn) or isinstance(there.type, LargeBinary | TokenType):
+                there.type = type_  # a copy's, or that of a table that was reflected
+                private.leave_out(there)
+            else:
+                raise ConfigurationError(
+                    f"{one.where} holds the tokens of an index, and is declared as something else: rename "
+                    f'it, or give the index another name, as in {type(one.index).__name__}(name="other")'
+                )
+
+
+def _add_index(table: Table, one: TokenIndex) -> None:
+    if not one.index.stores_grams:
+        Index(None, table.c[one.key], unique=one.index.unique)
+
+
+@event.listens_for(Table, "after_parent_attach")
+def _complete_table(table: Table, metadata: Any) -> None:
+    """Add hidden columns behind all others: rows may be given by position."""
+    if isinstance(metadata, MetaData):
+        _complete.add(table)
+        attach_tokens(table)
+
+
+@event.listens_for(Column, "after_parent_attach")
+def _later_column(column: Column[Any], table: Any) -> None:
+    """Add the hidden columns of a sealed column that a complete table gets."""
+    if isinstance(table, Table):
+        _found.pop(table, None)
+        sealed = getattr(column.type, "sealed_column", None)
+        if table in _complete and isinstance(sealed, SealedColumn) and sealed.scheme.index:
+            attach_tokens(table)
