@@ -99,7 +99,7 @@ class Context:
             ValueError: a name is longer than 65,535 bytes as UTF-8, or is not valid Unicode.
         """
         names = (schema or "", table, column)
-        return cls(names, b"\x00" + b"".join(_prefixed(name.encode()) for name in names))
+        return cls(names, b"\x00" + b"".join(prefixed(name.encode()) for name in names))
 
     @classmethod
     def of_name(cls, name: str) -> Context:
@@ -110,7 +110,7 @@ class Context:
         """
         if not name:
             raise ValueError("a context's name cannot be empty")
-        return cls((name,), b"\x01" + _prefixed(name.encode()))
+        return cls((name,), b"\x01" + prefixed(name.encode()))
 
     def __str__(self) -> str:
         return ".".join(filter(None, self.names))
@@ -123,7 +123,12 @@ def begins_sealed(stored: object) -> bool:
     return isinstance(stored, bytes | bytearray | memoryview) and bytes(stored[:1]) in _FIRST_BYTES
 
 
-def _prefixed(data: bytes) -> bytes:
+def prefixed(data: bytes) -> bytes:
+    """Return bytes behind their length in two bytes.
+
+    Raises:
+        ValueError: there are more than 65,535.
+    """
     if len(data) > MAX_NAME_BYTES:
         raise ValueError(f"it has {len(data)} bytes, and {MAX_NAME_BYTES} are the most")
     return pack("!H", len(data)) + data
@@ -141,7 +146,7 @@ def row_identity(plaintexts: Sequence[bytes]) -> bytes:
     """
     if not 1 <= len(plaintexts) <= MAX_IDENTITY_COLUMNS:
         raise ValueError(f"a row identity has 1 to {MAX_IDENTITY_COLUMNS} columns, not {len(plaintexts)}")
-    return bytes((len(plaintexts),)) + b"".join(map(_prefixed, plaintexts))
+    return bytes((len(plaintexts),)) + b"".join(map(prefixed, plaintexts))
 
 
 def header_of(suite: Suite, dek_id: bytes) -> bytes:
