@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from sqlalchemy_cmk import ConfigurationError, InvalidValue
 from sqlalchemy_cmk.search.domains import Domain

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from sqlalchemy_cmk import ConfigurationError
 from sqlalchemy_cmk.format import Context

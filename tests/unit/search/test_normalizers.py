@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from sqlalchemy_cmk import ConfigurationError, InvalidValue
 from sqlalchemy_cmk.search.normalizers import (

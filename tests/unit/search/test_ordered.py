@@ -2,7 +2,7 @@
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from sqlalchemy_cmk import ConfigurationError, InvalidValue
 from sqlalchemy_cmk.search.tokens import OrderedTokens

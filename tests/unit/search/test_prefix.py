@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 from hypothesis import example, given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from sqlalchemy_cmk import ConfigurationError, InvalidValue
 from sqlalchemy_cmk.search.tokens import PrefixTokens
