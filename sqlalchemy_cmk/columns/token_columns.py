@@ -87,6 +87,10 @@ class TokenType(TypeDecorator[Any]):
     def __repr__(self) -> str:
         return f"TokenType({self.index!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what was declared: a copy belongs to no column."""
+        return TokenType, (self.index, self.part)
+
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
         """Return this type, by which a value becomes a token."""
         return self
@@ -171,14 +175,19 @@ def attach_tokens(table: Table) -> None:
             if there is None:
                 table.append_column(TokenColumn(one.key, type_, nullable=True))
                 _add_index(table, one)
-            elif isinstance(there, TokenColumn) or isinstance(there.type, LargeBinary | TokenType):
-                there.type = type_  # a copy's, or that of a table that was reflected
+            elif isinstance(there.type, TokenType) or _is_reflected(there):
+                there.type = type_
                 private.leave_out(there)
             else:
                 raise ConfigurationError(
                     f"{one.where} holds the tokens of an index, and is declared as something else: rename "
                     f'it, or give the index another name, as in {type(one.index).__name__}(name="other")'
                 )
+
+
+def _is_reflected(column: Column[Any]) -> bool:
+    """Return whether a column has a type as the database names it, and not one that was declared."""
+    return isinstance(column.type, LargeBinary) and type(column.type) is not LargeBinary
 
 
 def _add_index(table: Table, one: TokenIndex) -> None:

@@ -1,1 +1,14 @@
-"""Search indexes of sealed columns."""
+"""Search indexes of sealed columns: what a column may be asked besides ``is_(None)``.
+
+Usage::
+
+    email: Mapped[str] = mapped_column(EncryptedType(String(254), index=[Exact(unique=True)]))
+    select(Patient).where(Patient.clinic_id == "acme", Patient.email == "a@example.org")
+
+``docs/search.md`` says which index answers what, and what a reader of the database learns from it.
+"""
+
+from sqlalchemy_cmk.search.indexes.exact import Exact
+from sqlalchemy_cmk.search.normalizers import Normalizer, fold, identity, register_normalizer
+
+__all__ = ["Exact", "Normalizer", "fold", "identity", "register_normalizer"]

@@ -1,0 +1,116 @@
+"""Equality: one HMAC of the value's canonical plaintext. See :class:`Exact`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.sql import operators
+
+from sqlalchemy_cmk.codec import Codec, codec_for
+from sqlalchemy_cmk.columns.indexes import Question, SearchIndex, Tokens
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.format import Context
+from sqlalchemy_cmk.runtime.secret import Secret
+from sqlalchemy_cmk.search.normalizers import Normalizer, identity, normalizer_of
+from sqlalchemy_cmk.search.tokens.exact import ExactTokens
+from sqlalchemy_cmk.search.tokens.keys import index_info
+
+if TYPE_CHECKING:
+    from sqlalchemy_cmk.columns.type import EncryptedType
+
+MAX_BITS = 128
+# Fewer bits give buckets on purpose: equal tokens of unlike values.
+LEAST_EXACT_BITS = 64
+
+_EQUALITY = (operators.eq, operators.ne, operators.is_distinct_from, operators.is_not_distinct_from)
+_MEMBERSHIP = (operators.in_op, operators.not_in_op)
+
+
+@dataclass(frozen=True)
+class Exact(SearchIndex):
+    """Finds equal values: ``==``, ``!=``, ``in_``, ``not_in``, ``is_distinct_from`` and joins.
+
+    Args:
+        bits: length of the token, 1 to 128. With fewer than 64, unlike values share tokens on purpose: what
+            is found is compared again once it is opened.
+        normalize: what a text becomes before its token is made, such as ``fold``; by default, and for values
+            that are no text, nothing.
+        unique: let no two rows of a tenant have equal (normalised) values.
+        across_tenants: make tokens under the platform's DEK, so that a value is found, and is unique, over
+            all tenants. A reader of the database then sees which tenants' rows are equal, and a tenant that
+            revokes its key does not end them.
+        name: what the hidden column is called behind the column's name; ``exact`` if not given.
+
+    Raises:
+        ConfigurationError: ``bits`` is out of range, or too few for ``unique``; or ``normalize`` is no
+            normaliser.
+    """
+
+    kind = "exact"
+
+    bits: int = MAX_BITS
+    normalize: Normalizer = identity
+    unique: bool = False
+    across_tenants: bool = False
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.bits) is not int or not 1 <= self.bits <= MAX_BITS:
+            raise ConfigurationError(f"Exact: bits is a number from 1 to {MAX_BITS}")
+        if self.unique and self.bits < MAX_BITS:
+            raise ConfigurationError(
+                "Exact: unique=True needs all 128 bits: unlike values share shorter tokens"
+            )
+        object.__setattr__(self, "normalize", normalizer_of(self.normalize))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether equal tokens are of equal values, but for a chance below 2 to the power of -64."""
+        return self.bits >= LEAST_EXACT_BITS
+
+    def refuse_type(self, sealed: EncryptedType) -> None:
+        """Refuse a normaliser for values that are no text."""
+        if self.normalize != identity and not sealed.codec.text:
+            raise ConfigurationError(
+                f"Exact(normalize={self.normalize.name}): only text can be normalised, and {sealed!r} is none"
+            )
+
+    def max_bytes(self) -> int:
+        """Return the length of a token in bytes."""
+        return (self.bits + 7) // 8
+
+    def info(self, context: Context) -> bytes:
+        """Return what the index's key is for."""
+        return index_info(self.kind, context, self.normalize.identifier, {"bits": self.bits})
+
+    def tokens(self, key: Secret, sealed: EncryptedType) -> Tokens:
+        """Return what makes tokens under a key."""
+        return _Tokens(ExactTokens(key, self.bits), codec_for(sealed.type_, canonical=True), self.normalize)
+
+    def answer(self, question: Question) -> ColumnElement[Any] | None:
+        """Answer equality and membership, if tokens alone do."""
+        if question.operator not in (*_EQUALITY, *_MEMBERSHIP) or not self.is_exact:
+            return None
+        if self.normalize != identity:
+            return None
+        other = question.operands[0]
+        beside = question.tokens_of(other)
+        operands = question.operands if beside is None else (beside, *question.operands[1:])
+        return question.tokens("").operate(question.operator, *operands, **question.options)
+
+
+class _Tokens(Tokens):
+    def __init__(self, tokens: ExactTokens, codec: Codec, normalize: Normalizer) -> None:
+        self._made, self._codec = tokens, codec
+        self._normalize = None if normalize == identity else normalize
+
+    def of_values(self, values: Sequence[Any]) -> list[bytes]:
+        if self._normalize is not None:
+            values = list(map(self._normalize, values))
+        return self._made.tokens(self._codec.encode_all(values))
+
+    def of_question(self, part: str, value: Any) -> bytes:
+        return self.of_values((value,))[0]
