@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Table, type_coerce
 from sqlalchemy.sql.operators import OperatorType
 
+from sqlalchemy_cmk.columns.candidates import Candidate
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.indexes import Question
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, token_indexes
@@ -25,11 +26,13 @@ def answer_by_index(
 ) -> ColumnElement[Any] | None:
     """Return the SQL by which an index answers an operation on a sealed column; ``None`` where none does.
 
-    In a dry run there are no tokens: the plain values answer.
+    An index that answers exactly goes before one that finds candidates. In a dry run there are no tokens: the
+    plain values answer.
     """
     column = sealed.sealed_column
     if not sealed.scheme.index or column is None or column.dry_run is not None:
         return None
+    candidate = None
     for one in _indexes(column):
         question = Question(
             sealed,
@@ -40,9 +43,10 @@ def answer_by_index(
             lambda operand, one=one: hidden_beside(operand, one),  # type: ignore[misc]
         )
         answer = one.index.answer(question)
-        if answer is not None:
+        if answer is not None and not isinstance(answer, Candidate):
             return answer
-    return None
+        candidate = answer if candidate is None else candidate
+    return candidate
 
 
 def _indexes(column: SealedColumn) -> tuple[TokenIndex, ...]:
