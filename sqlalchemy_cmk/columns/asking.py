@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Table, type_coerce
-from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy import BindParameter, ClauseElement, ColumnElement, Null, Table, bindparam, type_coerce
+from sqlalchemy.sql.operators import ColumnOperators, OperatorType
 
 from sqlalchemy_cmk.columns.candidates import Candidate
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.indexes import Question
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, token_indexes
+from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import UnsupportedOperation
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def answer_by_index(
             options,
             lambda part, one=one: _hidden(expression, one, part),  # type: ignore[misc]
             lambda operand, one=one: hidden_beside(operand, one),  # type: ignore[misc]
+            lambda part, operand, one=one: _parameter(  # type: ignore[misc]
+                operand, TokenType(one.index, part, one)
+            ),
         )
         answer = one.index.answer(question)
         if answer is not None and not isinstance(answer, Candidate):
@@ -66,11 +70,30 @@ def _hidden(expression: Any, one: TokenIndex, part: str) -> ColumnElement[Any]:
     return type_coerce(hidden, TokenType(one.index, part, one)) if part else hidden
 
 
+def _parameter(operand: Any, type_: TokenType) -> Any:
+    """Return an operand as parameters of a type, which no type that the caller gave takes the place of."""
+    if isinstance(operand, list | tuple | set | frozenset):
+        if not any(isinstance(one, ClauseElement) or hasattr(one, "__clause_element__") for one in operand):
+            return bindparam(None, list(operand), type_=type_, unique=True, expanding=True)
+        found = [_parameter(one, type_) for one in operand]
+        return None if any(one is None for one in found) else found
+    element = operand.__clause_element__() if hasattr(operand, "__clause_element__") else operand
+    if isinstance(element, ColumnOperators) and not isinstance(element, ClauseElement):
+        return element  # a variable of a lambda statement, which becomes a parameter of the type it meets
+    if isinstance(element, BindParameter):
+        return private.retyped(element, type_)
+    if isinstance(element, ClauseElement):
+        return element if isinstance(element, Null) else None
+    return bindparam(None, element, type_=type_, unique=True)
+
+
 def hidden_beside(operand: Any, one: TokenIndex) -> ColumnElement[Any] | None:
     """Return the hidden column beside another sealed column, if the two make equal tokens of equal values."""
     element = operand.__clause_element__() if hasattr(operand, "__clause_element__") else operand
     other = getattr(getattr(element, "type", None), "sealed_column", None)
-    if not isinstance(other, SealedColumn) or other.is_tenants is not one.sealed.is_tenants:
+    if isinstance(element, BindParameter) or not isinstance(other, SealedColumn):
+        return None
+    if other.is_tenants is not one.sealed.is_tenants:
         return None
     alike = [theirs for theirs in _indexes(other) if theirs.info == one.info]
     return _hidden(element, alike[0], "") if alike else None

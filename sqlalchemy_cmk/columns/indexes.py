@@ -59,6 +59,8 @@ class Question:
             of a parameter.
         tokens_of: the same for an operand that is a sealed column with an equal index; ``None`` for any
             other.
+        parameter: given the name of a part and an operand, returns the parameter whose value becomes that
+            part's token, or a list of them for a list; ``None`` for SQL, which gives no tokens.
     """
 
     type: EncryptedType
@@ -67,6 +69,7 @@ class Question:
     options: dict[str, Any]
     tokens: Callable[[str], ColumnElement[Any]]
     tokens_of: Callable[[Any], ColumnElement[Any] | None]
+    parameter: Callable[[str, Any], Any]
 
 
 class SearchIndex(ABC):

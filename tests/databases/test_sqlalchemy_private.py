@@ -429,6 +429,27 @@ def test_parameter_value_is_that_of_each_set_before_its_type_binds_it(engine: En
     assert rows(engine)[:2] == [(1, "bound one"), (2, "bound two")]
 
 
+def test_retyped_parameters_keep_their_name_value_and_place_in_a_cache(engine: Engine) -> None:
+    given = bindparam("given", 1, String())
+    copied = private.retyped(given, Integer())
+    assert (copied.key, copied.value, type(copied.type)) == ("given", 1, Integer)
+    assert type(given.type) is String
+    with engine.connect() as connection:
+        for value in (1, 2):
+            statement = select(private.retyped(bindparam(None, value, String()), Integer()))
+            assert connection.execute(statement).scalar() == value
+
+
+def test_a_column_left_out_is_there_but_not_in_what_is_selected() -> None:
+    hidden = Column("hidden", Integer)
+    private.leave_out(hidden)
+    with_hidden = Table("h", MetaData(), Column("a", Integer, primary_key=True), hidden)
+    assert with_hidden.c.keys() == ["a", "hidden"]
+    for source in (with_hidden, with_hidden.alias()):
+        assert [one.name for one in select(source).selected_columns] == ["a"]
+    assert "hidden" in str(select(with_hidden.c.hidden))
+
+
 def test_written_parameters_are_those_that_columns_are_set_to() -> None:
     def written(statement: Any, **options: Any) -> set[str]:
         return {name for name, _ in private.written_parameters(statement.compile(**options))}

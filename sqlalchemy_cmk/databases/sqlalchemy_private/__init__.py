@@ -7,6 +7,7 @@ from sqlalchemy_cmk.databases.sqlalchemy_private.identities import watch_lookups
 from sqlalchemy_cmk.databases.sqlalchemy_private.parameters import (
     parameter_name,
     parameter_value,
+    retyped,
     takes_context,
     variant_of,
     written_parameters,
@@ -108,6 +109,7 @@ __all__ = [
     "result_types",
     "returned",
     "returned_columns",
+    "retyped",
     "row_processors",
     "row_types",
     "single_values",

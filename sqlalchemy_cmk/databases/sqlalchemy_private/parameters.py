@@ -22,6 +22,14 @@ def parameter_value(context: Any, name: str, row: int = 0) -> Any:
     return context.compiled_parameters[row][name]
 
 
+def retyped(bind: BindParameter[Any], type_: TypeEngine[Any]) -> BindParameter[Any]:
+    """Return a copy of a parameter with another type, which still gets the value that is given for it.
+
+    A copy by ``copy()`` has another key, by which a lambda statement or a cache would not find its value.
+    """
+    return bind._with_binary_element_type(type_)
+
+
 def written_parameters(compiled: Any) -> list[tuple[str, BindParameter[Any]]]:
     """Return the parameters of a compiled INSERT or UPDATE that columns are set to, by name."""
     return [(name, bind) for bind, name in compiled.bind_names.items() if getattr(bind, "_is_crud", False)]

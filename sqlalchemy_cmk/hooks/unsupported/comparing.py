@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import BindParameter, Tuple
+from sqlalchemy import BindParameter, ColumnClause, Tuple
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import CollectionAggregate, Grouping
+from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TupleType
 
 from sqlalchemy_cmk.columns.answers import EQUAL
 from sqlalchemy_cmk.columns.comparator import EQUALITY, MEMBERSHIP, no_equality
+from sqlalchemy_cmk.columns.token_columns import TokenType
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.hooks.unsupported.operands import (
@@ -34,6 +36,7 @@ COMPARISONS = (*EQUALITY, *MEMBERSHIP, *_NULL_TESTS)
 def check_comparison(element: Any) -> None:
     """Refuse a binary expression that sealed values cannot answer."""
     left, right = element.left, element.right
+    _check_tokens(left, right)
     sides = (part for one in _parts((left, right)) for part in (one, *(selected_of(one) or ())))
     sealed = next((type_ for one in sides if (type_ := held(one)) is not None), None)
     if sealed is None:
@@ -45,6 +48,25 @@ def check_comparison(element: Any) -> None:
     if element.operator in _NULL_TESTS:
         refuse_use(element, sealed)
     check_equal(element, left, right)
+
+
+def _check_tokens(left: Any, right: Any) -> None:
+    """Refuse to compare tokens with what is none: a plain column, or a parameter of another type."""
+    found = [
+        type_ for side in (left, right) for one in iterate(side) if (type_ := _leaf_type(one)) is not None
+    ]
+    tokens = next((one for one in found if isinstance(one, TokenType)), None)
+    if tokens is not None and not all(isinstance(one, TokenType) for one in found):
+        where = "a search index" if tokens.token_index is None else tokens.token_index.sealed.where
+        raise UnsupportedOperation(
+            f"{where} is compared with something whose tokens cannot be made, such as a plain column: no row "
+            "would be found: compare with the value itself, or with a column that has an equal index"
+        )
+
+
+def _leaf_type(element: Any) -> Any:
+    is_leaf = isinstance(element, BindParameter | ColumnClause)
+    return element.type if is_leaf and not is_null(element) else None
 
 
 def check_equal(element: Any, left: Any, right: Any) -> None:

@@ -98,8 +98,10 @@ class Exact(SearchIndex):
             return None
         other = question.operands[0]
         beside = question.tokens_of(other)
-        operands = question.operands if beside is None else (beside, *question.operands[1:])
-        return question.tokens("").operate(question.operator, *operands, **question.options)
+        asked = question.parameter("", other) if beside is None else beside
+        if asked is None:
+            return None
+        return question.tokens("").operate(question.operator, asked, **question.options)
 
 
 class _Tokens(Tokens):
