@@ -27,6 +27,7 @@ TO_BE_TRIED = (
     "other-libraries",
     "rekeying",
     "scopes",
+    "search-format",
 )
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^([ \t]*)```python[^\n]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)

@@ -2,7 +2,7 @@
 
 ::
 
-    info = 0x01 | lp(kind) | context | lp(normalizer) | number of parameters (1) | each parameter, by name
+    info = 0x81 | lp(kind) | context | lp(normalizer) | number of parameters (1) | each parameter, by name
     parameter = lp(name) | 0x69 | lp(decimal digits) for an integer, lp(name) | 0x73 | lp(text) for a text
     lp = 2-byte big-endian length, then the bytes; texts are UTF-8
 
@@ -20,7 +20,8 @@ from sqlalchemy_cmk.runtime.secret import Secret
 KEY_BYTES = 32
 MAX_PARAMETERS = 0xFF
 
-_FORMAT = b"\x01"
+# Search tokens, version 1. The suites of sealed values are below 0x80: no column's info begins so.
+_FORMAT = b"\x81"
 _INTEGER, _TEXT = b"i", b"s"
 
 

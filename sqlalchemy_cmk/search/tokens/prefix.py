@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from struct import Struct
 from typing import ClassVar
 
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue
@@ -13,8 +12,6 @@ from sqlalchemy_cmk.search.tokens.mac import MAC_BYTES, Mac, encoded
 
 DEFAULT_MIN, DEFAULT_MAX, DEFAULT_WIDTH = 2, 12, 4
 MAX_CHARACTERS = 255
-
-_length = Struct("!H").pack
 
 
 class PrefixTokens:
@@ -40,7 +37,7 @@ class PrefixTokens:
 
     kind: ClassVar[str] = "prefix"
 
-    __slots__ = ("_mac", "max", "min", "width")
+    __slots__ = ("_heads", "_mac", "max", "min", "width")
 
     def __init__(
         self,
@@ -58,6 +55,7 @@ class PrefixTokens:
             raise ConfigurationError(f"a prefix index has a width of 1 to {MAC_BYTES} bytes, not {width}")
         self.min, self.max, self.width = min, max, width
         self._mac = Mac(key)
+        self._heads = [length.to_bytes(2) for length in range(min, max + 1)]
 
     @property
     def max_bytes(self) -> int:
@@ -70,12 +68,18 @@ class PrefixTokens:
         Raises:
             InvalidValue: the text is not valid Unicode.
         """
-        end = min(len(text), self.max)
-        if text.isascii():
-            raw = text[:end].encode()
-            return self._joined((length, raw[:length]) for length in range(self.min, end + 1))
-        encoded(text[:end])
-        return self._joined((length, text[:length].encode()) for length in range(self.min, end + 1))
+        longest = text[: self.max]
+        raw = encoded(longest)
+        lengths = range(self.min, len(longest) + 1)
+        if len(raw) == len(longest):
+            prefixes = [raw[:length] for length in lengths]
+        else:
+            prefixes = [longest[:length].encode() for length in lengths]
+        mac, width = self._mac, self.width
+        # There are fewer prefixes than lengths in a short text.
+        return b"".join(
+            [mac(head + prefix)[:width] for head, prefix in zip(self._heads, prefixes, strict=False)]
+        )
 
     def paths(self, texts: Iterable[str]) -> list[bytes]:
         """Return the paths of many texts."""
@@ -98,10 +102,6 @@ class PrefixTokens:
             )
         low = self.path(text)
         return low, _after(low) or b"\xff" * (self.max_bytes + 1)
-
-    def _joined(self, prefixes: Iterable[tuple[int, bytes]]) -> bytes:
-        mac, width = self._mac, self.width
-        return b"".join([mac(_length(length) + prefix)[:width] for length, prefix in prefixes])
 
 
 def _after(prefix: bytes) -> bytes:

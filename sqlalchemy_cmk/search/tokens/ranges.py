@@ -12,11 +12,10 @@ subtrees, at most a few a level: its tokens are that many intervals.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, permutations
 from math import factorial
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -29,8 +28,7 @@ NO_TOKENS = 1, 0
 _WIDTHS = {2: 1, 4: 2}
 
 
-@dataclass(frozen=True, slots=True)
-class _Siblings:
+class _Siblings(NamedTuple):
     """Neighbouring children of one node, not all of them.
 
     Attributes:
@@ -52,8 +50,7 @@ class _Siblings:
         return min(count, (1 << self.width) - count + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
+class _Level(NamedTuple):
     """A level of the tree: its nodes have ``1 << width`` children, with ``shift`` bits of a number below.
 
     Attributes:
@@ -139,15 +136,18 @@ class RangeTokens:
             return found
         # All siblings are children of nodes above the number before the range or the one after it.
         ends = max(low - 1, 0), min(high + 1, (1 << self.bits) - 1)
-        ways = list(zip(ends, self._tree.words_of(ends), strict=True))
+        ways = [
+            (end, self._of(end, words), words)
+            for end, words in zip(ends, self._tree.words_of(ends), strict=True)
+        ]
         by_shift = {level.shift: (at, level) for at, level in enumerate(self._levels)}
         for siblings in _cover(low, high, self.bits, _WIDTHS[self.arity]):
             if siblings.shift == self.bits:
                 return [(0, (1 << self.bits) - 1)]
             at, level = by_shift[siblings.shift]
             above, parent = siblings.shift + siblings.width, siblings.first >> siblings.width
-            end, words = next(way for way in ways if way[0] >> above == parent)
-            start = self._of(end, words) >> above << level.width
+            token, words = next((token, words) for end, token, words in ways if end >> above == parent)
+            start = token >> above << level.width
             row = words[at] % level.permutations << level.width
             children = range(siblings.first & level.mask, (siblings.last & level.mask) + 1)
             places = sorted(start + level.places[row + child] for child in children)
