@@ -110,8 +110,9 @@ def _needs(
     tenant = model.tenant(owner) if known else PLATFORM_TENANT
     for column in columns:
         if known or not column.is_tenants:
-            needed_by = tenant if column.is_tenants else PLATFORM_TENANT
-            yield found.of(mapper, column), needed_by, column.scheme.purpose
+            keys = found.of(mapper, column)
+            for needed_by, purpose in column.keys_to_write(tenant if column.is_tenants else PLATFORM_TENANT):
+                yield keys, needed_by, purpose
 
 
 def _owner(state: InstanceState[Any], model: SealedModel) -> Any:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, String, bindparam, func, insert, null, select, update
+from sqlalchemy import ForeignKey, String, bindparam, event, func, insert, null, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, KeyRevoked, TenantRequired, UnsupportedOperation, tenant_scope
+from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.search import Exact
 from tests.support.vault import Vault
 
@@ -259,3 +260,21 @@ def test_sql_that_computes_a_value_is_refused(clinic: Clinic) -> None:
     statement = update(clinic.Patient).where(clinic.Patient.clinic == "acme").values(email=func.lower("X"))
     with clinic.vault.session() as session, pytest.raises(UnsupportedOperation):
         session.execute(statement)
+
+
+def test_a_flush_opens_the_keys_of_tokens_before_its_first_statement(clinic: Clinic) -> None:
+    made: list[tuple[str, Purpose]] = []
+    keyring = clinic.vault.keyring
+    with clinic.vault.session() as session:
+        session.add(clinic.Patient(id=1, clinic="acme", email="a@b", login="ann"))
+
+        @event.listens_for(clinic.vault.engine, "before_cursor_execute")
+        def first(*_: Any) -> None:
+            made.extend(
+                (tenant, Purpose.SEARCH)
+                for tenant in ("acme", "")
+                if keyring.keys.opened.fresh_active(tenant, Purpose.SEARCH) is not None
+            )
+
+        session.flush()
+    assert made[:2] == [("acme", Purpose.SEARCH), ("", Purpose.SEARCH)]
