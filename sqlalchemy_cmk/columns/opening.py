@@ -6,6 +6,7 @@ Fetched rows, re-keying, the health checks and raw cursors all come here. See :c
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,8 @@ from sqlalchemy_cmk.errors import KeyRevoked, TamperedError, TenantMismatch
 from sqlalchemy_cmk.format import HEADER_BYTES, Context, NotAuthentic, NotSealed, is_header, parse_header
 from sqlalchemy_cmk.keys.binding.held_keys import Deks
 from sqlalchemy_cmk.keys.model import OpenedDek
+from sqlalchemy_cmk.keys.opening.key_batch import KeyBatch
+from sqlalchemy_cmk.keys.opening.questions import Question
 
 # An AES-GCM cipher takes more than 2 KiB.
 MAX_CIPHERS = 2048
@@ -67,15 +70,24 @@ class ColumnKeys:
 
     def opening(self, header: bytes, owner: str | None, *, row_says: bool = True) -> ColumnCipher:
         """Return the cipher that opens values with a header for an owner; see :meth:`opener`."""
-        return self._cipher(self._dek(header, owner, row_says))
+        return self._cipher(self._dek(header, owner, row_says, self._keys.dek))
 
-    def opener(self, header: bytes, owner: str | None, *, hot: bool, row_says: bool = True) -> Opener:
+    def opener(
+        self,
+        header: bytes,
+        owner: str | None,
+        opened: KeyBatch[Question],
+        *,
+        hot: bool,
+        row_says: bool = True,
+    ) -> Opener:
         """Return what opens values with a header for an owner, made for the caller alone.
 
         Args:
             header: the first nine bytes of the stored value.
             owner: whose value it has to be; ``None`` only where the keyring lets values be read without an
                 owner.
+            opened: the header's DEK, just opened, among others.
             hot: whether its cipher is kept with it.
             row_says: whether the row itself names the owner; otherwise a scope or the statement does.
 
@@ -85,13 +97,15 @@ class ColumnKeys:
             KeyRevoked: its KEK refuses, or it was destroyed.
             KeyUnavailable: its KEK or the key tables cannot be reached, and the grace is over.
         """
-        return self._dek(header, owner, row_says).opener(self._context, hot=hot)
+        return self._dek(header, owner, row_says, opened.__getitem__).opener(self._context, hot=hot)
 
-    def _dek(self, header: bytes, owner: str | None, row_says: bool) -> OpenedDek:
+    def _dek(
+        self, header: bytes, owner: str | None, row_says: bool, find: Callable[[bytes], OpenedDek | None]
+    ) -> OpenedDek:
         dek_id = header[1:]
         reason = ""
         try:
-            dek = self._keys.dek(dek_id)
+            dek = find(dek_id)
         except TamperedError as error:
             reason = f"DEK {dek_id.hex()}: {error}"
         except KeyRevoked as error:

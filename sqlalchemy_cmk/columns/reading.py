@@ -6,7 +6,7 @@ error that names what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.plain import PlainReader
 from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.errors import (
+    CmkError,
     CredentialError,
     KeyRevoked,
     KeyUnavailable,
@@ -136,6 +137,8 @@ class ColumnReader:
             except Exception:  # noqa: S110
                 # NULLs, or what is named below, value by value: a decoder's error may hold a plaintext.
                 pass
+        else:
+            self._open_ahead(values)
         if None in values:
             return self._read_around_nulls(values, owners, identities)
         return self._read_each(values, owners, identities)
@@ -162,8 +165,9 @@ class ColumnReader:
             header = header_part(min(values))
             # In the order of bytes, all values between the first and the last begin as these two do.
             if max(values).startswith(header):
-                opener = self._openers.get((one, header)) or self._checked(one, header, owners)
-                return list(map(self._decode, open_all(opener, values, identities)))
+                if (one, header) not in self._openers:
+                    self._check([(one, header)], owners)
+                return list(map(self._decode, open_all(self._openers[one, header], values, identities)))
             held = [one] * len(values)
         openers = self._openers_of(held, values, owners)
         return list(map(self._decode, open_each(openers, values, identities)))
@@ -177,26 +181,33 @@ class ColumnReader:
             pass
         if len(self._openers) > MAX_OPENERS:
             self._openers.clear()
-        for one, header in dict.fromkeys(pairs):  # in the rows' order: the first that fails is the error
-            if (one, header) not in self._openers:
-                self._checked(one, header, owners)
+        self._check([one for one in dict.fromkeys(pairs) if one not in self._openers], owners)
         return list(map(self._openers.__getitem__, pairs))
 
-    def _checked(self, held: Hashable, header: bytes, owners: Owners) -> Opener:
-        """Check that a header's DEK opens for an owner, and return what opens values under it."""
-        owner = owners.name(held)
-        self._require_owner(owner)
-        if len(header) != HEADER_BYTES or header in self._refused:
-            raise ValueError
-        try:
+    def _check(self, pairs: Iterable[tuple[Hashable, bytes]], owners: Owners) -> None:
+        """Check that the DEKs of headers open for their owners; have an opener for each pair whose DEK does.
+
+        The DEKs are opened side by side. All may be used after the waiting, however long one has taken.
+        """
+        named = [
+            (held, header, owners.name(held))
+            for held, header in pairs
+            if len(header) == HEADER_BYTES and header not in self._refused
+        ]
+        for *_, owner in named:
+            self._require_owner(owner)
+        opened = self._keys.open_all(header[1:] for _, header, _ in named)
+        for held, header, owner in named:
             hot = len(self._openers) < MAX_HOT
-            opener = self._column_keys.opener(header, owner, hot=hot, row_says=owners.row_says)
-        except (KeyRevoked, KeyUnavailable, CredentialError) as error:
-            # The KEK was asked, perhaps until a time-out: it is not asked again for each value.
-            self._refused[header] = copy(error)
-            raise
-        self._openers[held, header] = opener
-        return opener
+            try:
+                opener = self._column_keys.opener(header, owner, opened, hot=hot, row_says=owners.row_says)
+            except (KeyRevoked, KeyUnavailable, CredentialError) as error:
+                # The KEK was asked, perhaps until a time-out: it is not asked again for each value.
+                self._refused[header] = copy(error)
+            except CmkError:
+                pass  # named where its value is read by itself
+            else:
+                self._openers[held, header] = opener
 
     def _read_each(
         self, values: Sequence[Any], owners: Owners, identities: Sequence[bytes] | None
@@ -256,10 +267,30 @@ class ColumnReader:
         except (KeyRevoked, TamperedError):
             return True
         if not found:
-            if len(self._unknown) >= MAX_UNKNOWN_HEADERS:
-                self._unknown.clear()
-            self._unknown.add(header)
+            self._note_unknown(header)
         return found
+
+    def _note_unknown(self, header: bytes) -> None:
+        if len(self._unknown) >= MAX_UNKNOWN_HEADERS:
+            self._unknown.clear()
+        self._unknown.add(header)
+
+    def _open_ahead(self, values: Sequence[Any]) -> None:
+        """Open the keys of values side by side that may be plaintext: all that look like headers."""
+        begins = dict.fromkeys(value[:HEADER_BYTES] for value in values if isinstance(value, bytes))
+        known = self._unknown | self._refused.keys()
+        headers = [one for one in begins if one not in known and is_header(one)]
+        if len(headers) < 2:
+            return
+        opened = self._keys.open_all(header[1:] for header in headers)
+        for header in headers:
+            try:
+                if opened[header[1:]] is None:
+                    self._note_unknown(header)
+            except (KeyUnavailable, CredentialError) as error:
+                self._refused[header] = copy(error)
+            except (KeyRevoked, TamperedError):
+                pass
 
     def _read_plain(self, stored: Any) -> Any:
         reason = ""

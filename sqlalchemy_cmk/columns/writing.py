@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import urandom
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy_cmk.columns.sealed import Sealed, stored_bytes
 from sqlalchemy_cmk.errors import InvalidValue, KeyRevoked
 from sqlalchemy_cmk.format import DEK_ID_BYTES, TAG_BYTES, header_of
 from sqlalchemy_cmk.keys.binding.held_keys import Deks, Holders
+from sqlalchemy_cmk.keys.opening.questions import ActiveDek
 
 # What is not simply encoded and sealed.
 _UNUSUAL = {type(None), Null, Sealed}
@@ -48,12 +49,26 @@ class ColumnWriter:
         keys: the keys of the database that the values go to.
     """
 
-    __slots__ = ("_column", "_column_keys", "_nulls")
+    __slots__ = ("_column", "_column_keys", "_keys", "_nulls")
 
     def __init__(self, column: SealedColumn, keys: Deks) -> None:
         self._column = column
+        self._keys = keys
         self._column_keys = column.ciphers(keys)
         self._nulls = not column.column.type.should_evaluate_none
+
+    def keys_for(self, values: Iterable[Any], owner: str) -> list[ActiveDek]:
+        """Return which keys an owner's values are written with; none where all are NULL or written back."""
+        needed = any(not self._is_null(one) and type(one) is not Sealed for one in values)
+        return [ActiveDek(*one) for one in sorted(self._column.keys_to_write(owner))] if needed else []
+
+    def open_all(self, needed: Iterable[ActiveDek]) -> None:
+        """Open keys of the column's database side by side; each is looked at again where it seals.
+
+        Raises:
+            KeyRevoked, KeyUnavailable: as :meth:`seal`.
+        """
+        self._keys.open_all(needed).require_all()
 
     def seal(self, value: Any, owner: str, identity: bytes = b"") -> Any:
         """Return one value sealed.
@@ -99,12 +114,15 @@ class ColumnWriter:
         return list(map(PREFIX.__add__, sealed))
 
     def _seal(self, value: Any, owner: str, identity: bytes, cipher_of: Callable[[str], ColumnCipher]) -> Any:
-        if (value is None and self._nulls) or isinstance(value, Null):
+        if self._is_null(value):
             return value
         if type(value) is Sealed:
             return self._write_back(value, owner, identity)
         plaintext = self._encode(value)
         return PREFIX + cipher_of(owner).seal(plaintext, identity)
+
+    def _is_null(self, value: Any) -> bool:
+        return (value is None and self._nulls) or isinstance(value, Null)
 
     def _encode_all(self, values: Sequence[Any]) -> list[bytes]:
         reason = ""

@@ -22,6 +22,7 @@ from sqlalchemy_cmk.hooks.values import MISSING, Row
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.dry_run import noting
 from sqlalchemy_cmk.keys.model import Purpose
+from sqlalchemy_cmk.keys.opening.questions import ActiveDek
 from sqlalchemy_cmk.keys.storage.callers import lending
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
@@ -50,10 +51,13 @@ def before_flush(session: Session, flush_context: Any, instances: Any) -> None:
         return  # each row of a sharded session may go to another database
     found = SessionKeys(session)
     needed = _needed_by_new(session, found) | _needed_by_dirty(session, found)
+    together: dict[EngineKeys, list[ActiveDek]] = {}
     # Always in the same order, so that two runs of the simulation meet the same.
     for keys, tenant, purpose in sorted(needed, key=itemgetter(1, 2)):
+        together.setdefault(keys, []).append(ActiveDek(tenant, purpose))
+    for keys, questions in together.items():
         with lending(found.connection(keys)):
-            keys.active(tenant, purpose)
+            keys.open_all(questions).require_all()
 
 
 def _needed_by_new(session: Session, found: SessionKeys) -> set[Need]:

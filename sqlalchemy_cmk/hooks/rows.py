@@ -25,7 +25,11 @@ from sqlalchemy_cmk.errors import InvalidValue, TenantRequired, UnsupportedOpera
 from sqlalchemy_cmk.hooks.row_tokens import RowTokens
 from sqlalchemy_cmk.hooks.values import MISSING, Row, as_element, known_value
 from sqlalchemy_cmk.keys.binding.held_keys import Holders
+from sqlalchemy_cmk.keys.opening.questions import ActiveDek
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
+
+# The positions of rows by their owner.
+Groups = Mapping[str, Sequence[int]]
 
 
 class RowWriter:
@@ -66,12 +70,14 @@ class RowWriter:
             keys: the keys of the sealed columns that the statement writes; rows may lack one.
             identities: what the identity columns of each row hold; ``None`` where no column is row-bound.
         """
+        groups = {key: _grouped(rows, key, self._owners(key, tenants)) for key in keys}
+        self._open_keys(rows, groups)
         every: list[bytes] | None = None
-        for key in keys:
+        for key, owned in groups.items():
             is_bound = self.columns[key].scheme.row_bound
             if is_bound and every is None:
                 every = self._bound_all(identities)
-            for tenant, at in _grouped(rows, key, self._owners(key, tenants)):
+            for tenant, at in owned.items():
                 chosen = [rows[i] for i in at]
                 values = [row[key] for row in chosen]
                 self._require_owner(key, values, tenant)
@@ -85,6 +91,19 @@ class RowWriter:
                 sealed = self.writer(key).seal_all(values, tenant, bound)
                 for row, value in zip(chosen, sealed, strict=True):
                     row[key] = value
+
+    def _open_keys(self, rows: Sequence[Row], groups: Mapping[str, Groups]) -> None:
+        """Open the keys of many tenants side by side; that of one alone is opened where it seals."""
+        needed: dict[ActiveDek, ColumnWriter] = {}
+        for key, owned in groups.items():
+            writer = self.writer(key)
+            if len(owned) > 1 and isinstance(writer, ColumnWriter):
+                for tenant, at in owned.items():
+                    values = [rows[i][key] for i in at]
+                    self._require_owner(key, values, tenant)
+                    needed |= dict.fromkeys(writer.keys_for(values, tenant), writer)
+        if needed:
+            next(iter(needed.values())).open_all(needed)
 
     def _bound_all(self, identities: Sequence[Sequence[Any]] | None) -> list[bytes] | None:
         """Return the row identities of many rows; ``None`` where one is not known or cannot be bound."""
@@ -250,15 +269,15 @@ class RowWriter:
         return tenants if self.columns[key].is_tenants else [PLATFORM_TENANT] * len(tenants)
 
 
-def _grouped(rows: Sequence[Row], key: str, owners: Sequence[str]) -> Iterable[tuple[str, Sequence[int]]]:
+def _grouped(rows: Sequence[Row], key: str, owners: Sequence[str]) -> Groups:
     """Return the positions of the rows that write a column, by their owner."""
     if len(set(owners)) == 1 and all(key in row for row in rows):
-        return [(owners[0], range(len(rows)))]
-    found: dict[str, list[int]] = {}
+        return {owners[0]: range(len(rows))}
+    found: dict[str, Any] = {}
     for i, (row, owner) in enumerate(zip(rows, owners, strict=True)):
         if key in row:
             found.setdefault(owner, []).append(i)
-    return found.items()
+    return found
 
 
 def same_values(column: SealedColumn, element: Any) -> bool:

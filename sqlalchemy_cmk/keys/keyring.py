@@ -21,7 +21,7 @@ from sqlalchemy_cmk.keys.binding.settings import Settings
 from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations, restorers
 from sqlalchemy_cmk.keys.dry_run import Refusal, begin, dry_run_for, noting
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
-from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
+from sqlalchemy_cmk.keys.opening.calls import KEK_CONCURRENCY, ProviderCalls
 from sqlalchemy_cmk.keys.opening.wrapper import provider_for
 from sqlalchemy_cmk.keys.operations import KeyOperations
 from sqlalchemy_cmk.keys.policy import KekAllowed, PolicyCheck
@@ -58,6 +58,9 @@ class Keyring(KeyOperations):
             no request waits for a KEK. Default ``True``.
         max_open_keys: how many DEKs are kept open, about 1 KiB each; the least recently used is dropped
             first. Default 20,000.
+        kek_concurrency: how many calls of KEKs are under way at once where a statement, a flush or
+            :meth:`warm` needs many keys: at most 8 of them at one vault, and of a provider only as many as it
+            says make sense. Default 16.
         record_key: where the record key is kept, which authenticates the key tables and the audit trail:
             ``"env:NAME"``, ``"file:PATH"``, or a function that returns its 32 bytes. Default: a file beside
             the key file of a local provider, made at first use; without one, nothing is authenticated.
@@ -94,6 +97,7 @@ class Keyring(KeyOperations):
         revalidation_jitter: float = 0.1,
         refresh_ahead: bool = True,
         max_open_keys: int = 20_000,
+        kek_concurrency: int = KEK_CONCURRENCY,
         record_key: RecordKeySource | None = None,
         kek_allowed: KekAllowed | None = None,
         reads_without_tenant: bool = False,
@@ -104,8 +108,9 @@ class Keyring(KeyOperations):
         clock: Callable[[], float] = elapsed,
     ) -> None:
         check_arguments(platform_key, providers)
-        if max_open_keys < 1:
-            raise ConfigurationError("max_open_keys counts keys: give 1 or more")
+        for name, count in (("max_open_keys", max_open_keys), ("kek_concurrency", kek_concurrency)):
+            if count < 1:
+                raise ConfigurationError(f"{name} is a count: give 1 or more")
         self._settings = Settings(
             platform_key,
             tuple(providers),
@@ -118,7 +123,7 @@ class Keyring(KeyOperations):
             table_prefix,
             record_exceptions,
             clock,
-            ProviderCalls(),
+            ProviderCalls(kek_concurrency),
         )
         self.dry_run = dry_run_for(dry_run, table_prefix)
         self.reads_without_tenant = reads_without_tenant

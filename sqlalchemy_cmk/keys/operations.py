@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 
-from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.dry_run import DryRun
@@ -18,6 +18,7 @@ from sqlalchemy_cmk.keys.manifest.record_key import RecordKeys
 from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Purpose, TenantState, TenantStatus
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.observations import Observations
+from sqlalchemy_cmk.keys.opening.questions import ActiveDek
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.status import read_status
 from sqlalchemy_cmk.keys.storage.connections import Connections
@@ -26,7 +27,11 @@ from sqlalchemy_cmk.keys.storage.reader import PAGE
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.keys.storage.tenant_filter import TenantFilter
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
+from sqlalchemy_cmk.runtime.parts import in_parts
 from sqlalchemy_cmk.scope import key_owner
+
+# Keys that are in memory at once, however few the keyring keeps, before it goes on with the next tenants.
+WARMED_TOGETHER = 1000
 
 
 class KeyOperations(ABC):
@@ -91,14 +96,25 @@ class KeyOperations(ABC):
     ) -> None:
         """Open the active DEKs of these tenants now, making those that do not exist. A dry run does nothing.
 
+        They are opened side by side. Where one fails, the others are open when its error is raised.
+
         Args:
             tenants: the tenants' names; ``""`` is the platform.
             purposes: ``"randomized"``, and ``"deterministic"`` where there are deterministic columns.
         """
-        names = _names(tenants)
-        for name in names if self.dry_run is None else ():
-            for purpose in purposes:
-                self.active(name, Purpose.named(purpose))
+        kinds = [Purpose.named(purpose) for purpose in purposes]
+        needed = [ActiveDek(name, kind) for name in _names(tenants) for kind in kinds]
+        failure: CmkError | None = None
+        for part in in_parts(needed, WARMED_TOGETHER) if self.dry_run is None else ():
+            try:
+                self.keys.open_all(part).require_all()
+            except CmkError as error:
+                failure = failure or error
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # an error's traceback holds this frame, which must not hold the error
 
     def forget(self, tenant: object | None = None) -> None:
         """Drop the opened DEKs of a tenant, or of every tenant, from this process.

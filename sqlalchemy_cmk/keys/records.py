@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from sqlalchemy_cmk.errors import KeyUnavailable
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
 from sqlalchemy_cmk.providers.base import Wrapped
@@ -90,11 +91,13 @@ class TenantKeys:
         tenant: the tenant.
         deks: its DEKs in the order of their ids, also those that were destroyed.
         seen_at: when its KEK last opened a DEK; an observation, which is not authenticated.
+        stored: whether the tenant is in the key tables; a new one is put there with its first change.
     """
 
     tenant: TenantRecord
     deks: tuple[DekRecord, ...] = ()
     seen_at: datetime | None = None
+    stored: bool = True
 
     @property
     def living(self) -> list[DekRecord]:
@@ -140,3 +143,8 @@ class TenantKeys:
 def by_kek(wrappings: Iterable[Wrapped]) -> tuple[Wrapped, ...]:
     """Return a DEK's wrappings in the order of their KEKs, in which they are read."""
     return tuple(sorted(wrappings, key=lambda one: one.kek_uri))
+
+
+def changed_meanwhile(tenant: str) -> KeyUnavailable:
+    """Return the error for a tenant whose keys others change, each time that a change is planned."""
+    return KeyUnavailable(f"the keys of tenant {tenant!r} are being changed by other processes: try again")

@@ -35,6 +35,7 @@ class Wrapped:
 _WORD = re.compile(r"[!-~]+", re.ASCII)
 MAX_VERSION, MAX_ALGORITHM = 255, 50
 SHORT = 8
+CALLS_AT_ONCE = 8
 
 
 class KeyProvider(ABC):
@@ -98,6 +99,14 @@ class KeyProvider(ABC):
         and must not block.
         """
         return kek_uri
+
+    def calls_at_once(self, kek_uri: str) -> int:
+        """Return how many calls it makes sense to have under way at one place, where many keys are needed.
+
+        By default 8, of which a keyring never makes more at one place. Return 1 where calls do not wait for
+        anything, or only for each other: more threads would only be in each other's way.
+        """
+        return CALLS_AT_ONCE
 
     def check(self, kek_uri: str) -> None:
         """Refuse a KEK that cannot serve, before a tenant depends on it.

@@ -160,6 +160,14 @@ class LocalKeyProvider(KeyProvider):
         if wrapped.algorithm != ALGORITHM:
             raise foreign_algorithm(wrapped)
 
+    def place_of(self, kek_uri: str) -> str:
+        """Return where the KEKs are kept: they are out of reach together."""
+        return self._origin
+
+    def calls_at_once(self, kek_uri: str) -> int:
+        """Return 1: a call waits for the processor only."""
+        return 1
+
     def newest_version(self, kek_uri: str) -> str:
         """Return the id of the KEK's last version."""
         return self._kek(kek_uri).versions[-1].id

@@ -16,8 +16,7 @@ from benchmarks.capacity.model import Case
 from benchmarks.capacity.simulation import Simulation, Traffic, next_proof
 from sqlalchemy_cmk import Keyring, KeyUnavailable
 from sqlalchemy_cmk.keys.model import Purpose
-from sqlalchemy_cmk.keys.opening import opener as opening
-from sqlalchemy_cmk.keys.opening import refresher
+from sqlalchemy_cmk.keys.opening import prover, refresher
 from sqlalchemy_cmk.keys.opening.opener import CachePolicy
 from sqlalchemy_cmk.providers import LocalKeyProvider, Wrapped
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -73,7 +72,7 @@ class Drive:
         self.vault = Vault(folder / "keys.json", lambda: self.now)
         self.engine = create_engine("sqlite://")
         self.uses = [(str(n), purpose) for n in range(TENANTS) for purpose in list(Purpose)[: case.deks]]
-        monkeypatch.setattr(opening, "_random", self)
+        monkeypatch.setattr(prover, "_random", self)
         monkeypatch.setattr(refresher, "_random", self)
         if case.layout == "own":
             maker = self.keyring()

@@ -97,7 +97,7 @@ def test_nothing_is_sealed_where_it_cannot_be_recorded_and_queries_go_on(
     def fail(*arguments: Any, **options: Any) -> bool:
         raise KeyUnavailable("the database is read-only")
 
-    monkeypatch.setattr(other.keyring.store, "apply", fail)
+    monkeypatch.setattr(other.keyring.store, "apply_all", fail)
     with other.engine.connect() as connection:
         same = select(other.codes.c.id).where(other.codes.c.owner == "acme", other.codes.c.text == "a code")
         assert connection.execute(same).all() == [(1,)]

@@ -14,6 +14,7 @@ from sqlalchemy.pool import StaticPool
 
 from sqlalchemy_cmk import KeyUnavailable
 from sqlalchemy_cmk.keys.model import Purpose
+from sqlalchemy_cmk.keys.records import TenantKeys
 from tests.keys.conftest import before_statement, own_begin
 from tests.keys.processes import KILLED, apart, die, exit_code, together
 from tests.support.databases import Database
@@ -54,7 +55,8 @@ def test_twenty_processes_at_once_make_one_dek_for_each_tenant_and_purpose(world
 
 def test_a_tenant_that_another_process_adds_meanwhile_is_no_removed_one(world: World) -> None:
     made = world.active("acme")
-    keys = world.keyring.store.add_tenant("acme", "local:pmk")
+    keys = world.keyring.store.new_tenants(["acme"], "local:pmk")["acme"]
+    assert isinstance(keys, TenantKeys)
     active = keys.active(Purpose.RANDOMIZED)
     assert active is not None and active.id == made
 

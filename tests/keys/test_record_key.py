@@ -227,6 +227,6 @@ def test_a_keyring_without_one_says_how_to_get_one(world: World) -> None:
 
 def test_a_tenant_that_never_had_a_dek_is_authenticated_anew_too(world: World) -> None:
     world.keyring.warm(["acme"])
-    world.keyring.store.add_tenant("empty", "local:pmk")
+    world.keyring.assign("empty", "local:pmk")
     assert world.keyring.record_key.rotate() == 2
     assert world.keyring.audit.verify().problems == ()

@@ -46,6 +46,7 @@ class Connection(psycopg.Connection[Any]):
     patience = PATIENCE
     wrote = False
     made: frozenset[bytes] = frozenset()
+    made_before: dict[str, frozenset[bytes]]
 
     def commit(self) -> None:
         if self.wire is None or self._status is TransactionStatus.IDLE:
@@ -86,7 +87,7 @@ class Connection(psycopg.Connection[Any]):
             return result
         if word == "ROLLBACK":
             if is_partial(sql):
-                self.wire.going_back(self)
+                self.wire.going_back(self, sql)
             else:
                 self.wire.ending(self, sql)
             result = execute(sql)
@@ -164,7 +165,7 @@ class PostgreSQLDatabase:
     def connect(self, wire: Wire) -> Connection:
         """A new connection of a process."""
         made = Connection.connect(self._address, options=self._options, cursor_factory=Cursor)
-        made.wire = wire
+        made.wire, made.made_before = wire, {}
         return made
 
     def drop(self, connection: Any) -> None:

@@ -30,6 +30,7 @@ class Connection(sqlite3.Connection):
     patience = PATIENCE
     wrote = False
     made: frozenset[bytes] = frozenset()
+    made_before: dict[str, frozenset[bytes]]
 
     @property
     def isolation_level(self) -> Any:
@@ -80,7 +81,7 @@ class Connection(sqlite3.Connection):
                 return self.patiently(lambda: execute(sql, parameters))
         if word == "ROLLBACK":
             if is_partial(sql):
-                self.wire.going_back(self)
+                self.wire.going_back(self, sql)
             else:
                 self.wire.ending(self, sql)
             return execute(sql, parameters)
@@ -136,7 +137,7 @@ class SQLiteFile:
     def connect(self, wire: Wire) -> Connection:
         """A new connection of a process."""
         made = sqlite3.connect(self._path, timeout=0, check_same_thread=False, factory=Connection)
-        made.wire, made.cursors = wire, WeakSet()
+        made.wire, made.cursors, made.made_before = wire, WeakSet(), {}
         return made
 
     def drop(self, connection: Any) -> None:

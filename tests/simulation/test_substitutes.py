@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from sqlalchemy_cmk.keys.opening import maker
+from sqlalchemy_cmk.keys.opening import making
 from sqlalchemy_cmk.rekey import dropping
 from sqlalchemy_cmk.runtime import alarm, background, clock
 from tests.simulation.scheduler import Scheduler
@@ -19,7 +19,7 @@ USES: tuple[Callable[[], Any], ...] = (
     lambda: type(alarm.SimpleQueue()),
     lambda: clock.utc_now().year >= time.gmtime().tm_year,
     lambda: abs(clock.elapsed() - real_clock()) < 60,
-    lambda: maker.urandom(4) != Random(1).randbytes(4),
+    lambda: making.urandom(4) != Random(1).randbytes(4),
 )
 real_clock = clock.elapsed
 
@@ -44,7 +44,7 @@ def test_tasks_have_the_simulated_clock_and_randomness() -> None:
 
     def work() -> None:
         dropping.time.sleep(1000)
-        found.extend((clock.elapsed(), clock.utc_now().year, maker.urandom(4)))
+        found.extend((clock.elapsed(), clock.utc_now().year, making.urandom(4)))
 
     with simulated(scheduler, Random(1), _nobody_seals):
         task = scheduler.spawn("task", work)

@@ -58,6 +58,8 @@ class Wire:
         """A statement is about to run."""
         self._point(sql)
         connection.wrote = connection.wrote or writes(sql)
+        if sql.startswith("SAVEPOINT"):
+            connection.made_before[sql.split()[-1]] = connection.made
         self._fail(self.world.faults.rates.statement, error)
         self.world.invariants.about_to_write(connection, sql, parameters)
 
@@ -84,14 +86,13 @@ class Wire:
 
     def ending(self, connection: Any, sql: str) -> None:
         """A transaction is rolled back; the end of a process does that too."""
-        connection.wrote = False
-        self.going_back(connection)
+        connection.wrote, connection.made = False, frozenset()
         if not self._cut:
             self._point(sql)
 
-    def going_back(self, connection: Any) -> None:
+    def going_back(self, connection: Any, sql: str) -> None:
         """What a transaction did since a savepoint is undone."""
-        connection.made = frozenset()
+        connection.made = connection.made_before.get(sql.split()[-1], frozenset())
 
     def _point(self, sql: str) -> None:
         if self._cut:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from sqlalchemy_cmk.errors import TamperedError
 from sqlalchemy_cmk.keys.audit.chain import BEGINNING, AuditEntry, AuditHead
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
+from sqlalchemy_cmk.runtime.parts import in_parts
 
 PAGE = 1000
 NO_ROOM = 2**62
@@ -99,11 +100,14 @@ class TrailRows:
             statement = statement.where(self._table.c.tenant == tenant)
         return self._read(statement)[::-1]
 
-    def knows(self, tenant: str) -> bool:
-        """Return whether a DEK of a tenant was ever made."""
+    def known(self, tenants: Collection[str]) -> set[str]:
+        """Return those of some tenants of which a DEK was ever made."""
         made = self._table.c.event.in_([EventKind.WRAP, EventKind.ROTATE])
-        statement = select(exists().where(self._table.c.tenant == tenant, made))
-        return bool(self._database.run(lambda connection: connection.scalar(statement)))
+        found: set[str] = set()
+        for names in in_parts(tenants, PAGE):
+            statement = select(self._table.c.tenant).distinct().where(self._table.c.tenant.in_(names), made)
+            found |= {row[0] for row in self._fetch(statement)}
+        return found
 
     def up_to(self, end: int) -> Iterator[AuditEntry]:
         """Read the rows up to a head that was read before, page by page; other processes append meanwhile."""

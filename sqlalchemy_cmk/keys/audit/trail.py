@@ -14,7 +14,7 @@ import getpass
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -127,9 +127,9 @@ class AuditTrail:
         self._background.flush()
         return self._rows.newest(tenant, last)
 
-    def knows(self, tenant: str) -> bool:
-        """Return whether a DEK of a tenant was ever made."""
-        return self._rows.knows(tenant)
+    def known(self, tenants: Collection[str]) -> set[str]:
+        """Return those of some tenants of which a DEK was ever made."""
+        return self._rows.known(tenants)
 
     def heads(self) -> Heads:
         """Return where the trail and every tenant's keys stand, authenticated, to be kept outside.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from sqlalchemy import Engine, event
@@ -14,10 +15,13 @@ from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.manifest.record_key import record_keys_of
 from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
+from sqlalchemy_cmk.keys.opening.key_batch import KeyBatch
 from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
 from sqlalchemy_cmk.keys.opening.maker import Maker
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.opener import Opener
+from sqlalchemy_cmk.keys.opening.prover import Prover
+from sqlalchemy_cmk.keys.opening.questions import ActiveDek, Question
 from sqlalchemy_cmk.keys.opening.refresher import Refresher
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
 from sqlalchemy_cmk.keys.opening.uncommitted import Uncommitted
@@ -60,7 +64,7 @@ class EngineKeys:
         self.clock = settings.clock
         self.opened = OpenedKeys(settings.max_open_keys, settings.clock, settings.cache.revalidate_after)
         telemetry = Telemetry(self.opened, record_exceptions=settings.record_exceptions)
-        self.wrapper = Wrapper(settings.providers, telemetry, settings.policy, settings.calls)
+        self.wrapper = Wrapper(settings.providers, telemetry, settings.policy, settings.calls, settings.clock)
         self.connections = Connections(engine)
         self.database = KeyDatabase(self.connections, settings.table_prefix)
         self.background = BackgroundWriter()
@@ -72,7 +76,7 @@ class EngineKeys:
         self.store = self._store_on(self.database, self.audit)
         self.observations = Observations(self.store, self.background)
         self.refresher = Refresher(settings.cache, self.opened, self.wrapper.place_of, settings.clock)
-        self.opener = Opener(
+        prover = Prover(
             settings.cache,
             self.store,
             self.wrapper,
@@ -83,9 +87,14 @@ class EngineKeys:
             self.refresher,
             settings.clock,
         )
-        self._maker = self._maker_for(self.store, self.opener.longest_use)
+        longest_use = LongestUse(settings.cache.longest_use, self.store)
+        maker = Maker(settings.platform_key, self.store, self.wrapper, prover, self.observations, longest_use)
+        self.opener = Opener(
+            settings.cache, self.store, self.opened, prover, maker, self.audit, settings.clock
+        )
+        self.refresher.prove_with(self.opener.refresh)
         self._uncommitted = Uncommitted(
-            self.database, self.engine, self._store_on, self._maker_for, self.opener, self.opened
+            self.database, self.engine, self._store_on, maker.on, prover, self.opened
         )
         self.lifecycle = Lifecycle(
             self.store, self.wrapper, self.observations, self.opener.forget, settings.cache.longest_use
@@ -95,21 +104,25 @@ class EngineKeys:
 
     def dek(self, dek_id: bytes) -> OpenedDek | None:
         """Return an opened DEK by its id; see :meth:`Keyring.dek`."""
-        return self.opened.fresh(dek_id) or self.opener.dek(dek_id) or self._uncommitted.dek(dek_id)
+        return self.opened.fresh(dek_id) or self._open(dek_id)
+
+    def open_all(self, questions: Iterable[Question]) -> KeyBatch[Question]:
+        """Open DEKs side by side, by their ids or as tenants' active ones; one that fails fails alone."""
+        return KeyBatch(self._uncommitted.open_all(questions, self.opener.open_all))
 
     def active(self, tenant: str, purpose: Purpose) -> OpenedDek:
         """Return the DEK that seals a tenant's new values; see :meth:`Keyring.active`."""
         fresh = self.opened.fresh_active(tenant, purpose)
-        return fresh or self._uncommitted.active(
-            tenant,
-            purpose,
-            lambda: self.opener.active(tenant, purpose, lambda: self._maker.make(tenant, purpose)),
-        )
+        # It is made where there is none.
+        return fresh or cast(OpenedDek, self._open(ActiveDek(tenant, purpose)))
 
     def existing(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
         """Return a tenant's active DEK, and make none; see :meth:`Keyring.existing`."""
-        fresh = self.opened.fresh_active(tenant, purpose) or self._uncommitted.existing(tenant, purpose)
-        return fresh or self.opener.existing(tenant, purpose)
+        fresh = self.opened.fresh_active(tenant, purpose)
+        return fresh or self._open(ActiveDek(tenant, purpose, seals=False))
+
+    def _open(self, question: Question) -> OpenedDek | None:
+        return self.open_all((question,))[question]
 
     def belong(self, keyring: object) -> None:
         """Let the engine keep these keys, and the keyring, until it is collected.
@@ -160,10 +173,6 @@ class EngineKeys:
 
     def _store_on(self, database: KeyDatabase, audit: AuditTrail | None = None) -> KeyStore:
         return KeyStore(database, audit or self._trail_on(database), Manifests(self.record_keys))
-
-    def _maker_for(self, store: KeyStore, longest_use: LongestUse) -> Maker:
-        platform_key, clock = self._settings.platform_key, self._settings.clock
-        return Maker(platform_key, store, self.wrapper, self.opener, longest_use, self.observations, clock)
 
     def _leave(self) -> None:
         engine, self._keyring = self.engine() if self._keyring is not None else None, None

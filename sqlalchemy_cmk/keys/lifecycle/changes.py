@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked
 from sqlalchemy_cmk.keys.model import TenantState
+from sqlalchemy_cmk.keys.opening.flows import Flow
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
-from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
+from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys, changed_meanwhile
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -61,7 +62,7 @@ class Changes:
         for _ in range(ATTEMPTS):
             keys = self._store.keys_of(name)
             if keys is None and first_kek is not None:
-                keys = self._store.add_tenant(name, first_kek)
+                keys = self._new(name, first_kek)
             if keys is None:
                 raise ConfigurationError(f"no tenant {name!r} has keys here")
             if keys.tenant.state is TenantState.SHREDDED and not shredded_too:
@@ -70,15 +71,33 @@ class Changes:
             if change is None or self._store.apply(keys, change):
                 self._forget(name)
                 return
-        raise KeyUnavailable(f"the keys of tenant {name!r} are being changed by other processes: try again")
+        raise changed_meanwhile(name)
+
+    def _new(self, name: str, kek_uri: str) -> TenantKeys:
+        found = self._store.new_tenants([name], kek_uri)[name]
+        try:
+            if isinstance(found, CmkError):
+                raise found
+            return found
+        finally:
+            del found  # an error's traceback holds this frame, which must not hold the error
 
     def wrap(self, kek_uri: str, keys: TenantKeys, dek: DekRecord) -> Wrapped:
-        """Return one of a tenant's DEKs wrapped by a KEK; one of its wrappings has to open first."""
-        return self._wrapper.wrap(keys.tenant.name, kek_uri, self.open(keys, dek))
+        """Follow :meth:`wrapping`."""
+        return self._wrapper.calls.follow(self.wrapping(kek_uri, keys, dek))
 
     def open(self, keys: TenantKeys, dek: DekRecord) -> Secret:
+        """Follow :meth:`opening`."""
+        return self._wrapper.calls.follow(self.opening(keys, dek))
+
+    def wrapping(self, kek_uri: str, keys: TenantKeys, dek: DekRecord) -> Flow[Wrapped]:
+        """Return one of a tenant's DEKs wrapped by a KEK; one of its wrappings has to open first."""
+        key = yield from self.opening(keys, dek)
+        return (yield from self._wrapper.wrapping(keys.tenant.name, kek_uri, key)).by
+
+    def opening(self, keys: TenantKeys, dek: DekRecord) -> Flow[Secret]:
         """Return one of a tenant's DEKs, opened by any of the wrappings that are given with it."""
         with self._observations.noting(keys):
-            key, wrapped = self._wrapper.unwrap(dek)
-        self._observations.opened(keys, wrapped)
-        return key
+            found = yield from self._wrapper.unwrapping(dek)
+        self._observations.opened(keys, found.by)
+        return found.key

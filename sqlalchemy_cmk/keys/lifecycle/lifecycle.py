@@ -13,7 +13,7 @@ from sqlalchemy_cmk.keys.lifecycle.changes import Changes
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport, RowsLeft, droppable
 from sqlalchemy_cmk.keys.lifecycle.rewrapping import Rewrapping, RewrapReport
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
-from sqlalchemy_cmk.keys.opening.maker import keks_of, new_dek
+from sqlalchemy_cmk.keys.opening.making import keks_of, new_dek
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
@@ -255,7 +255,8 @@ class Lifecycle:
         kek_uris: tuple[str, ...],
         purpose: Purpose = Purpose.RANDOMIZED,
     ) -> KeyChange:
-        record, _ = new_dek(self._wrapper, keys.tenant, purpose, kek_uris, self._longest_use)
+        making = new_dek(self._wrapper, keys.tenant, purpose, kek_uris, self._longest_use)
+        record, _ = self._wrapper.calls.follow(making)
         active = keys.active(purpose)
         return replace(change, new=(record,), retire=() if active is None else (active.id,))
 

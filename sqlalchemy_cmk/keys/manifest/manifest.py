@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy_cmk.errors import ConfigurationError, TamperedError
@@ -37,12 +38,13 @@ class Manifests:
     def __init__(self, record_keys: RecordKeys | None) -> None:
         self._record_keys = record_keys
 
-    def make(self, keys: TenantKeys) -> Manifest:
-        """Return the manifest of a tenant's keys, under the record key of now."""
+    def make_all(self, tenants: Iterable[TenantKeys]) -> list[Manifest]:
+        """Return the manifests of tenants' keys, under the record key of now."""
         if self._record_keys is None:
-            return Manifest()
-        key, document = self._record_keys.current(), document_of(keys)
-        return Manifest(document, key.mac(USE, document), key.id)
+            return [Manifest() for _ in tenants]
+        key = self._record_keys.current()
+        documents = map(document_of, tenants)
+        return [Manifest(document, key.mac(USE, document), key.id) for document in documents]
 
     def verify(self, keys: TenantKeys, manifest: Manifest) -> None:
         """Refuse keys that are not those which were written.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy_cmk.errors import KeyUnavailable
+from collections.abc import Collection, Mapping
+
+from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.model import Purpose
-from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
+from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys, changed_meanwhile
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 
 ATTEMPTS = 20
@@ -28,26 +30,45 @@ class LongestUse:
         self.seconds = seconds
         self._store = store
 
-    def noted(self, tenant: str, purpose: Purpose) -> TenantKeys | None:
-        """Return a tenant's keys, of which the active DEK has this process's settings recorded.
+    def noted(self, wanted: Mapping[str, Collection[Purpose]]) -> dict[str, TenantKeys | CmkError | None]:
+        """Return tenants' keys, of which the active DEKs have this process's settings recorded.
+
+        Args:
+            wanted: the purposes of the DEKs by tenant.
+
+        Returns:
+            By tenant its keys; ``None`` where it has none, and an error where they cannot be used.
 
         Raises:
             KeyUnavailable: the key tables cannot be read or written now.
         """
+        found: dict[str, TenantKeys | CmkError | None] = {}
+        left: Collection[str] = wanted
         for _ in range(ATTEMPTS):
-            keys = self._store.keys_of(tenant)
-            active = None if keys is None else keys.active(purpose)
-            if keys is None or active is None or self._covers(active):
-                return keys
-            detail = f"up to {self.seconds:g} s after a proof"
-            event = AuditEvent(EventKind.LONGEST_USE, tenant, active.id.hex(), detail=detail)
-            self._store.apply(keys, KeyChange((event,), longest_use={active.id: self.seconds}))
-        raise KeyUnavailable(f"the keys of tenant {tenant!r} are being changed by other processes: try again")
+            found |= self._store.keys_of_all(left)
+            plans = []
+            for tenant in left:
+                keys = found[tenant]
+                if isinstance(keys, TenantKeys):
+                    deks = [
+                        dek for one in wanted[tenant] if (dek := keys.active(one)) and not self._covers(dek)
+                    ]
+                    plans += [(keys, self._change(tenant, deks))] if deks else []
+            if not plans:
+                return found
+            self._store.apply_all(plans)
+            left = [keys.tenant.name for keys, _ in plans]
+        return found | {tenant: changed_meanwhile(tenant) for tenant in left}
 
     def is_noted(self, keys: TenantKeys | None, purpose: Purpose) -> bool:
         """Return whether the active DEK among a tenant's keys has this process's settings recorded."""
         active = None if keys is None else keys.active(purpose)
         return active is not None and self._covers(active)
+
+    def _change(self, tenant: str, deks: list[DekRecord]) -> KeyChange:
+        detail = f"up to {self.seconds:g} s after a proof"
+        events = [AuditEvent(EventKind.LONGEST_USE, tenant, one.id.hex(), detail=detail) for one in deks]
+        return KeyChange(tuple(events), longest_use={one.id: self.seconds for one in deks})
 
     def _covers(self, dek: DekRecord) -> bool:
         return dek.longest_use >= self.seconds

@@ -2,64 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from os import urandom
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 
-from sqlalchemy_cmk.errors import KeyRevoked, KeyUnavailable
-from sqlalchemy_cmk.format import DEK_BYTES, DEK_ID_BYTES
-from sqlalchemy_cmk.keys.audit.chain import AuditEvent
-from sqlalchemy_cmk.keys.audit.events import EventKind
-from sqlalchemy_cmk.keys.manifest.check_value import check_value
-from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Purpose, TenantState
+from sqlalchemy_cmk.errors import CmkError, KeyRevoked
+from sqlalchemy_cmk.keys.model import OpenedDek, Purpose, TenantState
+from sqlalchemy_cmk.keys.opening.flows import failed
 from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
+from sqlalchemy_cmk.keys.opening.making import Making, Wish
 from sqlalchemy_cmk.keys.opening.observations import Observations
-from sqlalchemy_cmk.keys.opening.opener import Opener
+from sqlalchemy_cmk.keys.opening.prover import Prover, Stored
+from sqlalchemy_cmk.keys.opening.single_flight import Land
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
-from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys, TenantRecord, by_kek
+from sqlalchemy_cmk.keys.records import TenantKeys, changed_meanwhile
 from sqlalchemy_cmk.keys.storage.store import KeyStore
-from sqlalchemy_cmk.runtime.clock import this_second
-from sqlalchemy_cmk.runtime.secret import Secret
 
 ATTEMPTS = 50
 
-
-def new_dek(
-    wrapper: Wrapper, tenant: TenantRecord, purpose: Purpose, kek_uris: tuple[str, ...], longest_use: float
-) -> tuple[DekRecord, Secret]:
-    """Return a new active DEK, with a proven wrapping by each of these KEKs, and the DEK itself.
-
-    Args:
-        wrapper: calls the providers.
-        tenant: whose it is.
-        purpose: what it is for.
-        kek_uris: the KEKs.
-        longest_use: seconds for which this process may use it after a proof.
-    """
-    name, key, dek_id = tenant.name, Secret(urandom(DEK_BYTES)), urandom(DEK_ID_BYTES)
-    wrappings = by_kek(tuple(wrapper.wrap(name, kek_uri, key) for kek_uri in kek_uris))
-    checked, longest = check_value(key, dek_id, purpose, name), max(longest_use, tenant.outage_grace or 0.0)
-    made = DekRecord(dek_id, name, purpose, DekState.ACTIVE, wrappings, checked, this_second(), None, longest)
-    return made, key
-
-
-def keks_of(keys: TenantKeys) -> tuple[str, ...]:
-    """Return the KEKs that wrap a tenant's DEKs, its own first."""
-    active = [one for one in keys.deks if one.state is DekState.ACTIVE]
-    others = {one.kek_uri for dek in active for one in dek.wrappings}
-    return keys.tenant.kek_uri, *sorted(others - {keys.tenant.kek_uri})
+Loaded = TenantKeys | CmkError | None
 
 
 class Maker:
-    """Makes a tenant's DEK at first use, also when many processes do so at once.
+    """Makes tenants' DEKs at first use, also when many processes do so at once.
 
     Args:
         platform_key: the URI of the KEK of tenants without one of their own.
         store: stores DEKs.
         wrapper: calls the providers.
-        opener: caches the new DEK.
-        longest_use: notes this process's settings with a DEK that another process has made.
-        observations: notes that the KEK refuses.
-        clock: returns monotonic seconds.
+        prover: caches the new DEKs.
+        observations: notes that a KEK refuses.
+        longest_use: for how long this process uses a DEK.
+
+    Attributes:
+        longest_use: as given.
     """
 
     def __init__(
@@ -67,54 +42,88 @@ class Maker:
         platform_key: str,
         store: KeyStore,
         wrapper: Wrapper,
-        opener: Opener,
-        longest_use: LongestUse,
+        prover: Prover,
         observations: Observations,
-        clock: Callable[[], float],
+        longest_use: LongestUse,
     ) -> None:
         self._platform_key = platform_key
         self._store = store
         self._wrapper = wrapper
-        self._opener = opener
-        self._longest_use = longest_use
+        self._prover = prover
         self._observations = observations
-        self._clock = clock
+        self.longest_use = longest_use
 
-    def make(self, tenant: str, purpose: Purpose) -> OpenedDek:
-        """Make a DEK and commit it, or open the one of another process that was first.
+    def on(self, store: KeyStore) -> Maker:
+        """Return a maker like this one that reads and writes the keys in another store."""
+        longest_use = LongestUse(self.longest_use.seconds, store)
+        return Maker(self._platform_key, store, self._wrapper, self._prover, self._observations, longest_use)
 
-        Raises:
-            KeyRevoked: the KEK refuses, or the tenant was shredded.
-            KeyUnavailable: the KEK or the key tables cannot be reached.
+    def make_all(self, wishes: Iterable[Wish], landed: Land[Wish]) -> None:
+        """Make DEKs, wrapped side by side, and commit them; or open those of processes that were first.
+
+        Args:
+            wishes: the DEKs to make.
+            landed: is given each with the opened DEK, or with why it could not be made: :class:`KeyRevoked`
+                where the KEK refuses or the tenant was shredded, :class:`KeyUnavailable` where the KEK or the
+                key tables cannot be reached.
         """
-        for _ in range(ATTEMPTS):
-            keys = self._longest_use.noted(tenant, purpose)
-            keys = keys or self._store.add_tenant(tenant, self._platform_key)
-            if keys.tenant.state is TenantState.SHREDDED:
-                raise KeyRevoked(f"tenant {tenant!r} was shredded: nothing can be sealed for it", tenant)
-            theirs = keys.active(purpose)
-            if theirs is not None and self._longest_use.is_noted(keys, purpose):
-                return self._opener.prove(keys, theirs)
-            made = self._commit(keys, purpose) if theirs is None else None
-            if made is not None:
-                return made
-        raise KeyUnavailable(f"the keys of tenant {tenant!r} are being changed by other processes: try again")
+        left: dict[Wish, Loaded] = dict.fromkeys(wishes)
 
-    def _commit(self, keys: TenantKeys, purpose: Purpose) -> OpenedDek | None:
-        tenant = keys.tenant
-        self._wrapper.ensure(tenant.name, tenant.kek_uri, self._store)
-        now = self._clock()
-        try:
-            with self._observations.noting(keys):
-                record, key = new_dek(
-                    self._wrapper, tenant, purpose, keks_of(keys), self._longest_use.seconds
-                )
-        except KeyRevoked as error:
-            raise KeyRevoked(str(error), tenant.name) from error
-        wrapped = next(one for one in record.wrappings if one.kek_uri == tenant.kek_uri)
-        event = AuditEvent(
-            EventKind.WRAP, tenant.name, record.id.hex(), wrapped.kek_uri, wrapped.kek_version, purpose
+        def land(wish: Wish, result: Future[OpenedDek]) -> None:
+            del left[wish]
+            landed(wish, result)
+
+        for _ in range(ATTEMPTS):
+            self._load(left)
+            self._add_new(left)
+            theirs, missing = self._told_apart(left, land)
+            if theirs:
+                ids = {record.id: wish for wish, (_, record) in theirs.items()}
+                stored = {one[1].id: one for one in theirs.values()}
+                found: dict[bytes, Future[OpenedDek]] = {}
+                self._prover.prove_all(stored, found.__setitem__)
+                for dek_id, result in found.items():
+                    land(ids[dek_id], result)
+            if missing:
+                self._making(land).make(missing)
+            if not left:
+                return
+        for wish in list(left):
+            land(wish, failed(changed_meanwhile(wish[0])))
+
+    def _making(self, land: Land[Wish]) -> Making:
+        seconds = self.longest_use.seconds
+        return Making(self._wrapper, self._store, self._observations, seconds, self._prover, land)
+
+    def _load(self, left: dict[Wish, Loaded]) -> None:
+        wanted: dict[str, list[Purpose]] = {}
+        for tenant, purpose in left:
+            wanted.setdefault(tenant, []).append(purpose)
+        noted = self.longest_use.noted(wanted)
+        left.update({wish: noted[wish[0]] for wish in left})
+
+    def _add_new(self, left: dict[Wish, Loaded]) -> None:
+        """Put in the keys, empty yet, of tenants that have none."""
+        new = self._store.new_tenants(
+            {tenant for (tenant, _), keys in left.items() if keys is None}, self._platform_key
         )
-        if self._store.apply(keys, KeyChange((event,), new=(record,))):
-            return self._opener.keep(tenant, record, key, wrapped, now)
-        return None
+        left.update({wish: new[wish[0]] for wish in left if wish[0] in new})
+
+    def _told_apart(
+        self, left: Mapping[Wish, Loaded], land: Land[Wish]
+    ) -> tuple[dict[Wish, Stored], dict[Wish, TenantKeys]]:
+        """Return the DEKs that are there by now, and the keys of tenants whose DEKs are not."""
+        theirs: dict[Wish, Stored] = {}
+        missing: dict[Wish, TenantKeys] = {}
+        for wish, keys in list(left.items()):
+            tenant, purpose = wish
+            if not isinstance(keys, TenantKeys):
+                land(wish, failed(keys or changed_meanwhile(tenant)))
+            elif keys.tenant.state is TenantState.SHREDDED:
+                gone = f"tenant {tenant!r} was shredded: nothing can be sealed for it"
+                land(wish, failed(KeyRevoked(gone, tenant)))
+            elif (record := keys.active(purpose)) is None:
+                missing[wish] = keys
+            elif self.longest_use.is_noted(keys, purpose):
+                theirs[wish] = keys, record
+        return theirs, missing

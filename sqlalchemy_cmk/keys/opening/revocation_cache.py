@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TypeVar
 
 from sqlalchemy_cmk.errors import KeyRevoked
-
-T = TypeVar("T")
 
 MAX_REFUSALS = 10_000
 
@@ -25,25 +22,21 @@ class RevocationCache:
         self._clock = clock
         self._refused: dict[Hashable, tuple[float, str, str | None]] = {}
 
-    def ask(self, question: Hashable, call: Callable[[], T]) -> T:
-        """Return ``call()``, or raise again what it raised a moment ago.
-
-        Raises:
-            KeyRevoked: the call was refused, now or less than ``retry_after`` seconds ago.
-        """
+    def refusal(self, question: Hashable) -> KeyRevoked | None:
+        """Return the error with which a question was refused less than ``retry_after`` seconds ago."""
         refused = self._refused.get(question)
-        if refused is not None and self._clock() < refused[0]:
-            raise KeyRevoked(refused[1], refused[2])
-        try:
-            answer = call()
-        except KeyRevoked as error:
+        if refused is None or self._clock() >= refused[0]:
+            return None
+        return KeyRevoked(refused[1], refused[2])
+
+    def note(self, question: Hashable, error: BaseException | None) -> None:
+        """Note how a question was answered that was asked just now; ``None`` where nothing failed."""
+        if isinstance(error, KeyRevoked):
             if len(self._refused) >= MAX_REFUSALS:
                 self._refused = {}
             self._refused[question] = self._clock() + self._retry_after, str(error), error.tenant
-            raise
-        if refused is not None:
+        elif error is None:
             self._refused.pop(question, None)
-        return answer
 
     def forget(self, tenant: str | None = None) -> None:
         """Forget the refusals of a tenant, or all of them."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, TypeVar
 
+from sqlalchemy_cmk.keys.opening.flows import done, failed
 from sqlalchemy_cmk.runtime.blocking import Abandoned, in_a_task, on_the_bridge, running_loop, wait_for
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+Land = Callable[[K, Future[Any]], None]
 
 # Seconds after which a caller looks whether the loop of another thread, which makes its call, still runs.
 LOOK_EVERY = 1.0
@@ -37,54 +39,107 @@ class SingleFlight:
             meanwhile: returns what a caller uses instead of waiting for a call under way; where it returns
                 ``None``, the caller waits.
         """
-        while True:
-            with self._lock:
+
+        def one(_: list[Hashable], land: Land[Hashable]) -> None:
+            land(key, done(call()))
+
+        found: dict[Hashable, Future[T]] = {}
+        self.do_all([key], one, lambda _: meanwhile(), found.__setitem__)
+        return found.pop(key).result()
+
+    def do_all(
+        self,
+        keys: Iterable[K],
+        call: Callable[[list[K], Land[K]], None],
+        meanwhile: Callable[[K], Any],
+        landed: Land[K],
+    ) -> None:
+        """Make one call for many keys, except for those that a call is under way for.
+
+        Args:
+            keys: identify what is called for.
+            call: is given the keys that are left to it, and has to land each with its result, which callers
+                of that key then have, whatever becomes of the others. What it raises is the result of those
+                that it has not landed.
+            meanwhile: as for :meth:`do`, given the key.
+            landed: is given each key with its result, in the order in which they come.
+        """
+        left = dict.fromkeys(keys)
+
+        def land(key: K, result: Future[Any]) -> None:
+            del left[key]
+            landed(key, result)
+
+        while left:
+            led, joined = self._board(left)
+            if led:
+                self._lead(led, call, land)
+            for key, flight in joined.items():
+                if (substitute := meanwhile(key)) is not None:
+                    land(key, done(substitute))
+                elif flight.waits_for_this_thread:
+                    call([key], land)
+                elif flight.wait():
+                    land(key, flight.landed)
+
+    def _board(self, keys: Iterable[K]) -> tuple[dict[K, _Flight], dict[K, _Flight]]:
+        """Return new flights for the keys that have none, and the flights of the others."""
+        led, joined = {}, {}
+        with self._lock:
+            for key in keys:
                 flight = self._flights.get(key)
-                leads = flight is None or flight.is_stranded
-                if flight is None or leads:
-                    flight = self._flights[key] = _Flight(running_loop() if on_the_bridge() else None)
-            if leads and flight.loop is not None:
-                in_a_task(call).add_done_callback(partial(self._end, key, flight))
-            elif leads:
-                self._make(key, flight, call)
-            elif (substitute := meanwhile()) is not None:
-                return substitute
-            elif flight.waits_for_this_thread:
-                return call()
-            try:
-                result: T = flight.wait()
-            except Abandoned:
-                continue
-            finally:
-                del flight  # an error's traceback holds this frame, which must not hold the error
-            return result
+                if flight is None or flight.is_stranded:
+                    led[key] = self._flights[key] = _Flight(running_loop() if on_the_bridge() else None)
+                else:
+                    joined[key] = flight
+        return led, joined
+
+    def _lead(self, led: dict[K, _Flight], call: Callable[[list[K], Land[K]], None], landed: Land[K]) -> None:
+        def make() -> None:
+            self._make(led, call, landed)
+
+        if not on_the_bridge():
+            make()
+            return
+        task = in_a_task(make)
+        # It ends without having begun where the loop does.
+        task.add_done_callback(lambda _: self._abandon(led))
+        wait_for(task)
+
+    def _make(self, led: dict[K, _Flight], call: Callable[[list[K], Land[K]], None], landed: Land[K]) -> None:
+        def land(key: K, result: Future[Any]) -> None:
+            self._end(key, led[key], result)
+            landed(key, result)
+
+        try:
+            call(list(led), land)
+        except Exception as error:
+            for key in [one for one, flight in led.items() if not flight.landed.done()]:
+                land(key, failed(error))
+        finally:
+            self._abandon(led)  # this thread was interrupted, and not the call of the others
+            led.clear()  # an error's traceback holds this frame, which must not hold the error
+
+    def _abandon(self, led: Mapping[K, _Flight]) -> None:
+        for key, flight in led.items():
+            if not flight.landed.done():
+                self._end(key, flight, failed(Abandoned()))
 
     def after_fork(self) -> None:
         """Forget the calls of the parent's threads, which do not run in the child."""
         self._lock = threading.Lock()
         self._flights = {}
 
-    def _make(self, key: Hashable, flight: _Flight, call: Callable[[], Any]) -> None:
-        made: Future[Any] = Future()
-        try:
-            made.set_result(call())
-        except Exception as error:
-            made.set_exception(error)
-        except BaseException:  # this thread was interrupted, and not the call of the others
-            made.set_exception(Abandoned())
-            raise
-        finally:
-            self._end(key, flight, made)
-            del flight, made
-
-    def _end(self, key: Hashable, flight: _Flight, made: Future[Any]) -> None:
+    def _end(self, key: Hashable, flight: _Flight, result: Future[Any]) -> None:
         with self._lock:
             if self._flights.get(key) is flight:
                 del self._flights[key]
-        if made.exception() is None:
-            flight.landed.set_result(made.result())
+        error = result.exception()
+        if error is None:
+            flight.landed.set_result(result.result())
         else:
-            flight.landed.set_exception(made.exception())
+            flight.landed.set_exception(error)
+        del error
 
 
 class _Flight:
@@ -109,19 +164,12 @@ class _Flight:
         """Whether it can only end once this thread goes on with its event loop, so that it must not wait."""
         return self.loop is not None and self.loop is running_loop() and not on_the_bridge()
 
-    def wait(self) -> Any:
-        """Return the call's result, or raise its error.
-
-        Raises:
-            Abandoned: it has none, and somebody has to make the call anew.
-        """
+    def wait(self) -> bool:
+        """Wait for the call's result; ``False`` if it has none, and somebody has to make the call anew."""
         if self.loop is None or self.loop is running_loop():
             wait_for(self.landed)
         else:
             while not wait_for(self.landed, LOOK_EVERY):
                 if self.is_stranded:
-                    raise Abandoned
-        try:
-            return self.landed.result()
-        finally:
-            del self
+                    return False
+        return not isinstance(self.landed.exception(), Abandoned)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, event, exists, select
+from sqlalchemy import Connection, Engine, event, select
 
-from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Purpose
+from sqlalchemy_cmk.keys.model import DekState, OpenedDek
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
-from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
+from sqlalchemy_cmk.keys.opening.flows import done, result_of
 from sqlalchemy_cmk.keys.opening.maker import Maker
-from sqlalchemy_cmk.keys.opening.opener import Opener
+from sqlalchemy_cmk.keys.opening.making import Wish
+from sqlalchemy_cmk.keys.opening.prover import Prover, Stored
+from sqlalchemy_cmk.keys.opening.questions import ActiveDek, Answers, Question
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.callers import CallersDatabase, lent
 from sqlalchemy_cmk.keys.storage.database import DatabaseLocked, KeyDatabase, without_waiting
 from sqlalchemy_cmk.keys.storage.store import KeyStore
+from sqlalchemy_cmk.runtime.parts import in_parts
 
-Asked = tuple[str, Purpose]
+# DEKs that one statement asks for.
+MANY = 500
 
 
 class Uncommitted:
@@ -34,8 +40,8 @@ class Uncommitted:
         database: the key tables.
         engine: returns the application's engine; ``None`` once that is collected.
         store_on: returns the store of the keys on a database.
-        make: returns what makes DEKs in a store.
-        opener: proves DEKs.
+        maker_on: returns what makes DEKs in a store.
+        prover: proves DEKs.
         opened: the cache of opened DEKs.
     """
 
@@ -44,57 +50,74 @@ class Uncommitted:
         database: KeyDatabase,
         engine: Callable[[], Engine | None],
         store_on: Callable[[KeyDatabase], KeyStore],
-        make: Callable[[KeyStore, LongestUse], Maker],
-        opener: Opener,
+        maker_on: Callable[[KeyStore], Maker],
+        prover: Prover,
         opened: OpenedKeys,
     ) -> None:
         self._database = database
         self._engine = engine
         self._store_on = store_on
-        self._make = make
-        self._opener = opener
+        self._maker_on = maker_on
+        self._prover = prover
         self._opened = opened
         self._made: WeakKeyDictionary[Connection, _Made] = WeakKeyDictionary()
 
-    def active(self, tenant: str, purpose: Purpose, committed: Callable[[], OpenedDek]) -> OpenedDek:
-        """Return the DEK that seals a tenant's values in this transaction.
+    def open_all(
+        self, questions: Iterable[Question], committed: Callable[[Iterable[Question]], Answers]
+    ) -> Answers:
+        """Return DEKs, those that are made in this transaction among them.
 
         Args:
-            tenant: whose it is.
-            purpose: what it is for.
-            committed: returns the DEK by the keyring's own connection.
+            questions: which DEKs.
+            committed: opens them by the keyring's own connections.
         """
+        asked = list(questions)
         caller = self._caller()
         if caller is None:
-            return committed()
-        known = self._still_there(caller, (tenant, purpose))
-        if known is not None:
-            return known
-        try:
-            with without_waiting():
-                return committed()
-        except DatabaseLocked:
-            pass
-        try:
-            return self._make_for(caller, tenant, purpose)
-        except DatabaseLocked:
-            pass
-        return committed()
+            found = committed(asked)
+        else:
+            found = self._open_known(caller, asked)
+            found |= self._open_left(caller, [one for one in asked if one not in found], committed)
+        if self._made:
+            found |= self._open_made(
+                [
+                    one
+                    for one, answer in found.items()
+                    if isinstance(one, bytes) and answer.exception() is None and answer.result() is None
+                ]
+            )
+        return {one: found[one] for one in asked}
 
-    def existing(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
-        """Return a tenant's DEK that was made in this transaction."""
-        caller = self._caller()
-        return None if caller is None else self._still_there(caller, (tenant, purpose))
+    def _open_left(
+        self,
+        caller: Connection,
+        questions: list[Question],
+        committed: Callable[[Iterable[Question]], Answers],
+    ) -> Answers:
+        """Return DEKs that are committed; make those that cannot be read or made since the caller locks."""
+        with without_waiting():
+            found = committed(questions)
+        locked = [one for one, answer in found.items() if isinstance(answer.exception(), DatabaseLocked)]
+        to_make = [one for one in locked if isinstance(one, ActiveDek) and one.seals]
+        if to_make:
+            with suppress(DatabaseLocked):
+                found |= self._make_for(caller, to_make)
+        locked = [one for one in locked if isinstance(found[one].exception(), DatabaseLocked)]
+        return found | committed(locked) if locked else found
 
-    def dek(self, dek_id: bytes) -> OpenedDek | None:
-        """Return a DEK by its id that was made in a transaction which is still open."""
-        # Not by the connection of that transaction, which another thread may use.
+    def _open_made(self, dek_ids: Collection[bytes]) -> Answers:
+        """Return DEKs by their ids, of those that were made in transactions which are still open."""
+        stored: dict[bytes, Stored] = {}
+        # Not by the connections of those transactions, which other threads may use.
         for made in list(self._made.values()):
-            keys = made.keys.get(dek_id)
-            record = None if keys is None else keys.dek(dek_id)
-            if keys is not None and record is not None:
-                return self._opener.prove(keys, record)
-        return None
+            for dek_id in dek_ids:
+                keys = made.keys.get(dek_id)
+                record = None if keys is None else keys.dek(dek_id)
+                if keys is not None and record is not None:
+                    stored[dek_id] = keys, record
+        found: Answers = {}
+        self._prover.prove_all(stored, found.__setitem__)
+        return found
 
     def _caller(self) -> Connection | None:
         caller = lent()
@@ -103,24 +126,37 @@ class Uncommitted:
         engine = self._engine()
         return caller if engine is not None and caller.engine.pool is engine.pool else None
 
-    def _still_there(self, caller: Connection, asked: Asked) -> OpenedDek | None:
+    def _open_known(self, caller: Connection, questions: Iterable[Question]) -> Answers:
+        """Return the DEKs that were made in the caller's transaction, and are still there."""
         made = self._made.get(caller)
-        dek_id = None if made is None else made.deks.get(asked)
-        if dek_id is None:
-            return None
-        deks = self._database.tables.deks.c
-        there = exists().where(deks.id == dek_id, deks.state == DekState.ACTIVE)
-        if not caller.scalar(select(there)):
-            return None
-        return self._opened.fresh(dek_id) or self.dek(dek_id)
+        if made is None:
+            return {}
+        wishes = {one: (one.tenant, one.purpose) for one in questions if isinstance(one, ActiveDek)}
+        ids = {one: made.deks[wish] for one, wish in wishes.items() if wish in made.deks}
+        there = self._still_there(caller, ids.values())
+        fresh = {dek_id: self._opened.fresh(dek_id) for dek_id in there}
+        found: Answers = {dek_id: done(dek) for dek_id, dek in fresh.items() if dek is not None}
+        found |= self._open_made([dek_id for dek_id, dek in fresh.items() if dek is None])
+        return {one: found[dek_id] for one, dek_id in ids.items() if dek_id in found}
 
-    def _make_for(self, caller: Connection, tenant: str, purpose: Purpose) -> OpenedDek:
+    def _still_there(self, caller: Connection, dek_ids: Iterable[bytes]) -> set[bytes]:
+        deks = self._database.tables.deks.c
+        there: set[bytes] = set()
+        for part in in_parts(dek_ids, MANY):
+            active = select(deks.id).where(deks.id.in_(part), deks.state == DekState.ACTIVE)
+            there |= set(map(bytes, caller.scalars(active)))
+        return there
+
+    def _make_for(self, caller: Connection, questions: list[ActiveDek]) -> Answers:
         store = self._store(caller)
-        dek = self._make(store, LongestUse(self._opener.longest_use.seconds, store)).make(tenant, purpose)
-        made, keys = self._made[caller], store.keys_of(tenant)
-        if keys is not None:
-            made.deks[tenant, purpose], made.keys[dek.id] = dek.id, keys
-        return dek
+        found: dict[Wish, Future[OpenedDek | None]] = {}
+        self._maker_on(store).make_all([(one.tenant, one.purpose) for one in questions], found.__setitem__)
+        made, stored = self._made[caller], store.keys_of_all({tenant for tenant, _ in found})
+        for wish, answer in found.items():
+            keys, dek = stored[wish[0]], result_of(answer)
+            if isinstance(keys, TenantKeys) and dek is not None:
+                made.deks[wish], made.keys[dek.id] = dek.id, keys
+        return {ActiveDek(*wish): answer for wish, answer in found.items()}
 
     def _store(self, caller: Connection) -> KeyStore:
         if caller not in self._made:
@@ -143,7 +179,7 @@ class _Made:
     """
 
     opened: OpenedKeys
-    deks: dict[Asked, bytes] = field(default_factory=dict)
+    deks: dict[Wish, bytes] = field(default_factory=dict)
     keys: dict[bytes, TenantKeys] = field(default_factory=dict)
     callbacks: list[Callable[[], None]] = field(default_factory=list)
 

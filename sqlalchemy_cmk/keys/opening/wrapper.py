@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
@@ -10,6 +11,7 @@ from sqlalchemy_cmk.format import DEK_BYTES
 from sqlalchemy_cmk.keys.manifest.check_value import is_checked
 from sqlalchemy_cmk.keys.model import DekState
 from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
+from sqlalchemy_cmk.keys.opening.flows import Call, Flow
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
 from sqlalchemy_cmk.keys.policy import PolicyCheck
 from sqlalchemy_cmk.keys.records import DekRecord
@@ -21,6 +23,21 @@ from sqlalchemy_cmk.runtime.secret import Secret
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Unwrapped:
+    """A DEK in the clear, as a KEK has just given it.
+
+    Attributes:
+        key: the DEK.
+        by: the wrapping that gave it.
+        at: when the KEK was asked, in seconds of the keyring's clock.
+    """
+
+    key: Secret
+    by: Wrapped
+    at: float
+
+
 class Wrapper:
     """Finds the provider of a KEK and calls it to wrap and unwrap.
 
@@ -29,6 +46,9 @@ class Wrapper:
         telemetry: times the calls.
         policy: says whose KEK may serve whom.
         calls: makes the calls, on threads of its own.
+        clock: returns monotonic seconds.
+
+    What calls a KEK is a flow, for :meth:`ProviderCalls.follow_all`, or follows it at once.
     """
 
     def __init__(
@@ -37,11 +57,13 @@ class Wrapper:
         telemetry: Telemetry,
         policy: PolicyCheck,
         calls: ProviderCalls,
+        clock: Callable[[], float],
     ) -> None:
         self._providers = providers
         self._telemetry = telemetry
         self._policy = policy
-        self._calls = calls
+        self._clock = clock
+        self.calls = calls
 
     def provider_of(self, kek_uri: str) -> KeyProvider:
         """Return the provider of a KEK.
@@ -55,7 +77,7 @@ class Wrapper:
         """Return what the calls of a KEK may hang on; see :meth:`KeyProvider.place_of`."""
         return self.provider_of(kek_uri).place_of(kek_uri)
 
-    def ensure(self, tenant: str, kek_uri: str, store: KeyStore) -> None:
+    def ensuring(self, tenant: str, kek_uri: str, store: KeyStore) -> Flow[None]:
         """Let the provider make a KEK that wraps nothing yet, if it makes KEKs.
 
         Args:
@@ -70,17 +92,26 @@ class Wrapper:
         if not store.is_in_use(kek_uri):
             provider = self.provider_of(kek_uri)
             first = not any(map(provider.handles, store.keks_in_use(kek_uri)))
-            self._call(kek_uri, lambda: provider.ensure(kek_uri, first=first))
+            yield self._call(provider, kek_uri, lambda: provider.ensure(kek_uri, first=first))
+
+    def ensure(self, tenant: str, kek_uri: str, store: KeyStore) -> None:
+        """Follow :meth:`ensuring`."""
+        self.calls.follow(self.ensuring(tenant, kek_uri, store))
 
     def check(self, kek_uri: str) -> None:
         """Refuse a KEK that cannot serve; see :meth:`KeyProvider.check`."""
         provider = self.provider_of(kek_uri)
-        self._call(kek_uri, lambda: provider.check(kek_uri))
+        self.calls.run(provider.place_of(kek_uri), lambda: provider.check(kek_uri))
 
-    def newest_version(self, kek_uri: str) -> str:
+    def looking_up(self, kek_uri: str) -> Flow[str]:
         """Return the KEK version that wraps now; its provider looks it up."""
         provider = self.provider_of(kek_uri)
-        return self._call(kek_uri, lambda: provider.newest_version(kek_uri))
+        newest: str = yield self._call(provider, kek_uri, lambda: provider.newest_version(kek_uri))
+        return newest
+
+    def newest_version(self, kek_uri: str) -> str:
+        """Follow :meth:`looking_up`."""
+        return self.calls.follow(self.looking_up(kek_uri))
 
     def require_allowed(self, tenant: str, kek_uri: str) -> None:
         """Refuse a KEK that may not serve a tenant.
@@ -90,7 +121,7 @@ class Wrapper:
         """
         self._policy.require(tenant, kek_uri)
 
-    def wrap(self, tenant: str, kek_uri: str, dek: Secret) -> Wrapped:
+    def wrapping(self, tenant: str, kek_uri: str, dek: Secret) -> Flow[Unwrapped]:
         """Wrap a tenant's DEK and prove the wrapping: the provider unwraps it again where the KEK lives.
 
         Raises:
@@ -99,15 +130,21 @@ class Wrapper:
         """
         self._policy.require(tenant, kek_uri)
         provider = self.provider_of(kek_uri)
-        wrapped = self._timed("wrap", provider, kek_uri, lambda: provider.wrap(kek_uri, dek))
-        if self._unwrapped(wrapped) != dek:
+
+        def wrap_and_unwrap() -> Unwrapped:
+            asked = self._clock()
+            wrapped = self._timed("wrap", provider, lambda: provider.wrap(kek_uri, dek))
+            return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked)
+
+        proof: Unwrapped = yield self._call(provider, kek_uri, wrap_and_unwrap)
+        if proof.key != dek:
             raise TamperedError(
                 f"{shown(kek_uri)} does not unwrap what it wrapped: nothing was sealed under it"
             )
-        return wrapped
+        return proof
 
-    def unwrap(self, dek: DekRecord) -> tuple[Secret, Wrapped]:
-        """Return a DEK in the clear, proven by its check value, and the first of its wrappings that opened.
+    def unwrapping(self, dek: DekRecord) -> Flow[Unwrapped]:
+        """Return a DEK in the clear, proven by its check value, from the first of its wrappings that opens.
 
         Raises:
             KeyUnavailable: a KEK could not be reached, and no other opened it.
@@ -123,7 +160,7 @@ class Wrapper:
             )
         for wrapped in dek.wrappings:
             try:
-                return self.unwrap_by(dek, wrapped), wrapped
+                return (yield from self.unwrapping_by(dek, wrapped))
             except CmkError as error:
                 # KeyRevoked is raised only if every KEK refused; an outage may end by itself.
                 if isinstance(error, KeyUnavailable) or isinstance(failure, KeyRevoked):
@@ -134,40 +171,46 @@ class Wrapper:
             # A traceback that holds itself would hold its caller's open cursors too.
             del failure
 
-    def unwrap_by(self, dek: DekRecord, wrapped: Wrapped) -> Secret:
-        """Return a DEK as one of its wrappings gives them, proven by its check value.
+    def unwrapping_by(self, dek: DekRecord, wrapped: Wrapped) -> Flow[Unwrapped]:
+        """Return a DEK as one of its wrappings gives it, proven by its check value.
 
         Raises:
             TamperedError: the KEK gave another key.
-            KeyRevoked, KeyUnavailable, KekNotAllowed: as for :meth:`unwrap`.
+            KeyRevoked, KeyUnavailable, KekNotAllowed: as for :meth:`unwrapping`.
         """
         self._policy.require(dek.tenant, wrapped.kek_uri)
-        key = self._unwrapped(wrapped)
-        if is_checked(key, dek.id, dek.purpose, dek.tenant, dek.check_value):
-            return key
+        provider = self.provider_of(wrapped.kek_uri)
+
+        def unwrap() -> Unwrapped:
+            asked = self._clock()
+            return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked)
+
+        found: Unwrapped = yield self._call(provider, wrapped.kek_uri, unwrap)
+        if is_checked(found.key, dek.id, dek.purpose, dek.tenant, dek.check_value):
+            return found
         raise TamperedError(
             f"{shown(wrapped.kek_uri)} unwrapped another key than DEK {dek.id.hex()} of tenant "
             f"{dek.tenant!r}: the key tables were altered, or the KEK's vault is broken"
         )
 
-    def _unwrapped(self, wrapped: Wrapped) -> Secret:
-        provider = self.provider_of(wrapped.kek_uri)
-        key = self._timed("unwrap", provider, wrapped.kek_uri, lambda: provider.unwrap(wrapped))
+    def unwrap_by(self, dek: DekRecord, wrapped: Wrapped) -> Secret:
+        """Follow :meth:`unwrapping_by`."""
+        return self.calls.follow(self.unwrapping_by(dek, wrapped)).key
+
+    def _unwrapped(self, provider: KeyProvider, wrapped: Wrapped) -> Secret:
+        key = self._timed("unwrap", provider, lambda: provider.unwrap(wrapped))
         if len(key) != DEK_BYTES:
             raise TamperedError(
                 f"{shown(wrapped.kek_uri)} unwrapped {len(key)} bytes, and a DEK has {DEK_BYTES}"
             )
         return key
 
-    def _timed(self, operation: str, provider: KeyProvider, kek_uri: str, call: Callable[[], T]) -> T:
-        def timed() -> T:
-            with self._telemetry.provider_call(operation, type(provider).__name__):
-                return call()
+    def _timed(self, operation: str, provider: KeyProvider, call: Callable[[], T]) -> T:
+        with self._telemetry.provider_call(operation, type(provider).__name__):
+            return call()
 
-        return self._call(kek_uri, timed)
-
-    def _call(self, kek_uri: str, call: Callable[[], T]) -> T:
-        return self._calls.run(self.place_of(kek_uri), call)
+    def _call(self, provider: KeyProvider, kek_uri: str, make: Callable[[], object]) -> Call:
+        return Call(provider.place_of(kek_uri), kek_uri, provider.calls_at_once(kek_uri), make)
 
     def forget(self) -> None:
         """Let every provider drop what it remembers about KEKs."""

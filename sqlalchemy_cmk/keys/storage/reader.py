@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
 from sqlalchemy_cmk.keys.storage.rows import deks_of, select_deks, select_tenants, tenant_of
 from sqlalchemy_cmk.keys.storage.tenant_filter import EVERY, TenantFilter
+from sqlalchemy_cmk.runtime.parts import in_parts
 
 ATTEMPTS = 20
 PAGE = 500
@@ -49,11 +50,35 @@ class KeyReader:
             raise TamperedError(f"the keys of tenant {tenant!r} were removed from the table of tenants")
         return found
 
-    def having(self, dek_id: bytes) -> TenantKeys | None:
-        """Return the keys of the tenant whose DEK this is, or ``None`` if there is no such DEK."""
+    def of_all(self, tenants: Iterable[str]) -> dict[str, TenantKeys | TamperedError | None]:
+        """Return by tenant its keys, ``None`` if it has none, or what is wrong; two statements for many."""
+        name = self._tables.tenants.c.tenant
+        found: dict[str, TenantKeys | TamperedError | None] = {}
+        for part in in_parts(tenants, PAGE):
+            several = {
+                one.tenant: (one, deks) for one, deks in self._several(name.in_(part), limit=len(part))
+            }
+            for tenant in part:
+                if tenant in several:
+                    found[tenant] = self._verified_or_wrong(*several[tenant])
+                elif tenant in self._epochs:
+                    found[tenant] = self._of_or_wrong(tenant)
+                else:
+                    found[tenant] = None
+        return found
+
+    def having_all(self, dek_ids: Iterable[bytes]) -> dict[bytes, TenantKeys | TamperedError | None]:
+        """Return by DEK the keys of its tenant, ``None`` if there is no such DEK, or what is wrong."""
         deks = self._tables.deks.c
-        owner = select(deks.tenant).where(deks.id == dek_id).scalar_subquery()
-        return self._verified(self._tables.tenants.c.tenant == owner)
+        found: dict[bytes, TenantKeys | TamperedError | None] = {}
+        for part in in_parts(dek_ids, PAGE):
+            owners = select(deks.tenant).where(deks.id.in_(part))
+            found |= dict.fromkeys(part)
+            for row, rows in self._several(self._tables.tenants.c.tenant.in_(owners), limit=len(part)):
+                keys = self._verified_or_wrong(row, rows)
+                ids = {bytes(one.id) for one in rows if isinstance(one.id, bytes | bytearray | memoryview)}
+                found |= dict.fromkeys(found.keys() & ids, keys)
+        return found
 
     def pages(self, which: TenantFilter = EVERY, size: int = PAGE) -> Iterator[Page]:
         """Return tenants' keys, or what is wrong with them, in the order of the names, page by page.
@@ -63,16 +88,13 @@ class KeyReader:
             size: how many tenants a page has, at most.
         """
         for part in which.parts(PAGE):
-            tenants, rows = self._read(*part.criteria(self._tables), limit=size)
-            while tenants:
-                deks: dict[str, list[Row[Any]]] = defaultdict(list)
-                for row in rows:
-                    deks[row.tenant].append(row)
-                yield [(row.tenant, self._verified_or_wrong(row, deks[row.tenant])) for row in tenants]
-                if len(tenants) < size:
+            found = self._several(*part.criteria(self._tables), limit=size)
+            while found:
+                yield [(row.tenant, self._verified_or_wrong(row, deks)) for row, deks in found]
+                if len(found) < size:
                     break
-                further = replace(part, after=tenants[-1].tenant)
-                tenants, rows = self._read(*further.criteria(self._tables), limit=size)
+                further = replace(part, after=found[-1][0].tenant)
+                found = self._several(*further.criteria(self._tables), limit=size)
 
     def unverified(self, tenant: str) -> TenantKeys | None:
         """Return a tenant's keys as the tables hold them, proven by nothing; ``None`` if it has none."""
@@ -92,11 +114,14 @@ class KeyReader:
             return self._checked(row, deks)
         except TamperedError:
             pass
-        # The page may have been read while the tenant's keys were changed.
+        # It may have been read while the tenant's keys were changed.
+        return self._of_or_wrong(row.tenant)
+
+    def _of_or_wrong(self, tenant: str) -> TenantKeys | TamperedError:
         try:
-            return self.of(row.tenant) or TamperedError("its keys were removed meanwhile")
+            return self.of(tenant) or TamperedError("its keys were removed meanwhile")
         except TamperedError as error:
-            return error
+            return error.with_traceback(None)  # its frames would hold those of the caller, who holds it
 
     def _verified(self, which: ColumnElement[bool]) -> TenantKeys | None:
         """Read one tenant's keys and verify them.
@@ -132,6 +157,14 @@ class KeyReader:
                 "into the key tables; if you have restored a backup, restart the application"
             )
         self.note_epoch(keys)
+
+    def _several(self, *which: ColumnElement[bool], limit: int) -> list[tuple[Row[Any], list[Row[Any]]]]:
+        """Return the rows of several tenants, each with the rows of its DEKs."""
+        tenants, rows = self._read(*which, limit=limit)
+        deks: dict[str, list[Row[Any]]] = defaultdict(list)
+        for row in rows:
+            deks[row.tenant].append(row)
+        return [(row, deks[row.tenant]) for row in tenants]
 
     def _read(self, *which: ColumnElement[bool], limit: int = 1) -> Found:
         tenants = select_tenants(self._tables).where(*which).limit(limit)

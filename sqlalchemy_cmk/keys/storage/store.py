@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, exists, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, exists, false, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from sqlalchemy_cmk.errors import TamperedError
+from sqlalchemy_cmk.errors import CmkError, TamperedError
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.model import DekState, TenantState
 from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys, TenantRecord
-from sqlalchemy_cmk.keys.storage.database import KeyDatabase
+from sqlalchemy_cmk.keys.storage.database import KeyDatabase, waits_for_lock
 from sqlalchemy_cmk.keys.storage.reader import PAGE, KeyReader, Page
-from sqlalchemy_cmk.keys.storage.rows import dek_columns, tenant_columns, wrapping_columns
 from sqlalchemy_cmk.keys.storage.tenant_filter import EVERY, TenantFilter
+from sqlalchemy_cmk.keys.storage.writer import KeyWriter, PlannedChange
 from sqlalchemy_cmk.runtime.clock import as_utc, this_second, utc_now
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
@@ -50,14 +49,29 @@ class KeyStore:
         self._manifests = manifests
         self._tables = database.tables
         self._reader = KeyReader(database, manifests)
+        self._writer = KeyWriter(database.tables)
 
     def keys_of(self, tenant: str) -> TenantKeys | None:
         """Return a tenant's keys, or ``None`` if it has none yet."""
         return self._reader.of(tenant)
 
+    def keys_of_all(self, tenants: Iterable[str]) -> dict[str, TenantKeys | CmkError | None]:
+        """Return by tenant its keys, ``None`` if it has none, or the error that says what is wrong."""
+        return {**self._reader.of_all(tenants)}
+
     def keys_with(self, dek_id: bytes) -> TenantKeys | None:
         """Return the keys of the tenant whose DEK this is, or ``None`` if there is no such DEK."""
-        return self._reader.having(dek_id)
+        found = self.keys_with_all([dek_id])[dek_id]
+        try:
+            if isinstance(found, CmkError):
+                raise found
+            return found
+        finally:
+            del found  # an error's traceback holds this frame, which must not hold the error
+
+    def keys_with_all(self, dek_ids: Iterable[bytes]) -> dict[bytes, TenantKeys | CmkError | None]:
+        """Return by DEK the keys of its tenant, ``None`` if there is none, or what is wrong."""
+        return {**self._reader.having_all(dek_ids)}
 
     def pages(self, which: TenantFilter = EVERY, size: int = PAGE) -> Iterator[Page]:
         """Return pages of tenants' names, each with its keys, or with what is wrong with them."""
@@ -143,28 +157,24 @@ class KeyStore:
         """Forget what was seen of the tables: this process has dropped them."""
         self._reader.start_anew()
 
-    def add_tenant(self, tenant: str, kek_uri: str) -> TenantKeys:
-        """Add a tenant and return it; where another process was first, return what that one wrote.
+    def new_tenants(self, tenants: Collection[str], kek_uri: str) -> dict[str, TenantKeys | CmkError]:
+        """Return the keys, empty yet, of tenants that have none; their first change puts them into tables.
 
-        Raises:
-            TamperedError: it had keys once, and they were removed from the key tables.
+        Where another process has put one there meanwhile, its keys are returned; an error where a tenant had
+        keys once, and they were removed.
         """
-        if self._audit.knows(tenant):
-            # Another process may have added it since its caller looked.
-            theirs = self.keys_of(tenant)
-            if theirs is not None:
-                return theirs
-            raise TamperedError(
-                f"the keys of tenant {tenant!r} were removed from the table of tenants: the audit trail "
+        now = this_second()
+        found: dict[str, TenantKeys | CmkError] = {
+            name: TenantKeys(TenantRecord(name, kek_uri, now, state_since=now), stored=False)
+            for name in tenants
+        }
+        known = self._audit.known(found)
+        for name, keys in self.keys_of_all(known).items():
+            found[name] = keys or TamperedError(
+                f"the keys of tenant {name!r} were removed from the table of tenants: the audit trail "
                 "records them; restore them from a backup"
             )
-        now = this_second()
-        keys = TenantKeys(TenantRecord(tenant, kek_uri, now, state_since=now))
-        columns = tenant_columns(keys.tenant, self._manifests.make(keys))
-        new = insert(self._tables.tenants).values(tenant=tenant, **columns)
-        with suppress(IntegrityError):
-            self._database.run(lambda connection: connection.execute(new))
-        return self.keys_of(tenant) or keys
+        return found
 
     def apply(self, keys: TenantKeys, change: KeyChange, *, wait_for_lock: bool = True) -> bool:
         """Commit a change of a tenant's keys; return ``False`` if another process changed them first.
@@ -174,27 +184,55 @@ class KeyStore:
             change: the change.
             wait_for_lock: as for :meth:`KeyDatabase.run`.
         """
-        after = keys.changed(change, this_second())
-        columns = tenant_columns(after.tenant, self._manifests.make(after))
-        events = [replace(one, epoch=after.tenant.epoch) for one in change.events]
+        return bool(self.apply_all([(keys, change)], wait_for_lock=wait_for_lock))
 
-        def work(connection: Connection) -> bool:
-            # Advancing the epoch locks the tenant's row: changes to its keys happen one after the other.
-            t = self._tables.tenants
-            expected = (t.c.tenant == keys.tenant.name, t.c.epoch == keys.tenant.epoch)
-            if connection.execute(update(t).where(*expected).values(**columns)).rowcount != 1:
-                return False
-            self._write_deks(connection, keys, after)
-            self._audit.append(connection, events)
-            return True
+    def apply_all(
+        self, plans: Sequence[tuple[TenantKeys, KeyChange]], *, wait_for_lock: bool = True
+    ) -> set[str]:
+        """Commit changes of several tenants' keys in one transaction, with their events.
+
+        Args:
+            plans: for each tenant the keys that a change was planned for, and the change.
+            wait_for_lock: as for :meth:`KeyDatabase.run`.
+
+        Returns:
+            The tenants whose change is committed: not those whose keys another process changed first.
+        """
+        now = this_second()
+        after = [keys.changed(change, now) for keys, change in plans]
+        manifests = self._manifests.make_all(after)
+        planned = [
+            PlannedChange(keys, changed, manifest, change.events)
+            for (keys, change), changed, manifest in zip(plans, after, manifests, strict=True)
+        ]
+        # Always in one order, so that two processes do not wait for each other.
+        planned.sort(key=lambda one: one.tenant)
+
+        def work(connection: Connection) -> list[PlannedChange]:
+            done = self._writer.write(connection, planned)
+            self._audit.append(connection, [event for one in done for event in one.events])
+            return done
 
         try:
-            done = self._database.run(work, wait_for_lock=wait_for_lock)
-        except IntegrityError:
-            return False
-        if done:
-            self._reader.note_epoch(after)
-        return done
+            committed = self._database.run(work, wait_for_lock=wait_for_lock)
+        except IntegrityError:  # another process was first
+            if len(plans) == 1:
+                return set()
+            return set().union(*(self.apply_all([one], wait_for_lock=wait_for_lock) for one in plans))
+        for one in committed:
+            self._reader.note_epoch(one.after)
+        return {one.tenant for one in committed}
+
+    def require_writable(self) -> None:
+        """Find out, where nobody waits for the lock on the whole database, whether somebody else has it.
+
+        Raises:
+            DatabaseLocked: somebody has.
+        """
+        if not waits_for_lock() and self._database.has_one_writer:
+            t = self._tables.tenants
+            nothing = update(t).where(false()).values(tenant=t.c.tenant)
+            self._database.run(lambda connection: connection.execute(nothing))
 
     def adopt(self, tenant: str, event: AuditEvent) -> bool:
         """Authenticate what the tables hold of a tenant, whatever it is.
@@ -249,18 +287,3 @@ class KeyStore:
         for start in range(0, len(listed), PAGE):
             among = column.in_(listed[start : start + PAGE])
             yield from self._values(select(column).where(among, criterion))
-
-    def _write_deks(self, connection: Connection, before: TenantKeys, after: TenantKeys) -> None:
-        deks, wrappings = self._tables.deks, self._tables.wrappings
-        known = {one.id: one for one in before.deks}
-        # A DEK that retires makes room for the new active one.
-        for dek in sorted(after.deks, key=lambda one: one.id not in known):
-            was = known.get(dek.id)
-            if was is None:
-                connection.execute(insert(deks).values(**dek_columns(dek)))
-            elif replace(dek, wrappings=was.wrappings) != was:
-                connection.execute(update(deks).where(deks.c.id == dek.id).values(**dek_columns(dek)))
-            if was is None or dek.wrappings != was.wrappings:
-                connection.execute(wrappings.delete().where(wrappings.c.dek_id == dek.id))
-                if dek.wrappings:
-                    connection.execute(insert(wrappings), wrapping_columns(dek))

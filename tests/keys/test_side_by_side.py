@@ -1,0 +1,256 @@
+"""The keys that many rows need are loaded together, unwrapped side by side, and fail one by one."""
+
+import gc
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from sqlalchemy_cmk import CmkError, KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk.keys.binding.held_keys import HeldKeys
+from sqlalchemy_cmk.keys.model import Purpose
+from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
+from sqlalchemy_cmk.keys.opening.flows import Call, Flow
+from sqlalchemy_cmk.keys.opening.questions import ActiveDek
+from sqlalchemy_cmk.providers import Wrapped
+from sqlalchemy_cmk.runtime.secret import Secret
+from tests.keys.conftest import statements
+from tests.support.databases import Database
+from tests.support.providers import CountingProvider
+from tests.support.world import World
+
+SOON = 30
+TENANTS = [f"tenant {number:02}" for number in range(30)]
+
+
+class Vaults(CountingProvider):
+    """A vault for each KEK, which answers once as many calls are under way as are awaited."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.lock = threading.Condition()
+        self.awaited = 0
+        self.under_way: Counter[str] = Counter()
+        self.most = self.most_of_one = 0
+        self.fault = self.meet
+
+    def place_of(self, kek_uri: str) -> str:
+        return kek_uri
+
+    def calls_at_once(self, kek_uri: str) -> int:
+        return 100
+
+    def meet(self, kek_uri: str) -> None:
+        with self.lock:
+            self.under_way[kek_uri] += 1
+            self.most = max(self.most, self.under_way.total())
+            self.most_of_one = max(self.most_of_one, self.under_way[kek_uri])
+            self.lock.notify_all()
+            assert self.lock.wait_for(lambda: self.most >= self.awaited, SOON)
+
+    def unwrap(self, wrapped: Wrapped) -> Secret:
+        try:
+            return super().unwrap(wrapped)
+        finally:
+            with self.lock:
+                self.under_way[wrapped.kek_uri] -= 1
+
+    def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
+        try:
+            return super().wrap(kek_uri, dek)
+        finally:
+            with self.lock:
+                self.under_way[kek_uri] -= 1
+
+
+@pytest.fixture
+def town(sqlite_database: Database, tmp_path: Path) -> Iterator[World]:
+    """Tenants with a note and a vault each; nothing is open."""
+    world = World(sqlite_database.url, tmp_path)
+    world.create()
+    for tenant in TENANTS:
+        world.provider.ensure(f"local:{tenant}")
+    for tenant in TENANTS:
+        world.keyring.assign(tenant, f"local:{tenant}")
+    with world.engine.begin() as connection:
+        connection.execute(insert(world.notes), [{"owner": one, "text": f"of {one}"} for one in TENANTS])
+    world.provider = Vaults(world.provider.path)
+    world.restart()
+    yield world
+    world.close()
+
+
+def page(world: World, *owners: str) -> list[str]:
+    """The texts of tenants' notes, fetched in one batch."""
+    query = select(world.notes.c.owner, world.notes.c.text).where(world.notes.c.owner.in_(owners))
+    with world.engine.connect() as connection:
+        return [row.text for row in connection.execute(query.order_by(world.notes.c.id)).all()]
+
+
+def vaults(world: World) -> Vaults:
+    assert isinstance(world.provider, Vaults)
+    return world.provider
+
+
+def test_a_page_of_many_tenants_asks_sixteen_vaults_at_once_and_the_tables_twice(town: World) -> None:
+    vaults(town).awaited = 16
+    with statements() as seen:
+        assert page(town, *TENANTS) == [f"of {one}" for one in TENANTS]
+    assert vaults(town).most == 16 and town.provider.calls == ["unwrap"] * len(TENANTS)
+    # The audit trail is written meanwhile, in the background.
+    assert sum(one.startswith(("SELECT cmk_tenants", "SELECT cmk_deks")) for one in seen) == 2
+
+
+def test_new_keys_are_wrapped_side_by_side_and_committed_together(town: World) -> None:
+    vaults(town).awaited = 16
+    codes = [{"owner": one, "text": "a code"} for one in TENANTS]
+    with statements() as seen, town.engine.begin() as connection:
+        connection.execute(insert(town.codes), codes)
+    assert vaults(town).most == 16
+    # However many tenants there are, their DEKs, their wrappings and their events are one statement each.
+    for table in ("cmk_deks", "cmk_wrappings", "cmk_audit "):
+        assert sum(one.startswith(f"INSERT INTO {table}") for one in seen) == 1
+    assert len(town.read(table=town.codes)) == len(TENANTS)
+    assert town.keyring.audit.verify().problems == ()
+
+
+def test_at_one_vault_eight_calls_are_under_way_at_once(town: World) -> None:
+    vaults(town).awaited = 8
+    town.keyring.warm([f"new {number}" for number in range(20)])
+    assert vaults(town).most_of_one == 8
+
+
+def test_one_tenants_failure_is_its_own(town: World) -> None:
+    town.provider.disable(f"local:{TENANTS[3]}")
+
+    def fail(kek_uri: str) -> None:
+        if kek_uri == f"local:{TENANTS[5]}":
+            raise KeyUnavailable("it is away")
+
+    town.provider.fault = fail
+    found = town.keyring.keys.open_all([ActiveDek(one, Purpose.RANDOMIZED) for one in TENANTS])
+    with pytest.raises(KeyRevoked) as refused:
+        found[ActiveDek(TENANTS[3], Purpose.RANDOMIZED)]
+    assert refused.value.tenant == TENANTS[3]
+    with pytest.raises(KeyUnavailable, match="it is away"):
+        found[ActiveDek(TENANTS[5], Purpose.RANDOMIZED)]
+    others = [one for one in TENANTS if one not in (TENANTS[3], TENANTS[5])]
+    assert all(found[ActiveDek(one, Purpose.RANDOMIZED)] is not None for one in others)
+    assert page(town, *others) == [f"of {one}" for one in others]
+    with pytest.raises(KeyRevoked):
+        page(town, *TENANTS)
+
+
+def errors() -> set[int]:
+    """The errors of this library that are in memory."""
+    return {id(one) for one in gc.get_objects() if isinstance(one, CmkError)}
+
+
+def test_an_error_that_was_caught_leaves_memory_with_all_that_its_callers_had_open(town: World) -> None:
+    town.provider.disable(f"local:{TENANTS[3]}")
+    uses: list[Callable[[], object]] = [
+        lambda: page(town, *TENANTS),
+        lambda: town.keyring.warm(TENANTS),
+        lambda: town.write(TENANTS[3], "more"),
+        lambda: town.keyring.assign(TENANTS[3], "local:pmk"),
+        lambda: town.keyring.lifecycle.rewrap(TENANTS[3]),
+    ]
+    gc.collect()
+    gc.disable()
+    try:
+        for use in uses:
+            town.keyring.forget()
+            before = errors()
+            with suppress(KeyRevoked):
+                use()
+                pytest.fail("it was not refused")
+            assert errors() <= before
+    finally:
+        gc.enable()
+
+
+def take_two_seconds_for(world: World, tenant: str) -> None:
+    """Let the answer of a tenant's vault take two seconds."""
+
+    def take(kek_uri: str) -> None:
+        world.now += 2 if kek_uri == f"local:{tenant}" else 0
+
+    world.provider.fault = take
+
+
+def test_a_deadline_that_passes_while_another_key_is_waited_for_is_looked_at_again(town: World) -> None:
+    """The page's first key was proven 299 seconds ago, and the second key takes two."""
+    first, second = TENANTS[:2]
+    page(town, first)
+    town.provider.disable(f"local:{first}")
+    town.now += 299
+    take_two_seconds_for(town, second)
+    with pytest.raises(KeyRevoked):
+        page(town, first, second)
+
+
+def test_the_deadline_of_a_key_that_a_batch_holds_is_looked_at_again_too(town: World) -> None:
+    first, second = (ActiveDek(one, Purpose.RANDOMIZED) for one in TENANTS[:2])
+    held = HeldKeys(town.keyring.keys)
+    held.open_all([first]).require_all()
+    town.provider.disable(f"local:{first.tenant}")
+    town.now += 299
+    take_two_seconds_for(town, second.tenant)
+    opened = held.open_all([first, second])
+    with pytest.raises(KeyRevoked):
+        opened[first]
+    assert opened[second] is not None
+
+
+def test_threads_that_need_the_same_keys_unwrap_each_once(town: World) -> None:
+    pages = [TENANTS[:20], TENANTS[10:], TENANTS[5:25], TENANTS]
+    with ThreadPoolExecutor(len(pages)) as pool:
+        found = list(pool.map(lambda those: page(town, *those), pages))
+    assert found == [[f"of {one}" for one in those] for those in pages]
+    assert town.provider.calls == ["unwrap"] * len(TENANTS)
+
+
+def test_keys_proven_by_one_kek_are_proven_anew_by_one_call(lite: World) -> None:
+    lite.keyring.warm(TENANTS)
+    lite.now += 300
+    lite.provider.calls.clear()
+    lite.keyring.warm(TENANTS)
+    assert lite.provider.calls == ["unwrap"]
+
+
+def test_vaults_that_hang_take_no_slot_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlalchemy_cmk.keys.opening.slots.HANGS", 0.05)
+    calls, end, landed = ProviderCalls(at_once=2), threading.Event(), {}
+    answered = threading.Event()
+
+    def flow(place: str, make: Any) -> Flow[Any]:
+        return (yield Call(place, "", 1, make))
+
+    def land(place: str, result: Future[Any]) -> None:
+        landed[place] = result.result()
+        if place == "healthy":
+            answered.set()
+
+    hung = {f"hung {number}": flow(f"hung {number}", lambda: end.wait(SOON)) for number in range(4)}
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(calls.follow_all, {**hung, "healthy": flow("healthy", time.time)}, land)
+        try:
+            assert answered.wait(SOON) and set(landed) == {"healthy"}
+        finally:
+            end.set()
+        batch.result(SOON)
+    assert set(landed) == {*hung, "healthy"}
+
+
+def test_a_select_needs_no_key_of_a_tenant_without_rows(town: World) -> None:
+    with town.engine.connect() as connection:
+        query = select(town.codes.c.text).where(town.codes.c.owner == "nobody", town.codes.c.text == "a code")
+        assert connection.execute(query).all() == []
+    assert town.provider.calls == []
