@@ -97,7 +97,8 @@ def _decorated_codec(declared: types.TypeDecorator[Any], canonical: bool) -> Cod
     encode = (lambda value: inner.encode(bind(value))) if bind else inner.encode
     decode = (lambda raw: result(inner.decode(raw))) if result else inner.decode
     encode_read = (lambda value: inner.encode_read(bind(value))) if bind else inner.encode_read
-    codec = Codec(encode, decode, None if bind else inner.max_bytes, encode_read=encode_read)
+    max_bytes, text = None if bind else inner.max_bytes, inner.text and not (bind or result)
+    codec = Codec(encode, decode, max_bytes, text=text, encode_read=encode_read)
     read = inner.from_plain
     codec.from_plain = (lambda stored: result(read(stored))) if read and result else read
     return codec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BindParameter, ClauseElement, ColumnElement, Null, Table, bindparam, type_coerce
@@ -24,16 +25,19 @@ def answer_by_index(
     op: OperatorType,
     operands: tuple[Any, ...],
     options: dict[str, Any],
-) -> ColumnElement[Any] | None:
+) -> tuple[ColumnElement[Any] | None, str | None]:
     """Return the SQL by which an index answers an operation on a sealed column; ``None`` where none does.
 
     An index that answers exactly goes before one that finds candidates. In a dry run there are no tokens: the
     plain values answer.
+
+    Returns:
+        The answer; and why an index that answers such operations does not answer this one, if it said so.
     """
     column = sealed.sealed_column
     if not sealed.scheme.index or column is None or column.dry_run is not None:
-        return None
-    candidate = None
+        return None, None
+    candidate, reason = None, None
     for one in _indexes(column):
         question = Question(
             sealed,
@@ -46,11 +50,15 @@ def answer_by_index(
                 operand, TokenType(one.index, part, one)
             ),
         )
-        answer = one.index.answer(question)
+        try:
+            answer = one.index.answer(question)
+        except UnsupportedOperation as error:
+            reason = reason or f"{one.sealed.where}: {error}"
+            continue
         if answer is not None and not isinstance(answer, Candidate):
-            return answer
+            return answer, None
         candidate = answer if candidate is None else candidate
-    return candidate
+    return candidate, reason
 
 
 def _indexes(column: SealedColumn) -> tuple[TokenIndex, ...]:
@@ -58,14 +66,14 @@ def _indexes(column: SealedColumn) -> tuple[TokenIndex, ...]:
     return token_indexes(table).get(str(column.column.key), ()) if isinstance(table, Table) else ()
 
 
-def _hidden(expression: Any, one: TokenIndex, part: str) -> ColumnElement[Any]:
+def _hidden(expression: Any, one: TokenIndex, part: Hashable) -> ColumnElement[Any]:
     """Return the hidden column of the FROM that an expression is of, which may be an alias."""
     columns = getattr(getattr(expression, "table", None), "c", None)
     hidden = None if columns is None else columns.get(one.key)
     if hidden is None:
         raise UnsupportedOperation(
-            f"{one.sealed.where}: this expression is of a subquery, which has no tokens of the index "
-            f"{one.index.suffix!r}: compare inside the subquery, or select the entity"
+            f"this expression is of a subquery, which has no tokens of the index {one.index.suffix!r}: "
+            "compare inside the subquery, or select the entity"
         )
     return type_coerce(hidden, TokenType(one.index, part, one)) if part else hidden
 

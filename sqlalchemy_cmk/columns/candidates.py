@@ -104,8 +104,10 @@ class Candidate(TypeCoerce[bool]):
     def parameter(self) -> BindParameter[Any]:
         """The parameter whose value is asked for."""
         for part in iterate(self.clause):
-            if isinstance(part, BindParameter) and isinstance(part.type, TokenType):
-                return part
+            if isinstance(getattr(part, "type", None), TokenType):
+                inner = part.clause if isinstance(part, TypeCoerce) else part
+                if isinstance(inner, BindParameter):
+                    return inner
         raise TypeError("a candidate's prefilter has the value that is asked for as a parameter")
 
 

@@ -33,8 +33,8 @@ class SealedComparator(RefusingComparator, TypeDecorator.Comparator[Any]):
         """Build an operation on the column."""
         sealed: EncryptedType = self.type  # type: ignore[assignment]
         if not _answers(sealed, op, other):
-            answer = answer_by_index(self.expr, sealed, op, other, kwargs)
-            return self.refused(op, other, kwargs) if answer is None else answer
+            answer, reason = answer_by_index(self.expr, sealed, op, other, kwargs)
+            return self.refused(op, other, kwargs, reason) if answer is None else answer
         if other and isinstance(other[0], bool):
             # SQLAlchemy would compare with the constant "true", which is equal to no sealed value.
             other = (literal(other[0], sealed), *other[1:])

@@ -7,7 +7,7 @@ An index is declared on its sealed column. Its tokens are in a hidden column of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,7 +67,7 @@ class Question:
     operator: OperatorType
     operands: tuple[Any, ...]
     options: dict[str, Any]
-    tokens: Callable[[str], ColumnElement[Any]]
+    tokens: Callable[[Hashable], ColumnElement[Any]]
     tokens_of: Callable[[Any], ColumnElement[Any] | None]
     parameter: Callable[[str, Any], Any]
 
@@ -114,7 +114,11 @@ class SearchIndex(ABC):
 
     @abstractmethod
     def answer(self, question: Question) -> ColumnElement[Any] | None:
-        """Return the SQL that answers a question; ``None`` where this index does not."""
+        """Return the SQL that answers a question; ``None`` where this index does not.
+
+        Raises:
+            UnsupportedOperation: it answers such questions, but not this one; the message says why.
+        """
 
 
 def indexes_of(given: object) -> tuple[SearchIndex, ...]:

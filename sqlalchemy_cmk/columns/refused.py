@@ -109,20 +109,23 @@ class RefusingComparator(TypeEngine.Comparator[Any]):
 
         return self._refused(op, sql, on_plain)
 
-    def refused(self, op: OperatorType, others: tuple[Any, ...], options: dict[str, Any]) -> RefusedOperation:
+    def refused(
+        self, op: OperatorType, others: tuple[Any, ...], options: dict[str, Any], reason: str | None = None
+    ) -> RefusedOperation:
         """Return an operation that is refused.
 
         Args:
             op: the operator.
             others: the other operands.
             options: of the operator, such as ``escape``.
+            reason: why an index that answers such operations does not answer this one.
         """
         sql = _sql(others)
 
         def on_plain(left: Any, right: Any) -> Any:
             return left.operate(op, *(others if sql is None else (right, *others[1:])), **options)
 
-        return self._refused(op, sql, on_plain, answer_to(op, others))
+        return self._refused(op, sql, on_plain, None if reason else answer_to(op, others), reason)
 
     def __getattr__(self, name: str) -> Any:
         op: OperatorType = operators.custom_op(name)
@@ -135,10 +138,15 @@ class RefusingComparator(TypeEngine.Comparator[Any]):
         raise AttributeError(name)
 
     def _refused(
-        self, op: OperatorType, right: Any, on_plain: OnPlain, index: str | None = None
+        self,
+        op: OperatorType,
+        right: Any,
+        on_plain: OnPlain,
+        index: str | None = None,
+        reason: str | None = None,
     ) -> RefusedOperation:
-        other = null() if right is None else right
-        return RefusedOperation(self.expr, other, op, self.sealed(), self.advice(op), index, on_plain)
+        other, advice = null() if right is None else right, reason or self.advice(op)
+        return RefusedOperation(self.expr, other, op, self.sealed(), advice, index, on_plain)
 
 
 class RefusedComparator(RefusingComparator):

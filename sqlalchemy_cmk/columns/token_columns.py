@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from os import urandom
 from typing import Any
@@ -78,7 +78,9 @@ class TokenType(TypeDecorator[Any]):
     impl = LargeBinary
     cache_ok = True
 
-    def __init__(self, index: SearchIndex, part: str = "", token_index: TokenIndex | None = None) -> None:
+    def __init__(
+        self, index: SearchIndex, part: Hashable = "", token_index: TokenIndex | None = None
+    ) -> None:
         super().__init__()
         self.index = index
         self.part = part
@@ -114,6 +116,11 @@ class TokenType(TypeDecorator[Any]):
             return self.hide(value)
 
         return process
+
+    @property
+    def use(self) -> Any:
+        """What a parameter of the type stands for; those that stand for the same may share a name."""
+        return self.part, self.token_index and self.token_index.info
 
     def hide(self, value: Any) -> Unsealed:
         """Return a value of a question so that no driver takes it, and no message shows it."""

@@ -23,15 +23,14 @@ from sqlalchemy_cmk.columns.presealed import Unsealed, is_presealed, strip
 from sqlalchemy_cmk.columns.tenants import tenant_source
 from sqlalchemy_cmk.columns.token_columns import TokenType, Untokened
 from sqlalchemy_cmk.columns.writing import ColumnWriter, writer_of
-from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
-from sqlalchemy_cmk.errors import CmkError, InvalidValue, UnsupportedOperation
+from sqlalchemy_cmk.errors import CmkError, UnsupportedOperation
 from sqlalchemy_cmk.hooks.equality import statement_tenant
+from sqlalchemy_cmk.hooks.question_tokens import QuestionTokens
 from sqlalchemy_cmk.hooks.unsupported.operands import held
 from sqlalchemy_cmk.hooks.values import Row
 from sqlalchemy_cmk.keys.binding.held_keys import Holders
 from sqlalchemy_cmk.keys.dry_run import DryRun, noting
-from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 # The execution option with the tenant for whose rows a statement asks, where the unit of work knows it.
@@ -65,7 +64,8 @@ def seal_criteria(context: Any, parameters: Any, executemany: bool) -> Any:
         return parameters
     if isinstance(compiled.statement, Update):
         _refuse_unsealed_writes(context)
-    return _replaced(parameters, executemany, partial(_sealed, context))
+    tokens = QuestionTokens(context, partial(_owner, context))
+    return _replaced(parameters, executemany, partial(_sealed, context, tokens))
 
 
 def pass_criteria(context: Any, parameters: Any, executemany: bool, dry_run: DryRun) -> Any:
@@ -173,7 +173,7 @@ def _refuse_shared(names: Mapping[BindParameter[Any], str]) -> None:
 def _use_of(type_: Any) -> Any:
     """Return for what a parameter of a type is sealed, the same for those that are sealed alike."""
     if isinstance(type_, TokenType):
-        return type_.part, type_.token_index and type_.token_index.info
+        return type_.use
     column = getattr(type_, "sealed_column", None)
     return (column.context.data, column.is_tenants) if isinstance(column, SealedColumn) else None
 
@@ -201,31 +201,14 @@ def _plain(context: Any, compares: bool, row: int, value: Any) -> Any:
     return column.column.type.bind_plain(value.value, context.dialect)  # type: ignore[attr-defined]
 
 
-def _sealed(context: Any, row: int, value: Any) -> Any:
+def _sealed(context: Any, tokens: QuestionTokens, row: int, value: Any) -> Any:
     if type(value) is Untokened:
-        return _token(context, row, value)
+        return tokens.of(value, row)
     if type(value) is not Unsealed:
         return value
     column: SealedColumn = value.column
     writer = ColumnWriter(column, column.keys_on(context.root_connection))
     return strip(writer.seal_compared(value.value, _owner(context, column, row)))
-
-
-def _token(context: Any, row: int, value: Untokened) -> Any:
-    tokens = value.type.token_index
-    if tokens is None:
-        raise UnsupportedOperation("a question about an index that belongs to no column: use the model's own")
-    keys = tokens.sealed.keys_on(context.root_connection)
-    owner = PLATFORM_TENANT if tokens.index.across_tenants else _owner(context, tokens.sealed, row)
-    made = tokens.under(keys.existing(owner, Purpose.SEARCH))
-    reason = ""
-    try:
-        token = made.of_question(value.type.part, value.value)
-    except InvalidValue as error:
-        reason = str(error)
-    if reason:
-        raise InvalidValue(f"{tokens.sealed.where}: {reason}")
-    return database_of(context.dialect).bind_grams(token) if tokens.index.stores_grams else token
 
 
 def _owner(context: Any, column: SealedColumn, row: int) -> str:

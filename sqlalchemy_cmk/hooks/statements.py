@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, CompoundSelect, Connection, Delete, Insert, Select, Table, Update
+from sqlalchemy import (
+    BindParameter,
+    CompoundSelect,
+    Connection,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    TypeCoerce,
+    Update,
+)
 from sqlalchemy.sql import visitors
 
 from sqlalchemy_cmk.columns.candidates import compiled_candidates
@@ -109,7 +119,8 @@ def _binds(statement: Any, given: Row) -> list[BindParameter[Any]]:
     top = [bind for _, bind in equalities(getattr(statement, "whereclause", None)) if bind.key in given]
     # Usually these are all: a statement is not gone through as a whole to load one row.
     binds = top if {bind.key for bind in top} == given.keys() else visitors.iterate(statement)
-    return [one for one in binds if isinstance(one, BindParameter) and _is_secret(one.type)]
+    typed = (one.typed_expression if isinstance(one, TypeCoerce) else one for one in binds)
+    return [one for one in typed if isinstance(one, BindParameter) and _is_secret(one.type)]
 
 
 def _is_secret(type_: Any) -> bool:

@@ -9,6 +9,7 @@ Usage::
 """
 
 from sqlalchemy_cmk.search.indexes.exact import Exact
+from sqlalchemy_cmk.search.indexes.prefix import Prefix, Suffix
 from sqlalchemy_cmk.search.normalizers import Normalizer, fold, identity, register_normalizer
 
-__all__ = ["Exact", "Normalizer", "fold", "identity", "register_normalizer"]
+__all__ = ["Exact", "Normalizer", "Prefix", "Suffix", "fold", "identity", "register_normalizer"]

@@ -1,9 +1,8 @@
 """What a ``LIKE`` pattern asks of a text, the same on every database: :class:`Pattern`.
 
 ``%`` stands for any characters, also none, and ``_`` for one: a code point. Upper and lower case differ.
-Without an ``escape``, no character takes the meaning of ``%`` and ``_`` away, as in standard SQL; PostgreSQL's
-and MariaDB's own ``LIKE`` take the backslash for that. An escape character stands before ``%``, ``_`` or
-itself.
+Without an ``escape``, no character takes the meaning of ``%`` and ``_`` away, as in standard SQL; in the LIKE
+of PostgreSQL and MariaDB the backslash does. An escape character stands before ``%``, ``_`` or itself.
 
 A pattern is asked of normalized texts: its own texts are normalized one by one, each from one wildcard to the
 next.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnClause, Tuple
+from sqlalchemy import BindParameter, Tuple
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import CollectionAggregate, Grouping
-from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TupleType
 
 from sqlalchemy_cmk.columns.answers import EQUAL
@@ -52,9 +51,8 @@ def check_comparison(element: Any) -> None:
 
 def _check_tokens(left: Any, right: Any) -> None:
     """Refuse to compare tokens with what is none: a plain column, or a parameter of another type."""
-    found = [
-        type_ for side in (left, right) for one in iterate(side) if (type_ := _leaf_type(one)) is not None
-    ]
+    parts = [part for one in _parts((left, right)) for part in selected_of(one) or (one,)]
+    found = [getattr(one, "type", None) for one in parts if not is_null(one)]
     tokens = next((one for one in found if isinstance(one, TokenType)), None)
     if tokens is not None and not all(isinstance(one, TokenType) for one in found):
         where = "a search index" if tokens.token_index is None else tokens.token_index.sealed.where
@@ -62,11 +60,6 @@ def _check_tokens(left: Any, right: Any) -> None:
             f"{where} is compared with something whose tokens cannot be made, such as a plain column: no row "
             "would be found: compare with the value itself, or with a column that has an equal index"
         )
-
-
-def _leaf_type(element: Any) -> Any:
-    is_leaf = isinstance(element, BindParameter | ColumnClause)
-    return element.type if is_leaf and not is_null(element) else None
 
 
 def check_equal(element: Any, left: Any, right: Any) -> None:
