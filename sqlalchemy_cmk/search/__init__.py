@@ -9,7 +9,19 @@ Usage::
 """
 
 from sqlalchemy_cmk.search.indexes.exact import Exact
+from sqlalchemy_cmk.search.indexes.ordered import Ordered
 from sqlalchemy_cmk.search.indexes.prefix import Prefix, Suffix
+from sqlalchemy_cmk.search.indexes.range import Range
 from sqlalchemy_cmk.search.normalizers import Normalizer, fold, identity, register_normalizer
 
-__all__ = ["Exact", "Normalizer", "Prefix", "Suffix", "fold", "identity", "register_normalizer"]
+__all__ = [
+    "Exact",
+    "Normalizer",
+    "Ordered",
+    "Prefix",
+    "Range",
+    "Suffix",
+    "fold",
+    "identity",
+    "register_normalizer",
+]

@@ -62,9 +62,9 @@ class Twins:
         statement = select(model).where(criterion).order_by(*order or (model.id,))
         return [row.id for row in self.session.scalars(statement)]
 
-    def check_all(self, check: Callable[[Any], None], values: SearchStrategy[Any]) -> None:
-        """Check a property of generated values."""
-        examples = EXAMPLES[self.vault.engine.dialect.name]
+    def check_all(self, check: Callable[[Any], None], values: SearchStrategy[Any], *, times: int = 1) -> None:
+        """Check a property of generated values; so many times as often as others."""
+        examples = times * EXAMPLES[self.vault.engine.dialect.name]
         settings(max_examples=examples, deadline=None)(given(values)(check))()
 
     def plan(self, criterion: Any) -> str:
