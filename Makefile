@@ -16,9 +16,10 @@ TESTED := .[test,lint]
 # With the newest SQLAlchemy only: the frameworks of the recipes, in their newest releases.
 TESTED_NEWEST := .[test,lint,recipes]
 DEMO_HSM := .[demo,pkcs11]
-# What calls other packages most: ciphers, codecs, the providers' SDKs, the command line.
+# What calls other packages most: ciphers, codecs, the providers' SDKs, the command line, Flask.
 LOWEST_CLI := $(addprefix tests/cli/test_,changes.py command.py shred.py)
-LOWEST_TESTS := tests/unit tests/providers tests/aio tests/test_requirements.py $(LOWEST_CLI)
+LOWEST_FLASK := $(addprefix tests/flask/test_,problems.py requests.py)
+LOWEST_TESTS := tests/unit tests/providers tests/aio tests/test_requirements.py $(LOWEST_CLI) $(LOWEST_FLASK)
 PYTEST := -m pytest -n $(PYTEST_WORKERS) --dist worksteal
 WITH_SERVERS := .venv/bin/python -m tests.support.servers --
 CODE := $(wildcard sqlalchemy_cmk tests benchmarks examples migrations tools)

@@ -20,6 +20,7 @@ TO_BE_TRIED = (
     "byok",
     "choosing",
     "engines",
+    "flask",
     "format",
     "hsm",
     "key-tables",

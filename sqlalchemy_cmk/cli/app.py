@@ -14,7 +14,7 @@ from sqlalchemy_cmk.cli.check import check
 from sqlalchemy_cmk.cli.doctor import doctor
 from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
-from sqlalchemy_cmk.cli.options import VARIABLE
+from sqlalchemy_cmk.cli.options import VARIABLE, use_keyring
 from sqlalchemy_cmk.cli.output import print_error
 from sqlalchemy_cmk.cli.record_key import record_key
 from sqlalchemy_cmk.cli.rekey import rekey
@@ -96,7 +96,7 @@ def cmk(ctx: click.Context, keyring: str | None) -> None:
 
     The name of the platform's own tenant is ''.
     """
-    ctx.obj = keyring
+    use_keyring(ctx, keyring)
 
 
 for command in (

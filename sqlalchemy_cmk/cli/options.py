@@ -16,25 +16,49 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 VARIABLE = "CMK_KEYRING"
+_KEYRING = f"{__name__}.keyring"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, also for errors.")
 tenant_argument = click.argument("tenant")
 kek_argument = click.argument("kek_uri")
 
 
+def use_keyring(ctx: click.Context, keyring: Keyring | str | None) -> None:
+    """Say which keyring the commands below a context work on.
+
+    Args:
+        ctx: the context of their group.
+        keyring: its place, ``MODULE:ATTRIBUTE``: it is loaded for the command, and closed at its end; or the
+            keyring itself, which stays open.
+    """
+    ctx.meta[_KEYRING] = keyring
+
+
+def keyring_path() -> str | None:
+    """Return the place of the command's keyring, from which other processes load it; ``None`` without one."""
+    given = click.get_current_context().meta.get(_KEYRING)
+    return given if isinstance(given, str) else None
+
+
 def with_keyring(command: Callable[Concatenate[Keyring, P], R]) -> Callable[P, R]:
-    """Pass the application's keyring to a command, and close it at the end."""
+    """Pass the application's keyring to a command."""
 
     @wraps(command)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        root = click.get_current_context().find_root()
-        if not root.obj:
-            raise click.UsageError(f"Name the keyring: cmk --keyring MODULE:ATTRIBUTE, or set {VARIABLE}.")
-        keyring = load_keyring(root.obj)
-        root.call_on_close(keyring.close)
-        return command(keyring, *args, **kwargs)
+        return command(_keyring(click.get_current_context()), *args, **kwargs)
 
     return call
+
+
+def _keyring(ctx: click.Context) -> Keyring:
+    given = ctx.meta.get(_KEYRING)
+    if isinstance(given, Keyring):
+        return given
+    if not given:
+        raise click.UsageError(f"Name the keyring: cmk --keyring MODULE:ATTRIBUTE, or set {VARIABLE}.")
+    keyring = load_keyring(given)
+    ctx.find_root().call_on_close(keyring.close)
+    return keyring
 
 
 def print_result(as_json: bool, result: dict[str, Any], *lines: str) -> None:

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Engine, MetaData
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.arguments import cache_policy, check_arguments, check_engine
-from sqlalchemy_cmk.keys.binding.apps import EXTENSION, current_app, engines_of, metadatas_of
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.binding.engines import Engines
 from sqlalchemy_cmk.keys.binding.places import shown
@@ -39,8 +38,7 @@ class Keyring(KeyOperations):
 
     Args:
         engine: the application's engine, sync or async. The keyring uses its URL and driver settings, and
-            opens connections of its own. Leave it out to give it later, by :meth:`init_engine` or
-            :meth:`init_app`.
+            opens connections of its own. Leave it out to give it later, by :meth:`init_engine`.
         platform_key: the URI of the platform-managed KEK, which wraps the DEKs of tenants without a KEK of
             their own.
         providers: the key providers; the first that handles a KEK's URI serves it.
@@ -161,28 +159,6 @@ class Keyring(KeyOperations):
         for metadata in self._protected:
             serve(self, metadata)
 
-    def init_app(self, app: Any, engine: Engine | None = None) -> None:
-        """Serve the engines of a Flask application, and protect the models of its Flask-SQLAlchemy.
-
-        It can be called for any number of applications. In the context of one, calls such as :meth:`assign`
-        are about the database of its default bind.
-
-        Args:
-            app: the application, after ``db.init_app(app)``.
-            engine: its engine, where Flask-SQLAlchemy has not made it; the models are then protected by
-                :meth:`protect`.
-
-        Raises:
-            ConfigurationError: no engine is found, or something is declared wrongly; see :meth:`protect`.
-        """
-        engines = engines_of(app) if engine is None else {None: engine}
-        for one in engines.values():
-            self.init_engine(one)
-        for metadata in metadatas_of(app) if engine is None else ():
-            self.protect(metadata)
-        default = engines[None] if None in engines else next(iter(engines.values()))
-        app.extensions.setdefault(EXTENSION, {})[self.engines] = self.engines.require(default)
-
     def for_engine(self, engine: Engine | AsyncEngine) -> Keyring:
         """Return this keyring for one of its engines: its methods are about that engine's database.
 
@@ -211,11 +187,7 @@ class Keyring(KeyOperations):
         Raises:
             ConfigurationError: the keyring serves no engine, or several, and nothing says which is meant.
         """
-        if self._for_engine is not None:
-            return self._for_engine
-        app = current_app()
-        of_app = None if app is None else app.extensions.get(EXTENSION, {}).get(self.engines)
-        return of_app or self.engines.only()
+        return self._for_engine or self.engines.chosen()
 
     def protect(self, base: MetaData | Any) -> None:
         """Serve the sealed columns of a declarative base or a ``MetaData``, and add the key tables to it.
@@ -283,6 +255,11 @@ class Keyring(KeyOperations):
     def revalidate_after(self) -> float:
         """Seconds after which every process has noticed a change of keys; ``outage_grace`` in an outage."""
         return self._settings.cache.revalidate_after
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which a KEK that refused, or could not be reached, is asked again."""
+        return self._settings.cache.retry_after
 
     @property
     def protected(self) -> tuple[MetaData, ...]:

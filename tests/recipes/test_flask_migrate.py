@@ -8,6 +8,7 @@ from sqlalchemy import String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, Keyring
+from sqlalchemy_cmk.flask import CMK
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from tests.recipes.adopting import adopt, migrations, use
 
@@ -58,7 +59,7 @@ def test_two_databases_are_adopted_by_the_template_for_several(tmp_path: Path) -
         app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/app.db"
         app.config["SQLALCHEMY_BINDS"] = {"archive": f"sqlite:///{tmp_path}/archive.db"}
         db.init_app(app)
-        keyring.init_app(app)
+        CMK(app, keyring)
         flask_migrate.Migrate(app, db, keyring=keyring, transaction_per_migration=True)
         return app, db
 

@@ -42,7 +42,12 @@ OTHER_SUBJECTS = {
         "simulation/test_postgresql.py",
     ),
     "speed": ("benchmarks",),
-    "web frameworks in their newest releases": ("recipes",),
+    "web frameworks in their newest releases": (
+        "recipes",
+        *(f"flask/test_{name}.py" for name in ("commands", "configuration", "problems", "requests")),
+        "flask/test_served.py",
+        "flask/test_states.py",
+    ),
     "vaults and tokens, and what is kept of their keys in memory": (
         "keys/test_azure_life.py",
         "keys/test_grace.py",

@@ -10,7 +10,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.cli.exits import ExitCode, exit_code
-from sqlalchemy_cmk.cli.options import as_json, with_keyring
+from sqlalchemy_cmk.cli.options import as_json, keyring_path, with_keyring
 from sqlalchemy_cmk.cli.output import note, plural, print_line, safe, tenant_label
 from sqlalchemy_cmk.cli.rekey.jobs import chosen_jobs, job_options
 from sqlalchemy_cmk.cli.rekey.progress import print_event, showing_progress
@@ -85,7 +85,12 @@ def run(
             "would be changed",
         )
         return
-    keyring_path = click.get_current_context().find_root().obj
+    path = keyring_path()
+    if path is None and (dask is not None or (workers or 1) > 1):
+        raise click.UsageError(
+            "Other processes load the keyring from its place: run cmk --keyring MODULE:ATTRIBUTE rekey run, "
+            "with a function there that makes the application and returns its keyring."
+        )
     with worker_pool(workers, dask, dask_insecure) as made:
         rekey = Rekey(
             keyring,
@@ -93,7 +98,7 @@ def run(
             rate=rate or None,
             workers=made.workers,
             executor=made.executor,
-            keyring_path=keyring_path if made.executor else None,
+            keyring_path=path if made.executor else None,
             insecure=dask_insecure,
         )
         _work(jobs, as_json, rekey.run, "changed")

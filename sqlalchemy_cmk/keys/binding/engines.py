@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet, ref
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 NOT_BOUND = (
-    "this keyring serves no engine: call keyring.init_engine(engine), or keyring.init_app(app) under Flask"
+    "this keyring serves no engine: call keyring.init_engine(engine), or under Flask "
+    "CMK(keyring=keyring).init_app(app) of sqlalchemy_cmk.flask"
 )
+
+Choice = Callable[[], "Engine | AsyncEngine | None"]
 
 
 class Engines:
@@ -38,6 +41,7 @@ class Engines:
         # Every engine that was asked about: those bound, their copies, and others to the same database.
         self._known: WeakKeyDictionary[Engine, ref[EngineKeys]] = WeakKeyDictionary()
         self._replicas: WeakSet[Engine] = WeakSet()
+        self._choices: list[Choice] = []
 
     def bind(self, engine: Engine | AsyncEngine) -> None:
         """Serve an engine."""
@@ -63,6 +67,28 @@ class Engines:
         found = [(one, keys) for one in self._bound if (keys := one()) is not None]
         self._bound = [one for one, _ in found]
         return [keys for _, keys in found]
+
+    def choose_by(self, choice: Choice) -> None:
+        """Let a function say which engine a call is about where none is named.
+
+        Args:
+            choice: returns the engine; ``None`` where it does not know.
+        """
+        if choice not in self._choices:
+            self._choices.append(choice)
+
+    def chosen(self) -> EngineKeys:
+        """Return the keys of the engine that a call is about: as a function says, or of the only one.
+
+        Raises:
+            ConfigurationError: nothing says which, and there is none, or there are several.
+        """
+        for choice in self._choices:
+            engine = choice()
+            found = None if engine is None else self.of_engine(sync_engine(engine))
+            if found is not None:
+                return found
+        return self.only()
 
     def only(self) -> EngineKeys:
         """Return the keys of the only engine.
