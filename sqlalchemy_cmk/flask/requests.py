@@ -19,7 +19,7 @@ from sqlalchemy_cmk.scope.carrying import carry
 from sqlalchemy_cmk.scope.entered import Entered, enter, leave
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger("sqlalchemy_cmk.flask")
 
