@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.sql.operators import ColumnOperators
+from sqlalchemy.sql.operators import ColumnOperators, OperatorType
 
 from sqlalchemy_cmk.columns.indexes import Question, Tokens
 from sqlalchemy_cmk.columns.presealed import Unsealed
@@ -82,6 +82,14 @@ class Within(FunctionElement[bool]):
     def __init__(self, question: Question, asked: Hashable, operands: Sequence[Any], slots: int = 1) -> None:
         column = question.tokens(Intervals(asked, slots))
         super().__init__(column, *(_typed(one, column.type) for one in operands))
+
+    def self_group(self, against: OperatorType | None = None) -> Within:
+        """Return it as it is, with brackets of its own.
+
+        SQLite and MariaDB have no booleans: for them SQLAlchemy would write ``(...) = 1``, which no index
+        answers.
+        """
+        return self
 
 
 def is_known(operand: Any) -> bool:

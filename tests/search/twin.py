@@ -79,7 +79,8 @@ class Twins:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql("SET enable_seqscan = off")
             event.listen(connection, "after_cursor_execute", note)
-            connection.execute(select(self.Sealed.id).where(criterion))
+            # All columns: those of an index could be read by scanning that.
+            connection.execute(select(self.Sealed).where(criterion))
             statement, parameters = sent[0]
             return "\n".join(map(str, connection.exec_driver_sql(f"{kind} {statement}", parameters)))
 
