@@ -15,6 +15,7 @@ from sqlalchemy import Column, Dialect, Index, LargeBinary, MetaData, Null, Tabl
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.hot_tokens import HotTokens
 from sqlalchemy_cmk.columns.indexes import SearchIndex, Tokens
 from sqlalchemy_cmk.columns.presealed import Unsealed, is_presealed, strip
 from sqlalchemy_cmk.databases import database_of
@@ -41,6 +42,7 @@ class TokenIndex:
         self.sealed = sealed
         self.index = index
         self.key = f"{sealed.column.name}_{index.suffix}"
+        self._hot = HotTokens(lambda dek: self._made(dek.index_key(self.info)))
 
     @cached_property
     def info(self) -> bytes:
@@ -62,7 +64,9 @@ class TokenIndex:
         Without one, as for a question about an owner who has none, the key is a random one, whose tokens are
         nobody's.
         """
-        key = Secret(urandom(INDEX_KEY_BYTES)) if dek is None else dek.index_key(self.info)
+        return self._made(Secret(urandom(INDEX_KEY_BYTES))) if dek is None else self._hot.under(dek)
+
+    def _made(self, key: Secret) -> Tokens:
         return self.index.tokens(key, self.sealed.column.type)  # type: ignore[arg-type]
 
 
