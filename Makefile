@@ -29,7 +29,7 @@ MAKEFLAGS += --no-print-directory
 # The tests start some hundred processes, which find the modules compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-tenants bench-rekey demo clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-tenants bench-search bench-rekey demo clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -84,6 +84,9 @@ bench: .venv/stamp-bench | tokens ## Run the benchmarks; BENCH_ARGS="--quick" fo
 
 bench-tenants: .venv/stamp | servers ## Measure what many tenants cost; BENCH_ARGS="--tenants 1000" for fewer
 	.venv/bin/python -m benchmarks.tenants $(BENCH_ARGS)
+
+bench-search: .venv/stamp | servers ## Measure search indexes against plaintext twins; BENCH_ARGS="--rows 20000" for fewer rows
+	.venv/bin/python -m benchmarks.search $(BENCH_ARGS)
 
 bench-rekey: .venv/stamp | servers ## Measure re-keying: pace, memory, what writers feel; ROWS=1000000 rows
 	.venv/bin/python -m benchmarks.rekey $(ROWS)
