@@ -21,6 +21,7 @@ from sqlalchemy_cmk.columns.reading import Owners, reader_of
 from sqlalchemy_cmk.columns.tenants import tenant_source
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
+from sqlalchemy_cmk.hooks.candidates import drop_candidates
 from sqlalchemy_cmk.hooks.equality import statement_tenant
 from sqlalchemy_cmk.hooks.positions import SealedPosition, nested_columns, sealed_positions
 from sqlalchemy_cmk.hooks.redaction import redact_rows
@@ -80,6 +81,7 @@ def open_result(
     if nested:
         _lend_keys(connection, result, nested)
     if not positions:
+        drop_candidates(connection, result, list, (), now=False)
         return
     loaded = execution_options.get(ROW_OPTION)
     if loaded is None:
@@ -94,7 +96,9 @@ def open_result(
         private.take_out_processors(result, tuple(position.index for position in positions))
     opener = RowOpener(result.context, positions, loaded)
     # Under asyncio rows may be read outside of the bridge, where no key can be opened: open them now.
-    private.open_fetched(result, opener.open, now=on_the_bridge())
+    now, sealed = on_the_bridge(), [position.index for position in positions]
+    if not drop_candidates(connection, result, opener.open, sealed, now=now):
+        private.open_fetched(result, opener.open, now=now)
 
 
 def _lend_keys(connection: Connection, result: CursorResult[Any], nested: Mapping[int, SealedColumn]) -> None:

@@ -177,7 +177,7 @@ def _tenant_index(
         at
         for at, others in enumerate(objects)
         if any(
-            _is_column(one, source.column) and one.table is source.table for one in map(_unlabelled, others)
+            _is_column(one, source.column) and one.table is source.table for one in map(unlabelled, others)
         )
     ]
     return base[0] if len(base) == 1 else None
@@ -189,7 +189,7 @@ def _index_of(
     """Return where a result carries a column of the same row as another, whose own objects are given."""
     sources = _sources(own)
     for index, others in enumerate(objects):
-        for one in map(_unlabelled, others):
+        for one in map(unlabelled, others):
             same_from = _is_column(one, column) and hash(one.table) in origins
             if same_from and sources is not None and sources == _sources((one,)):
                 return index
@@ -202,7 +202,7 @@ def _sources(objects: tuple[Any, ...]) -> frozenset[int] | None:
     In a subquery over two aliases of a table each has a row of its own. Tables are left out: under joined
     inheritance a row is in two of them.
     """
-    columns = [one for one in map(_unlabelled, objects) if getattr(one, "table", None) is not None][:1]
+    columns = [one for one in map(unlabelled, objects) if getattr(one, "table", None) is not None][:1]
     if not columns:
         parts = [part for one in objects if isinstance(one, ClauseElement) for part in iterate(one)]
         columns = [part for part in parts if getattr(part, "table", None) is not None]
@@ -222,5 +222,6 @@ def _is_column(one: Any, column: Column[Any]) -> bool:
     return getattr(one, "table", None) is not None and column in getattr(one, "base_columns", ())
 
 
-def _unlabelled(one: Any) -> Any:
+def unlabelled(one: Any) -> Any:
+    """Return what a label is of; anything else as it is."""
     return one.element if isinstance(one, Label) else one

@@ -15,6 +15,7 @@ from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy_cmk.columns.processors import Opened
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
+from sqlalchemy_cmk.hooks.candidates import note_sent
 from sqlalchemy_cmk.hooks.fetch import RowOpener, refuse_without_row
 from sqlalchemy_cmk.hooks.positions import SealedPosition, find_positions
 from sqlalchemy_cmk.keys.dry_run import noting
@@ -64,6 +65,7 @@ def after_cursor_execute(
     """Open the rows that a statement returns."""
     if getattr(context, "compiled", None) is None:
         return
+    note_sent(context, statement, parameters)
     positions = returns_sealed(context)
     if positions and not private.is_in_batches(context):
         private.replace_returned(context, lambda rows: _opened(context, positions, rows))

@@ -21,11 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import visitors
 
-from sqlalchemy_cmk.columns.candidates import compiled_candidates
 from sqlalchemy_cmk.columns.tenants import sealed_columns, tenant_source
 from sqlalchemy_cmk.columns.token_columns import TokenType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
-from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.hooks.candidates import refuse_misplaced, widen
 from sqlalchemy_cmk.hooks.criteria import hide, pass_criteria, seal_criteria, seal_named
 from sqlalchemy_cmk.hooks.equality import equalities, pinned
 from sqlalchemy_cmk.hooks.flush import flushed_row
@@ -84,11 +83,11 @@ def before_cursor_execute(
             meet_database(connection, context.compiled)
         refuse_unsupported(context.compiled, dry_run)
         refuse_unbound(context)
-        if compiled_candidates(context.compiled):
-            raise UnsupportedOperation("candidates are not compared again yet")
+        refuse_misplaced(context.compiled)
         if dry_run is None:
             with lending(connection):
                 parameters = seal_criteria(context, parameters, executemany)
+            parameters = widen(context, parameters)
         else:
             parameters = pass_criteria(context, parameters, executemany, dry_run)
         if private.is_in_batches(context):

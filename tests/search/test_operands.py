@@ -39,6 +39,8 @@ def people(make_vault: Any) -> Any:
         lambda column: column.in_(["a@b", "x"]),
         lambda column: column.in_([literal("a@b"), bindparam("given", "x", String())]),
         lambda column: column.in_(bindparam("given", ["a@b"], String(), expanding=True)),
+        lambda column: (column == "a@b").is_(True),
+        lambda column: column.table.c.id.in_(select(column.table.c.id).where(column == "a@b")),
     ],
 )
 def test_a_value_is_found_whatever_type_its_parameter_is_given(people: Any, asked: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnDefault, Dialect
@@ -20,6 +21,32 @@ def parameter_name(compiled: Any, bind: BindParameter[Any]) -> str | None:
 def parameter_value(context: Any, name: str, row: int = 0) -> Any:
     """Return the value of a parameter in one execution of a compiled statement, before it is bound."""
     return context.compiled_parameters[row][name]
+
+
+def question_value(context: Any, name: str) -> Any:
+    """Return the value of a parameter of the only execution of a statement; a list where it is an IN's."""
+    expanded = context._expanded_parameters.get(name)
+    if expanded is None:
+        return parameter_value(context, name)
+    return [parameter_value(context, one) for one in expanded]
+
+
+def with_parameters(context: Any, parameters: Any, values: Mapping[str, Any]) -> Any:
+    """Return the parameters of one execution, as the driver takes them, with some values replaced by name."""
+    compiled = context.compiled
+    if isinstance(parameters, dict):
+        keys = {compiled.escaped_bind_names.get(name, name): value for name, value in values.items()}
+        return {**parameters, **keys}
+    names: list[str] = []
+    behind: list[str] = []  # where parameters have numbers, those of an IN are the last
+    for name in compiled.positiontup:
+        expanded = context._expanded_parameters.get(name)
+        if expanded is None:
+            names.append(name)
+        else:
+            (behind if context.dialect.paramstyle.startswith("numeric") else names).extend(expanded)
+    every = zip((*names, *behind), parameters, strict=True)
+    return tuple(values.get(name, given) for name, given in every)
 
 
 def retyped(bind: BindParameter[Any], type_: TypeEngine[Any]) -> BindParameter[Any]:

@@ -46,6 +46,33 @@ def grouping(statement: Any) -> Sequence[Any]:
     return tuple(statement._group_by_clauses)
 
 
+def having(statement: Any) -> Sequence[Any]:
+    """Return the conditions of a SELECT's HAVING."""
+    return tuple(statement._having_criteria)
+
+
+def limits(statement: Any) -> tuple[Any, Any]:
+    """Return what the LIMIT or FETCH FIRST of a SELECT is, and its OFFSET; ``None`` where it has none.
+
+    A FETCH FIRST of a percentage, or with ties, is given as ``False``: it does not say how many rows.
+    """
+    limit = statement._limit_clause
+    if statement._fetch_clause is not None:
+        limit = False if any(statement._fetch_clause_options.values()) else statement._fetch_clause
+    return limit, statement._offset_clause
+
+
+def compiled_select(compiled: Any) -> Select[Any] | None:
+    """Return the SELECT that is compiled for one of the ORM or a lambda; ``None`` for other statements."""
+    statement = getattr(getattr(compiled, "compile_state", None), "statement", None)
+    return statement if isinstance(statement, Select) else None
+
+
+def compiled_columns(compiled: Any) -> Sequence[Any]:
+    """Return the columns that a compiled SELECT gives, each with its key, name, objects and type."""
+    return tuple(compiled._result_columns)
+
+
 def distinct_on(statement: Any) -> Sequence[Any]:
     """Return the DISTINCT ON elements of a SELECT or of its clause, names as they were given."""
     return tuple(getattr(statement, "_distinct_on", ()))

@@ -10,13 +10,16 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.sql import operators
 
 from sqlalchemy_cmk.codec import Codec, codec_for
+from sqlalchemy_cmk.columns.candidates import Candidate
 from sqlalchemy_cmk.columns.indexes import Question, SearchIndex, Tokens
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.runtime.secret import Secret
 from sqlalchemy_cmk.search.normalizers import Normalizer, identity, normalizer_of
+from sqlalchemy_cmk.search.rechecks import IsEqual
 from sqlalchemy_cmk.search.tokens.exact import ExactTokens
 from sqlalchemy_cmk.search.tokens.keys import index_info
+from sqlalchemy_cmk.search.tokens.tags import TAG_BYTES, tag_of
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.columns.type import EncryptedType
@@ -27,6 +30,8 @@ LEAST_EXACT_BITS = 64
 
 _EQUALITY = (operators.eq, operators.ne, operators.is_distinct_from, operators.is_not_distinct_from)
 _MEMBERSHIP = (operators.in_op, operators.not_in_op)
+# What finds rows, and does not leave rows out: candidates can be dropped from that.
+_FOUND = (operators.eq, operators.in_op)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Exact(SearchIndex):
 
     def max_bytes(self) -> int:
         """Return the length of a token in bytes."""
-        return (self.bits + 7) // 8
+        return (self.bits + 7) // 8 + (0 if self.is_exact else TAG_BYTES)
 
     def info(self, context: Context) -> bytes:
         """Return what the index's key is for."""
@@ -88,15 +93,20 @@ class Exact(SearchIndex):
 
     def tokens(self, key: Secret, sealed: EncryptedType) -> Tokens:
         """Return what makes tokens under a key."""
-        return _Tokens(ExactTokens(key, self.bits), codec_for(sealed.type_, canonical=True), self.normalize)
+        # Short tokens of two tenants would meet.
+        tag = b"" if self.is_exact else tag_of(key)
+        codec = codec_for(sealed.type_, canonical=True)
+        return _Tokens(tag, ExactTokens(key, self.bits), codec, self.normalize)
 
     def answer(self, question: Question) -> ColumnElement[Any] | None:
-        """Answer equality and membership, if tokens alone do."""
-        if question.operator not in (*_EQUALITY, *_MEMBERSHIP) or not self.is_exact:
-            return None
-        if self.normalize != identity:
+        """Answer equality and membership: by candidates where other values have the same token."""
+        if question.operator not in (*_EQUALITY, *_MEMBERSHIP):
             return None
         other = question.operands[0]
+        if not self.is_exact or self.normalize != identity:
+            asked = question.parameter("", other) if question.operator in _FOUND else None
+            found = None if asked is None else question.tokens("").operate(question.operator, asked)
+            return None if found is None else Candidate(found, IsEqual())
         beside = question.tokens_of(other)
         asked = question.parameter("", other) if beside is None else beside
         if asked is None:
@@ -105,14 +115,15 @@ class Exact(SearchIndex):
 
 
 class _Tokens(Tokens):
-    def __init__(self, tokens: ExactTokens, codec: Codec, normalize: Normalizer) -> None:
-        self._made, self._codec = tokens, codec
+    def __init__(self, tag: bytes, tokens: ExactTokens, codec: Codec, normalize: Normalizer) -> None:
+        self._tag, self._made, self._codec = tag, tokens, codec
         self._normalize = None if normalize == identity else normalize
 
     def of_values(self, values: Sequence[Any]) -> list[bytes]:
         if self._normalize is not None:
             values = list(map(self._normalize, values))
-        return self._made.tokens(self._codec.encode_all(values))
+        made = self._made.tokens(self._codec.encode_all(values))
+        return [self._tag + token for token in made] if self._tag else made
 
     def of_question(self, part: str, value: Any) -> bytes:
         return self.of_values((value,))[0]
