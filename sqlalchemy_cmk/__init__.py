@@ -22,6 +22,7 @@ from sqlalchemy_cmk.hooks import check_scope, install
 from sqlalchemy_cmk.hooks.unsupported import check_anew
 from sqlalchemy_cmk.keys import KekPolicy, Keyring
 from sqlalchemy_cmk.keys.declarations import restorers
+from sqlalchemy_cmk.keys.indexes.table import make_indexes_table
 from sqlalchemy_cmk.keys.storage.tables import register_tables
 from sqlalchemy_cmk.rekey.tables import make_rekey_tables
 from sqlalchemy_cmk.scope import carry_scope, tenant_scope
@@ -34,6 +35,7 @@ install()
 register_tables(make_rekey_tables)
 register_tables(make_registry_table)
 register_tables(make_conversions_table)
+register_tables(make_indexes_table)
 
 restorers += [restore_types, check_anew]
 

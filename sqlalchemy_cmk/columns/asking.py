@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ClauseElement, ColumnElement, Null, Table, bindparam, type_coerce
+from sqlalchemy import BindParameter, ClauseElement, ColumnElement, Null, Table, bindparam
 from sqlalchemy.sql.operators import ColumnOperators, OperatorType
 
+from sqlalchemy_cmk.columns.asked import Asked
 from sqlalchemy_cmk.columns.candidates import Candidate
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.index_slots import Slot, slots_of
 from sqlalchemy_cmk.columns.indexes import Question
-from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, token_indexes
+from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, second_of, token_indexes
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.keys.indexes.records import IndexView
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.columns.type import EncryptedType
@@ -44,8 +47,8 @@ def answer_by_index(
             op,
             operands,
             options,
-            lambda part, one=one: _hidden(expression, one, part),  # type: ignore[misc]
-            lambda operand, one=one: hidden_beside(operand, one),  # type: ignore[misc]
+            lambda part, one=one: Asked(_hidden(expression, one), one, part),  # type: ignore[misc]
+            lambda operand, one=one: _asked_beside(operand, one),  # type: ignore[misc]
             lambda part, operand, one=one: _parameter(  # type: ignore[misc]
                 operand, TokenType(one.index, part, one)
             ),
@@ -66,8 +69,8 @@ def _indexes(column: SealedColumn) -> tuple[TokenIndex, ...]:
     return token_indexes(table).get(str(column.column.key), ()) if isinstance(table, Table) else ()
 
 
-def _hidden(expression: Any, one: TokenIndex, part: Hashable) -> ColumnElement[Any]:
-    """Return the hidden column of the FROM that an expression is of, which may be an alias."""
+def _hidden(expression: Any, one: TokenIndex, number: int = 0) -> ColumnElement[Any]:
+    """Return a hidden column of the FROM that an expression is of, which may be an alias."""
     columns = getattr(getattr(expression, "table", None), "c", None)
     hidden = None if columns is None else columns.get(one.key)
     if hidden is None:
@@ -75,7 +78,7 @@ def _hidden(expression: Any, one: TokenIndex, part: Hashable) -> ColumnElement[A
             f"this expression is of a subquery, which has no tokens of the index {one.index.suffix!r}: "
             "compare inside the subquery, or select the entity"
         )
-    return type_coerce(hidden, TokenType(one.index, part, one)) if part else hidden
+    return second_of(hidden, one) if number else hidden
 
 
 def _parameter(operand: Any, type_: TokenType) -> Any:
@@ -95,13 +98,38 @@ def _parameter(operand: Any, type_: TokenType) -> Any:
     return bindparam(None, element, type_=type_, unique=True)
 
 
-def hidden_beside(operand: Any, one: TokenIndex) -> ColumnElement[Any] | None:
-    """Return the hidden column beside another sealed column, if the two make equal tokens of equal values."""
+def hidden_beside(operand: Any, slot: Slot, view: IndexView) -> ColumnElement[Any] | None:
+    """Return the hidden column beside another sealed column whose tokens may be copied to a hidden column.
+
+    Its tokens are under the same DEK, and each row has one: it is of the same column, as a row has it that an
+    upsert brings, or of another that has an equal index.
+
+    Args:
+        operand: the other column.
+        slot: where the tokens are copied to.
+        view: the indexes that the database has.
+    """
+    element, theirs = _alike(operand, slot.index)
+    if theirs is None:
+        return None
+    if theirs is slot.index:
+        return _hidden(element, theirs, slot.number)
+    asked = slots_of(theirs, view).asked
+    return _hidden(element, theirs, asked.number) if asked and asked.purpose is slot.purpose else None
+
+
+def _asked_beside(operand: Any, one: TokenIndex) -> ColumnElement[Any] | None:
+    """Return the tokens of another sealed column, if its index makes equal tokens of equal values."""
+    element, theirs = _alike(operand, one)
+    return None if theirs is None else Asked(_hidden(element, theirs), theirs, "", one)
+
+
+def _alike(operand: Any, one: TokenIndex) -> tuple[Any, TokenIndex | None]:
     element = operand.__clause_element__() if hasattr(operand, "__clause_element__") else operand
     other = getattr(getattr(element, "type", None), "sealed_column", None)
     if isinstance(element, BindParameter) or not isinstance(other, SealedColumn):
-        return None
+        return element, None
     if other.is_tenants is not one.sealed.is_tenants:
-        return None
+        return element, None
     alike = [theirs for theirs in _indexes(other) if theirs.info == one.info]
-    return _hidden(element, alike[0], "") if alike else None
+    return element, alike[0] if alike else None

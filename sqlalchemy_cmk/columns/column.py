@@ -23,7 +23,6 @@ from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.binding.held_keys import Deks
 from sqlalchemy_cmk.keys.binding.protection import keys_for
 from sqlalchemy_cmk.keys.dry_run import DryRun, dry_run_of
-from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, current_tenant
 
 TENANT_INFO_KEY = "cmk_tenant"
@@ -81,11 +80,6 @@ class SealedColumn:
     def ciphers(self, keys: Deks) -> ColumnKeys:
         """Return what finds the column's ciphers, made anew for each fetch or statement."""
         return ColumnKeys(keys, self.scheme, self.context, self.where)
-
-    def keys_to_write(self, owner: str) -> set[tuple[str, Purpose]]:
-        """Return whose DEKs of which purposes a value of an owner is written with: sealed, and its tokens."""
-        searched = {PLATFORM_TENANT if one.across_tenants else owner for one in self.scheme.index}
-        return {(owner, self.scheme.purpose), *((one, Purpose.SEARCH) for one in searched)}
 
     def owner(self, tenant: str | None) -> str:
         """Return whose value it is.

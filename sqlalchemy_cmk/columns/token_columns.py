@@ -7,11 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import cached_property
+from hashlib import sha256
 from os import urandom
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Column, Dialect, Index, LargeBinary, MetaData, Null, Table, event
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Dialect,
+    Index,
+    LargeBinary,
+    MetaData,
+    Null,
+    Table,
+    column,
+    event,
+)
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from sqlalchemy_cmk.columns.column import SealedColumn
@@ -20,12 +33,20 @@ from sqlalchemy_cmk.columns.indexes import SearchIndex, Tokens
 from sqlalchemy_cmk.columns.presealed import Unsealed, is_presealed, strip
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
+from sqlalchemy_cmk.databases.quoting import fitting
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.model import INDEX_KEY_BYTES, OpenedDek
 from sqlalchemy_cmk.runtime.secret import Secret
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
+# What follows the name of an index's first hidden column in that of its second.
+SECOND_SUFFIX = "__2"
+
+# The metadatas whose tables have indexes.
+indexed_metadatas: WeakSet[MetaData] = WeakSet()
+
 _complete: WeakSet[Table] = WeakSet()
+_attaching = Lock()
 _found: WeakKeyDictionary[Table, dict[str, tuple[TokenIndex, ...]]] = WeakKeyDictionary()
 
 
@@ -36,18 +57,27 @@ class TokenIndex:
         sealed: the sealed column.
         index: the index as it is declared.
         key: the key and the name of the hidden column.
+        keys: those of its two hidden columns. The second is there while tokens are made under other DEKs, and
+            may be the one that stays; see ``index_slots.py``.
     """
 
     def __init__(self, sealed: SealedColumn, index: SearchIndex) -> None:
         self.sealed = sealed
         self.index = index
         self.key = f"{sealed.column.name}_{index.suffix}"
+        self.keys = self.key, fitting(self.key, SECOND_SUFFIX)
         self._hot = HotTokens(lambda dek: self._made(dek.index_key(self.info)))
 
     @cached_property
     def info(self) -> bytes:
         """What the index's key is for."""
         return self.index.info(self.sealed.context)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A text that is the same for indexes that make equal tokens of equal values under one DEK."""
+        whose = b"all" if self.index.across_tenants else b"row" if self.sealed.is_tenants else b"platform"
+        return sha256(whose + self.info).hexdigest()
 
     @property
     def where(self) -> str:
@@ -181,6 +211,7 @@ def attach_tokens(table: Table) -> None:
     for indexes in token_indexes(table).values():
         for one in indexes:
             one.index.refuse_type(one.sealed.column.type)  # type: ignore[arg-type]
+            indexed_metadatas.add(table.metadata)
             type_ = TokenType(one.index, token_index=one)
             there = table.c.get(one.key)
             if there is None:
@@ -194,6 +225,26 @@ def attach_tokens(table: Table) -> None:
                     f"{one.where} holds the tokens of an index, and is declared as something else: rename "
                     f'it, or give the index another name, as in {type(one.index).__name__}(name="other")'
                 )
+            second = table.c.get(one.keys[1])
+            if second is not None:  # of a table that was reflected
+                second.type = type_
+                private.leave_out(second)
+
+
+def attach_second(one: TokenIndex) -> None:
+    """Give a table an index's second hidden column, once the database has it; ``create_all`` makes none."""
+    table = one.sealed.table
+    with _attaching:
+        if one.keys[1] not in table.c:
+            type_ = TokenType(one.index, token_index=one)
+            table.append_column(TokenColumn(one.keys[1], type_, nullable=True, system=True))
+
+
+def second_of(hidden: ColumnElement[Any], one: TokenIndex) -> ColumnElement[Any]:
+    """Return the second hidden column of the FROM that has the first, for SQL."""
+    second: ColumnElement[Any] = column(one.keys[1], TokenType(one.index, token_index=one))
+    second.table = hidden.table  # type: ignore[attr-defined]
+    return second
 
 
 def _is_reflected(column: Column[Any]) -> bool:
@@ -217,7 +268,7 @@ def _complete_table(table: Table, metadata: Any) -> None:
 @event.listens_for(Column, "after_parent_attach")
 def _later_column(column: Column[Any], table: Any) -> None:
     """Add the hidden columns of a sealed column that a complete table gets."""
-    if isinstance(table, Table):
+    if isinstance(table, Table) and not isinstance(column, TokenColumn):
         _found.pop(table, None)
         sealed = getattr(column.type, "sealed_column", None)
         if table in _complete and isinstance(sealed, SealedColumn) and sealed.scheme.index:

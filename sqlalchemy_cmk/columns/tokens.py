@@ -7,25 +7,26 @@ from typing import Any
 
 from sqlalchemy import Null
 
+from sqlalchemy_cmk.columns.index_slots import Slot
 from sqlalchemy_cmk.columns.indexes import Tokens
 from sqlalchemy_cmk.columns.presealed import PREFIX
 from sqlalchemy_cmk.columns.sealed import Sealed
-from sqlalchemy_cmk.columns.token_columns import TokenIndex
 from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.keys.binding.held_keys import Deks
-from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
+from sqlalchemy_cmk.keys.model import OpenedDek
 
 
 class TokenWriter:
     """Makes the tokens of one index, for one statement.
 
     Args:
-        tokens: the index.
+        slot: the hidden column of the index that they write.
         keys: the keys of the database that the rows go to.
     """
 
-    def __init__(self, tokens: TokenIndex, keys: Deks) -> None:
-        self.index = tokens
+    def __init__(self, slot: Slot, keys: Deks) -> None:
+        self.index = slot.index
+        self._purpose = slot.purpose
         self._keys = keys
         self._made: tuple[OpenedDek, Tokens] | None = None
 
@@ -49,7 +50,7 @@ class TokenWriter:
 
     def _tokens(self, values: list[Any], tenant: str) -> list[bytes]:
         # Asked each time: what was revoked meanwhile makes no tokens.
-        dek = self._keys.active(self.index.owner(tenant), Purpose.SEARCH)
+        dek = self._keys.active(self.index.owner(tenant), self._purpose)
         if self._made is None or self._made[0] is not dek:
             self._made = dek, self.index.under(dek)
         reason = ""

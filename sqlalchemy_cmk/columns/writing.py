@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Null
 
 from sqlalchemy_cmk.ciphers import ColumnCipher
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.index_slots import keys_to_write
 from sqlalchemy_cmk.columns.plain import PlainWriter
 from sqlalchemy_cmk.columns.presealed import PREFIX
 from sqlalchemy_cmk.columns.sealed import Sealed, stored_bytes
@@ -60,7 +61,10 @@ class ColumnWriter:
     def keys_for(self, values: Iterable[Any], owner: str) -> list[ActiveDek]:
         """Return which keys an owner's values are written with; none where all are NULL or written back."""
         needed = any(not self._is_null(one) and type(one) is not Sealed for one in values)
-        return [ActiveDek(*one) for one in sorted(self._column.keys_to_write(owner))] if needed else []
+        if not needed:
+            return []
+        found = keys_to_write(self._column, owner, self._keys.indexes.last_view)
+        return [ActiveDek(*one) for one in sorted(found)]
 
     def open_all(self, needed: Iterable[ActiveDek]) -> None:
         """Open keys of the column's database side by side; each is looked at again where it seals.

@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.index_slots import keys_to_write
 from sqlalchemy_cmk.columns.lookups import Identity
 from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.hooks.defaults import depended_on, fill_defaults
@@ -115,7 +116,8 @@ def _needs(
     for column in columns:
         if known or not column.is_tenants:
             keys = found.of(mapper, column)
-            for needed_by, purpose in column.keys_to_write(tenant if column.is_tenants else PLATFORM_TENANT):
+            whose = tenant if column.is_tenants else PLATFORM_TENANT
+            for needed_by, purpose in keys_to_write(column, whose, keys.indexes.last_view):
                 yield keys, needed_by, purpose
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy_cmk.columns.asked import chosen_slot
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.indexes import Tokens
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, Untokened
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
-from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 from sqlalchemy_cmk.search.intervals import NOTHING, Interval, IntervalTokens, SlotType
 
@@ -65,7 +65,9 @@ class QuestionTokens:
         made = self._made.get((tokens, owner))
         if made is None:
             keys = tokens.sealed.keys_on(self._context.root_connection)
-            made = self._made[tokens, owner] = tokens.under(keys.existing(owner, Purpose.SEARCH))
+            slot = chosen_slot(self._context.compiled, tokens)
+            dek = None if slot is None else keys.existing(owner, slot.purpose)
+            made = self._made[tokens, owner] = tokens.under(dek)
         return made
 
     def _bound(self, made: Any, slot: SlotType, row: int) -> bytes | None:

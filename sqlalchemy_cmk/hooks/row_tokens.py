@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Null, Table, bindparam
@@ -10,11 +10,15 @@ from sqlalchemy.sql import ClauseElement
 
 from sqlalchemy_cmk.columns.asking import hidden_beside
 from sqlalchemy_cmk.columns.column import SealedColumn
-from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, token_indexes
+from sqlalchemy_cmk.columns.index_slots import Slot, slots_of, unknown_index
+from sqlalchemy_cmk.columns.tenants import sealed_columns
+from sqlalchemy_cmk.columns.token_columns import TokenType, attach_second, token_indexes
 from sqlalchemy_cmk.columns.tokens import TokenWriter
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.hooks.values import MISSING, Row, known_value
 from sqlalchemy_cmk.keys.binding.held_keys import Holders
+from sqlalchemy_cmk.keys.dry_run import dry_run_of
+from sqlalchemy_cmk.keys.indexes.records import IndexView
 
 
 class RowTokens:
@@ -27,19 +31,19 @@ class RowTokens:
     """
 
     def __init__(self, table: Table, connection: Connection, holders: Holders) -> None:
+        self._table = table
+        self._columns = sealed_columns(table)
         # In a dry run values are not sealed, and have no tokens.
-        self._indexes = {
-            key: found
-            for key, found in token_indexes(table).items()
-            if found and found[0].sealed.dry_run is None
-        }
+        self._is_dry = dry_run_of(table.metadata) is not None
+        self._indexes = {} if self._is_dry else token_indexes(table)
         self._connection = connection
         self._holders = holders
-        self._writers: dict[TokenIndex, TokenWriter] = {}
+        self._view: IndexView | None = None
+        self._writers: dict[Slot, TokenWriter] = {}
 
     def is_indexed(self, key: str) -> bool:
         """Return whether tokens are written beside a column's values."""
-        return key in self._indexes
+        return bool(self._indexes.get(key))
 
     def write(self, key: str, rows: Sequence[Row], values: Sequence[Any], owner: str) -> None:
         """Put tokens of values into the parameters of their rows.
@@ -49,11 +53,14 @@ class RowTokens:
             rows: the parameters of each row, changed in place.
             values: the Python value of each row.
             owner: whose rows they are.
+
+        Raises:
+            UnsupportedOperation: the database has an index of the column that this process does not know.
         """
-        for one in self._indexes.get(key, ()):
-            tokens = self._writer(one).of_all(values, owner)
+        for slot in self._slots(key):
+            tokens, hidden = self._writer(slot).of_all(values, owner), slot.key
             for row, token in zip(rows, tokens, strict=True):
-                row[one.key] = token
+                row[hidden] = token
 
     def elements(self, key: str, value: Any, owner: str, params: Row) -> dict[str, Any]:
         """Return what ``values()`` writes beside a value, by the keys of the hidden columns.
@@ -65,18 +72,44 @@ class RowTokens:
             params: the execution's parameters, before they are sealed.
 
         Raises:
-            UnsupportedOperation: SQL that copies a column without an equal index.
+            UnsupportedOperation: SQL that copies a column without an equal index; or as :meth:`write`.
         """
         return {
-            one.key: element
-            for one in self._indexes.get(key, ())
-            if (element := self._element(one, value, owner, params)) is not None
+            slot.key: element
+            for slot in self._slots(key)
+            if (element := self._element(slot, value, owner, params)) is not None
         }
 
-    def _element(self, one: TokenIndex, value: Any, owner: str, params: Row) -> Any:
+    def _slots(self, key: str) -> Iterable[Slot]:
+        if self._is_dry:
+            return ()
+        view = self._view
+        if view is None:
+            view = self._view = self._columns[key].keys_on(self._connection, writes=True).indexes.view()
+        if view.by_table:
+            self._refuse_unknown(key, view)
+        found = [slot for one in self._indexes.get(key, ()) for slot in slots_of(one, view).written]
+        for slot in found:
+            if slot.number:
+                attach_second(slot.index)
+        return found
+
+    def _refuse_unknown(self, key: str, view: IndexView) -> None:
+        column = self._columns[key]
+        known = {hidden for one in self._indexes.get(key, ()) for hidden in one.keys}
+        unknown = unknown_index(column, known, view)
+        if unknown is not None:
+            raise UnsupportedOperation(
+                f"{column.where} has the search index {unknown.name!r} in the database, which the model of "
+                "this process does not declare: what it wrote would not be found. Deploy the version that "
+                "declares it, or drop it with op.drop_sealed_index"
+            )
+
+    def _element(self, slot: Slot, value: Any, owner: str, params: Row) -> Any:
+        one = slot.index
         element = value.__clause_element__() if hasattr(value, "__clause_element__") else value
         if isinstance(element, ClauseElement) and not isinstance(element, BindParameter | Null):
-            copied = hidden_beside(element, one)
+            copied = None if self._view is None else hidden_beside(element, slot, self._view)
             if copied is None:
                 raise UnsupportedOperation(
                     f"{one.sealed.where}: what is copied has no tokens for the index {one.index.suffix!r}: "
@@ -86,13 +119,13 @@ class RowTokens:
         known = known_value(element, params)
         if known is MISSING:
             return None
-        token = self._writer(one).of_all((known,), owner)[0]
+        token = self._writer(slot).of_all((known,), owner)[0]
         return bindparam(None, token, type_=TokenType(one.index, token_index=one), unique=True)
 
-    def _writer(self, one: TokenIndex) -> TokenWriter:
-        writer = self._writers.get(one)
+    def _writer(self, slot: Slot) -> TokenWriter:
+        writer = self._writers.get(slot)
         if writer is None:
-            sealed: SealedColumn = one.sealed
+            sealed: SealedColumn = slot.index.sealed
             keys = self._holders[sealed.keys_on(self._connection, writes=True)]
-            writer = self._writers[one] = TokenWriter(one, keys)
+            writer = self._writers[slot] = TokenWriter(slot, keys)
         return writer

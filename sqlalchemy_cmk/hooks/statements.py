@@ -21,6 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import visitors
 
+from sqlalchemy_cmk.columns.asked import refuse_unanswered
+from sqlalchemy_cmk.columns.index_catalogues import look_at_indexes
 from sqlalchemy_cmk.columns.tenants import sealed_columns, tenant_source
 from sqlalchemy_cmk.columns.token_columns import TokenType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
@@ -45,6 +47,7 @@ def before_execute(
     connection: Connection, statement: Any, multiparams: Any, params: Any, execution_options: Any
 ) -> tuple[Any, Any, Any]:
     """Seal what an INSERT or UPDATE writes, and hide the named parameters of criteria."""
+    look_at_indexes(connection)
     many = bool(multiparams)
     if isinstance(statement, Insert | Update):
         table = _plain_table(statement.table)
@@ -82,6 +85,7 @@ def before_cursor_execute(
         else:
             meet_database(connection, context.compiled)
         refuse_unsupported(context.compiled, dry_run)
+        refuse_unanswered(context.compiled)
         refuse_unbound(context)
         refuse_misplaced(context.compiled)
         if dry_run is None:

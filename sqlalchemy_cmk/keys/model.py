@@ -14,11 +14,16 @@ from sqlalchemy_cmk.runtime.secret import Secret
 
 
 class Purpose(StrEnum):
-    """What a DEK is for. Rotating ``randomized`` leaves the others alone: equality and search hold."""
+    """What a DEK is for. Rotating ``randomized`` leaves the others alone: equality and search hold.
+
+    Tokens are made under ``search`` or ``search-2``. A rotation of their keys goes from the one to the other:
+    while it lasts each value has a token under both.
+    """
 
     RANDOMIZED = "randomized"
     DETERMINISTIC = "deterministic"
     SEARCH = "search"
+    SEARCH_2 = "search-2"
 
     @classmethod
     def of(cls, suite: Suite) -> Purpose:
@@ -39,6 +44,13 @@ class Purpose(StrEnum):
                 f"there is no purpose {name!r}: give randomized, deterministic or search"
             ) from None
 
+    @property
+    def is_for_tokens(self) -> bool:
+        """Whether DEKs of this purpose make the tokens of search indexes, and seal nothing."""
+        return self in SEARCH_PURPOSES
+
+
+SEARCH_PURPOSES = (Purpose.SEARCH, Purpose.SEARCH_2)
 
 INDEX_KEY_BYTES = 32
 
@@ -214,7 +226,7 @@ class OpenedDek:
         Raises:
             ConfigurationError: DEKs of this purpose make no tokens.
         """
-        if self.purpose is not Purpose.SEARCH:
+        if not self.purpose.is_for_tokens:
             raise ConfigurationError(f"DEK {self.id.hex()} is for {self.purpose} and makes no tokens")
         return self._keys.of(info, INDEX_KEY_BYTES)
 

@@ -11,6 +11,7 @@ from sqlalchemy_cmk.errors import CmkError, ConfigurationError
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.dry_run import DryRun
+from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.kek_uses import KekQuestions, KekUse
 from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
 from sqlalchemy_cmk.keys.lifecycle.record_keys import RecordKeyLifecycle, required
@@ -77,6 +78,11 @@ class KeyOperations(ABC):
     def database(self) -> KeyDatabase:
         """The key tables."""
         return self.keys.database
+
+    @property
+    def indexes(self) -> IndexCatalogue:
+        """The database's search indexes, as far as they are recorded."""
+        return self.keys.indexes
 
     @property
     def store(self) -> KeyStore:

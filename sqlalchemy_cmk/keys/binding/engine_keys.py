@@ -10,6 +10,7 @@ from sqlalchemy import Engine, event
 
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.settings import Settings
+from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
 from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.manifest.record_key import record_keys_of
@@ -51,6 +52,7 @@ class EngineKeys:
         clock: returns monotonic seconds, by which deadlines are.
         connections, database, store, audit, record_keys, observations, lifecycle: as in
             :class:`~sqlalchemy_cmk.Keyring`.
+        indexes: the database's search indexes, as far as they are recorded.
         opened: the opened keys of this process.
         background: writes what no caller waits for.
         wrapper: wraps and unwraps DEKs.
@@ -67,6 +69,7 @@ class EngineKeys:
         self.wrapper = Wrapper(settings.providers, telemetry, settings.policy, settings.calls, settings.clock)
         self.connections = Connections(engine)
         self.database = KeyDatabase(self.connections, settings.table_prefix)
+        self.indexes = IndexCatalogue(self.database, settings.clock)
         self.background = BackgroundWriter()
         self.record_keys = record_keys_of(
             settings.record_key, settings.providers, lambda: not self.store.is_authenticated()
@@ -150,6 +153,7 @@ class EngineKeys:
         """Forget every key and what was seen of the key tables: this process has dropped them."""
         self.opener.forget()
         self.store.start_anew()
+        self.indexes.forget()
         self.audit.start_anew()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
 from sqlalchemy_cmk.keys.opening.key_batch import KeyBatch
 from sqlalchemy_cmk.keys.opening.questions import ActiveDek, Question
@@ -17,6 +18,10 @@ class Deks(Protocol):
     @property
     def reads_without_tenant(self) -> bool:
         """Whether values may be read where nothing says whose they are."""
+
+    @property
+    def indexes(self) -> IndexCatalogue:
+        """The database's search indexes, as far as they are recorded."""
 
     def dek(self, dek_id: bytes) -> OpenedDek | None:
         """Return an opened DEK by its id; see :meth:`Keyring.dek`."""
@@ -54,6 +59,11 @@ class HeldKeys:
     def reads_without_tenant(self) -> bool:
         """Whether values may be read where nothing says whose they are."""
         return self._keys.reads_without_tenant
+
+    @property
+    def indexes(self) -> IndexCatalogue:
+        """The database's search indexes, as far as they are recorded."""
+        return self._keys.indexes
 
     def dek(self, dek_id: bytes) -> OpenedDek | None:
         """Return an opened DEK by its id; see :meth:`Keyring.dek`."""

@@ -27,10 +27,14 @@ class Protection:
     """The keyrings of one ``MetaData``. Where several serve a database, the newest does.
 
     They are held weakly: a keyring that nobody has closed, and whose engine is gone, is in nobody's way.
+
+    Attributes:
+        changes: how often a keyring has begun or ceased to serve it, or served another engine.
     """
 
     def __init__(self) -> None:
         self._keyrings: list[ref[Keyring]] = []
+        self.changes = 0
 
     def __iter__(self) -> Iterator[Keyring]:
         """Return the keyrings, the newest first."""
@@ -39,10 +43,12 @@ class Protection:
     def add(self, keyring: Keyring) -> None:
         """Let a keyring serve the metadata."""
         self._keyrings = [ref(one) for one in (keyring, *(one for one in self if one is not keyring))]
+        self.changes += 1
 
     def remove(self, keyring: Keyring) -> None:
         """Let a keyring serve the metadata no more."""
         self._keyrings = [ref(one) for one in self if one is not keyring]
+        self.changes += 1
 
     def of_engine(self, engine: Engine) -> EngineKeys | None:
         """Return the keys that serve an engine; ``None`` where its database has to be asked."""

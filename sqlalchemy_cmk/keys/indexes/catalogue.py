@@ -1,0 +1,170 @@
+"""What a process knows of the database's search indexes, looked up anew every few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, inspect, select, update
+
+from sqlalchemy_cmk.errors import KeyUnavailable, TamperedError
+from sqlalchemy_cmk.keys.indexes.records import (
+    NOTHING_RECORDED,
+    SEEN_WITHIN,
+    IndexState,
+    IndexView,
+    StoredIndex,
+)
+from sqlalchemy_cmk.keys.indexes.table import make_indexes_table
+from sqlalchemy_cmk.keys.model import Purpose
+from sqlalchemy_cmk.keys.storage.callers import lent
+from sqlalchemy_cmk.keys.storage.database import DatabaseLocked, KeyDatabase
+from sqlalchemy_cmk.runtime.clock import as_utc, this_second
+
+_STATES = {state.value: state for state in IndexState}
+_PURPOSES = {one.value: one for one in Purpose if one.is_for_tokens}
+
+
+class IndexCatalogue:
+    """Reads and writes the table of search indexes.
+
+    Args:
+        database: the database of the key tables.
+        clock: returns monotonic seconds.
+
+    Every method raises :class:`KeyUnavailable` where the table cannot be read or written now, and
+    :class:`TamperedError` where it holds what the library has not written.
+    """
+
+    def __init__(self, database: KeyDatabase, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self.table = database.tables_of(make_indexes_table)
+        self._is_there = False
+        # What was seen, and until when it may be used. Of two threads that look at once, either may be last.
+        self._seen: tuple[IndexView, float | None] = NOTHING_RECORDED, None
+
+    @property
+    def last_view(self) -> IndexView:
+        """What was seen last, however long ago."""
+        return self._seen[0]
+
+    @property
+    def is_due(self) -> bool:
+        """Whether what was seen is so old that it has to be looked up again."""
+        until = self._seen[1]
+        return until is None or self._clock() >= until
+
+    def view(self) -> IndexView:
+        """Return the indexes as they were at most :data:`SEEN_WITHIN` seconds ago."""
+        return self._looked_up() if self.is_due else self._seen[0]
+
+    def forget(self) -> None:
+        """Look the indexes up again at the next question."""
+        self._seen = self._seen[0], None
+
+    def stored(self) -> list[StoredIndex]:
+        """Return the indexes that are recorded now."""
+        return self._database.run(self.read)
+
+    def read(self, connection: Connection) -> list[StoredIndex]:
+        """Return the indexes that a connection sees recorded; none where the table is missing."""
+        if not self._is_there and not inspect(connection).has_table(self.table.name):
+            return []
+        self._is_there = True
+        query = select(self.table).order_by(*self.table.primary_key)
+        return [_stored(row) for row in connection.execute(query)]
+
+    def record(self, connection: Connection, stored: Iterable[StoredIndex]) -> None:
+        """Record hidden columns, in place of what was recorded of them."""
+        for one in stored:
+            self.erase(connection, one)
+            values = {
+                "schema_name": one.schema,
+                "table_name": one.table,
+                "hidden_name": one.hidden,
+                "column_name": one.column,
+                "index_name": one.name,
+                "slot": one.slot,
+                "state": one.state.value,
+                "purpose": one.purpose.value,
+                "fingerprint": one.fingerprint,
+                "definition": one.definition,
+                "since": one.since,
+            }
+            connection.execute(insert(self.table).values(values))
+        self.forget()
+
+    def erase(self, connection: Connection, stored: StoredIndex) -> None:
+        """Record a hidden column no more."""
+        connection.execute(delete(self.table).where(*self._same(stored)))
+        self.forget()
+
+    def change(self, connection: Connection, stored: StoredIndex, state: IndexState) -> bool:
+        """Record that a hidden column has come into another state; ``False`` where it is not as it was."""
+        t = self.table.c
+        same = (*self._same(stored), t.state == stored.state.value)
+        values = {"state": state.value, "since": this_second()}
+        done = connection.execute(update(self.table).where(*same).values(values)).rowcount == 1
+        self.forget()
+        return done
+
+    def _same(self, stored: StoredIndex) -> tuple[Any, ...]:
+        t = self.table.c
+        return (
+            t.schema_name == stored.schema,
+            t.table_name == stored.table,
+            t.hidden_name == stored.hidden,
+        )
+
+    def _looked_up(self) -> IndexView:
+        # Counted from before the look: nothing is used for longer, however long the database takes.
+        until = self._clock() + SEEN_WITHIN
+        new, before = IndexView.of_all(self._read_now()), self._seen[0]
+        # The same object for the same indexes: what others have worked out holds.
+        view = before if before.by_table == new.by_table and before is not NOTHING_RECORDED else new
+        self._seen = view, until
+        return view
+
+    def _read_now(self) -> list[StoredIndex]:
+        try:
+            return self._database.run(self.read, wait_for_lock=lent() is None)
+        except DatabaseLocked:
+            caller = lent()
+            if caller is None:
+                raise
+        except KeyUnavailable:
+            self._is_there = False
+            raise
+        # Its transaction holds the lock of the whole database: nobody else writes meanwhile.
+        return self.read(caller)
+
+
+class CallersCatalogue(IndexCatalogue):
+    """Reads the table of search indexes on the connection of the statement that is about to be sent."""
+
+    def _read_now(self) -> list[StoredIndex]:
+        caller = lent()
+        return super()._read_now() if caller is None else self.read(caller)
+
+
+def _stored(row: Row[Any]) -> StoredIndex:
+    state, purpose = _STATES.get(row.state), _PURPOSES.get(row.purpose)
+    if state is None or purpose is None or row.slot not in (0, 1):
+        raise TamperedError(
+            f"the table of search indexes has a state, a purpose or a slot of {row.table_name}."
+            f"{row.hidden_name} that does not exist"
+        )
+    return StoredIndex(
+        row.schema_name,
+        row.table_name,
+        row.hidden_name,
+        row.column_name,
+        row.index_name,
+        row.slot,
+        state,
+        purpose,
+        row.fingerprint,
+        row.definition,
+        as_utc(row.since),
+    )

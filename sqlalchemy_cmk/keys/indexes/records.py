@@ -1,0 +1,130 @@
+"""The hidden columns of search indexes as the database has them. See :class:`StoredIndex`.
+
+A hidden column goes through these states::
+
+    building -> filling -> ready -> leaving -> closing -> dropped
+
+Each step is safe while some processes still see the one before: a process looks again every
+:data:`SEEN_WITHIN` seconds, and whoever takes a step waits for :data:`SETTLED_AFTER` where it matters.
+``docs/search.md`` says which step is safe for what reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy_cmk.keys.model import Purpose
+
+# Seconds after which a process looks for changes.
+SEEN_WITHIN = 5.0
+# Seconds after which every process has seen a change, and has ended the statements that it began before.
+SETTLED_AFTER = 10.0
+
+
+class IndexState(StrEnum):
+    """How far a hidden column has come.
+
+    Processes that know the index write tokens until it is ``dropped``. From ``filling`` on, those that do not
+    know it may not write the sealed column. ``ready`` is asked; ``leaving`` was, until another column of the
+    index took its place, and is still asked where both sides of a join need tokens under the same DEK.
+    """
+
+    BUILDING = "building"
+    FILLING = "filling"
+    READY = "ready"
+    LEAVING = "leaving"
+    CLOSING = "closing"
+    DROPPED = "dropped"
+
+    @property
+    def is_written(self) -> bool:
+        """Whether processes that know the index write tokens into the column."""
+        return self is not IndexState.DROPPED
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each row with a value has its token in the column."""
+        return self in (IndexState.READY, IndexState.LEAVING, IndexState.CLOSING)
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether questions may go to the column."""
+        return self in (IndexState.READY, IndexState.LEAVING)
+
+    @property
+    def shuts_out(self) -> bool:
+        """Whether processes that do not know the index may not write the sealed column."""
+        return self.is_complete or self is IndexState.FILLING
+
+
+@dataclass(frozen=True, slots=True)
+class StoredIndex:
+    """A hidden column of a search index.
+
+    Attributes:
+        schema: the table's schema; empty for the connection's own.
+        table: the table's name.
+        hidden: the name of the hidden column.
+        column: the name of the sealed column.
+        name: what the index is called: what follows the column's name in that of its hidden column.
+        slot: which of the index's two hidden columns it is, 0 or 1.
+        state: how far it has come.
+        purpose: the purpose of the DEKs under which its tokens are.
+        fingerprint: the same for all that makes equal tokens under one DEK.
+        definition: the kind and the options of the index, as JSON.
+        since: when it came into this state (UTC).
+    """
+
+    schema: str
+    table: str
+    hidden: str
+    column: str
+    name: str
+    slot: int
+    state: IndexState
+    purpose: Purpose
+    fingerprint: str
+    definition: str
+    since: datetime
+
+    @property
+    def of_table(self) -> tuple[str, str]:
+        """The schema and the name of the table."""
+        return self.schema, self.table
+
+    @property
+    def where(self) -> str:
+        """``table.hidden column``, for messages."""
+        return f"{f'{self.schema}.' if self.schema else ''}{self.table}.{self.hidden}"
+
+
+@dataclass(slots=True)
+class IndexView:
+    """The hidden columns that a process has seen in the database, at one moment.
+
+    Attributes:
+        by_table: those of each table, by its schema and name.
+        resolved: what others have worked out from them.
+    """
+
+    by_table: dict[tuple[str, str], tuple[StoredIndex, ...]]
+    resolved: dict[Any, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_all(cls, stored: Iterable[StoredIndex]) -> IndexView:
+        """Return the view of some hidden columns."""
+        found: dict[tuple[str, str], tuple[StoredIndex, ...]] = {}
+        for one in stored:
+            found[one.of_table] = (*found.get(one.of_table, ()), one)
+        return cls(found)
+
+    def of(self, schema: str | None, table: str) -> tuple[StoredIndex, ...]:
+        """Return the hidden columns of a table that are recorded."""
+        return self.by_table.get((schema or "", table), ())
+
+
+NOTHING_RECORDED = IndexView({})
