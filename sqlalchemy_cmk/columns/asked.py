@@ -33,7 +33,11 @@ class Asked(TypeCoerce[Any]):
     inherit_cache = True
 
     def __init__(
-        self, hidden: ColumnElement[Any], index: TokenIndex, part: Hashable = "", beside: TokenIndex | None = None
+        self,
+        hidden: ColumnElement[Any],
+        index: TokenIndex,
+        part: Hashable = "",
+        beside: TokenIndex | None = None,
     ) -> None:
         super().__init__(hidden, TokenType(index.index, part, index))
         self._beside = beside

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BindParameter, ClauseElement, ColumnElement, Null, Table, bindparam

@@ -17,7 +17,6 @@ from sqlalchemy import BindParameter, Connection, Insert, Update
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import Compiled
 
-from sqlalchemy_cmk.columns.asked import chosen_slot
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.plain import Plain
 from sqlalchemy_cmk.columns.presealed import Unsealed, is_presealed, strip
