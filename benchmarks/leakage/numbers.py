@@ -1,6 +1,7 @@
 """Attacks on indexes of numbers: what the attacker takes each row's number for."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import permutations
@@ -9,9 +10,8 @@ from statistics import median_low
 
 # Where the sample has fewer numbers in a subtree, it says nothing about what is where in it.
 _FEWEST = 8
-# Levels of which permutations are tried together, near the root and further down.
-_LOOKAHEAD = {2: (6, 4), 4: (3, 2)}
-_NEAR_ROOT = 8
+# How many bits of a number are guessed together: those at the root, and then always so many more.
+_FIRST_BITS, _MORE_BITS = 10, 4
 
 
 def best_guess(sample: Sequence[int], within: int) -> int:
@@ -33,7 +33,8 @@ class TreeAttack:
     """Finds for each node of the tokens' tree the permutation that makes the sample likeliest.
 
     From the root on, it compares how many rows each subtree of tokens holds with how many of the sample each
-    subtree of numbers holds, for several levels at once.
+    subtree of numbers holds. It finds the best permutations of all nodes of the first ten bits together, then
+    those of the next four bits below each node, and so on.
 
     Args:
         tokens: of a range index, one a row.
@@ -44,19 +45,23 @@ class TreeAttack:
 
     def __init__(self, tokens: Sequence[int], sample: Sequence[int], bits: int, arity: int) -> None:
         self._tokens, self._sample = sorted(tokens), sorted(sample)
-        self._bits, self._arity = bits, arity
-        self._near, self._far = _LOOKAHEAD[arity]
         wide = arity.bit_length() - 1
+        self._first, self._more = _FIRST_BITS // wide, _MORE_BITS // wide
         # How many bits are below the nodes of each level, from the root on.
         self._below = [bits, *range((bits - 1) // wide * wide, -1, -wide)]
+        # For each level, how many rows and how many of the sample are below each of its nodes.
+        self._rows, self._known = (
+            [Counter(one >> below for one in numbers) for below in self._below]
+            for numbers in (self._tokens, self._sample)
+        )
         self._score = lru_cache(1_000_000)(self._scored)
 
     def guesses(self) -> dict[int, int]:
         """Return what each token is taken for."""
         found: dict[int, int] = {}
-        waiting = [(0, 0, 0)]
+        waiting = [(0, 0, 0, self._first)]
         while waiting:
-            level, token, number = waiting.pop()
+            level, token, number, until = waiting.pop()
             below = self._below[level]
             held, known = _inside(self._tokens, token, below), _inside(self._sample, number, below)
             if not held:
@@ -66,40 +71,39 @@ class TreeAttack:
                 middle = median_low(known) if known else (2 * number + 1 << below) // 2
                 found.update(dict.fromkeys(held, middle))
                 continue
-            ahead = self._near if self._bits - self._below[level] < _NEAR_ROOT else self._far
-            _, order = self._best(level, token, number, ahead)
+            until += self._more if level == until else 0
+            _, order = self._best(level, token, number, until)
             children = self._children(level)
             waiting += [
-                (level + 1, token * children + place, number * children + child)
+                (level + 1, token * children + place, number * children + child, until)
                 for child, place in enumerate(order)
             ]
         return found
 
-    def _best(self, level: int, token: int, number: int, ahead: int) -> tuple[float, tuple[int, ...]]:
+    def _best(self, level: int, token: int, number: int, until: int) -> tuple[float, tuple[int, ...]]:
         """Return the score of the best permutation of a node's children, and the place of each child."""
         children = self._children(level)
         places = range(token * children, (token + 1) * children)
         numbers = range(number * children, (number + 1) * children)
-        known = _count(self._sample, number, self._below[level]) + 1
-        below = self._below[level + 1]
-        rows = [_count(self._tokens, place, below) for place in places]
-        likely = [log((_count(self._sample, child, below) + 1 / children) / known) for child in numbers]
+        rows, known = self._rows[level + 1], self._known[level + 1]
+        all_known = self._known[level][number] + 1
         scores = [
             [
-                rows[at] * chance + self._score(level + 1, place, child, ahead - 1)
-                for at, place in enumerate(places)
+                rows[place] * log((known[child] + 1 / children) / all_known)
+                + self._score(level + 1, place, child, until)
+                for place in places
             ]
-            for child, chance in zip(numbers, likely, strict=True)
+            for child in numbers
         ]
         return max(
             (sum(scores[child][place] for child, place in enumerate(order)), order)
             for order in permutations(range(children))
         )
 
-    def _scored(self, level: int, token: int, number: int, ahead: int) -> float:
-        if not ahead or level == len(self._below) - 1 or not _count(self._tokens, token, self._below[level]):
+    def _scored(self, level: int, token: int, number: int, until: int) -> float:
+        if level in (until, len(self._below) - 1) or not self._rows[level][token]:
             return 0.0
-        return self._best(level, token, number, ahead)[0]
+        return self._best(level, token, number, until)[0]
 
     def _children(self, level: int) -> int:
         return int(1 << self._below[level] - self._below[level + 1])
@@ -108,11 +112,6 @@ class TreeAttack:
 def _inside(ordered: list[int], node: int, below: int) -> Sequence[int]:
     first = bisect_left(ordered, node << below)
     return ordered[first : bisect_left(ordered, node + 1 << below, first)]
-
-
-def _count(ordered: list[int], node: int, below: int) -> int:
-    first = bisect_left(ordered, node << below)
-    return bisect_left(ordered, node + 1 << below, first) - first
 
 
 def share_within(guesses: Sequence[int], numbers: Sequence[int], within: float) -> float:
