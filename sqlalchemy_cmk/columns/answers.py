@@ -1,6 +1,6 @@
 """Which option of a sealed column would answer what its stored bytes cannot.
 
-Equality is answered by deterministic columns. Search indexes are planned: an answer says so.
+Equality is answered by deterministic columns, and all that is named here by search indexes.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from sqlalchemy import BindParameter
 from sqlalchemy.sql import operators
 
 EQUAL = "deterministic=True"
-ORDER = "index=[Ordered()] (planned; it gives away the order of all values)"
-_EXACT = "index=[Exact(normalize=fold)] (planned)"
-_PREFIX = "index=[Prefix()] (planned)"
-_SUFFIX = "index=[Suffix()] (planned)"
+ORDER = "index=[Ordered(lowest, highest)] (it gives away the order of all values)"
+_EXACT = "index=[Exact(normalize=fold)], asked by column.iequals(value)"
+_PREFIX = "index=[Prefix()]"
+_SUFFIX = "index=[Suffix()]"
 _PART = "index=[NGram(3)] (planned)"
-_PATTERN = "index=[Prefix()], [Suffix()] or [NGram(3)], by where the % stands (planned)"
-_RANGE = "index=[Range(lowest, highest)] (planned)"
+_PATTERN = "index=[Prefix()], [Suffix()] or [NGram(3)], by where the % stands"
+_RANGE = "index=[Range(lowest, highest)]"
 
 _SIGNS = {
     **{
@@ -42,7 +42,7 @@ _BY_NAME = {
     **dict.fromkeys(("contains_op", "not_contains_op", "icontains_op", "not_icontains_op"), _PART),
     **dict.fromkeys(("lt", "le", "gt", "ge", "between_op", "not_between_op"), _RANGE),
     **dict.fromkeys(("asc_op", "desc_op", "nulls_first_op", "nulls_last_op", "min", "max"), ORDER),
-    **dict.fromkeys(("lower", "upper"), _EXACT),
+    **dict.fromkeys(("lower", "upper", "iequals_op", "not_iequals_op", "iin_op", "not_iin_op"), _EXACT),
 }
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 from sqlalchemy_cmk.columns.answers import called
 from sqlalchemy_cmk.columns.asking import answer_by_index
+from sqlalchemy_cmk.columns.ignoring_case import iequals_op
 from sqlalchemy_cmk.columns.refused import RefusingComparator
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class SealedComparator(RefusingComparator, TypeDecorator.Comparator[Any]):
             # SQLAlchemy would compare with the constant "true", which is equal to no sealed value.
             other = (literal(other[0], sealed), *other[1:])
         return super().operate(op, *other, **kwargs)
+
+    def iequals(self, other: Any) -> ColumnElement[Any]:
+        """Build ``=`` of what the normalizer of an index makes of both sides: ``Exact(normalize=fold)``."""
+        return self.operate(iequals_op, other)  # type: ignore[arg-type]
 
     def advice(self, op: OperatorType) -> str:
         """Return why an operation is refused, and what to do."""

@@ -33,6 +33,7 @@ from sqlalchemy_cmk.hooks.flush import flushed_row
 from sqlalchemy_cmk.hooks.inserts import seal_insert
 from sqlalchemy_cmk.hooks.meeting import meet_database
 from sqlalchemy_cmk.hooks.returning import open_batches, refuse_unbound
+from sqlalchemy_cmk.hooks.rewriting import rewritten
 from sqlalchemy_cmk.hooks.sql_text import note_sql_text
 from sqlalchemy_cmk.hooks.unsupported import dry_run_in, refuse_unsupported
 from sqlalchemy_cmk.hooks.updates import seal_update
@@ -49,6 +50,7 @@ def before_execute(
     """Seal what an INSERT or UPDATE writes, and hide the named parameters of criteria."""
     look_at_indexes(connection)
     many = bool(multiparams)
+    statement = rewritten(statement)
     if isinstance(statement, Insert | Update):
         table = _plain_table(statement.table)
         if table is None or not _concerns(table):

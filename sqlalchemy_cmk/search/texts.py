@@ -11,8 +11,8 @@ from sqlalchemy.sql.operators import OperatorType
 
 from sqlalchemy_cmk.columns.candidates import Recheck
 from sqlalchemy_cmk.columns.indexes import Question
-from sqlalchemy_cmk.errors import InvalidValue
-from sqlalchemy_cmk.search.intervals import is_known
+from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
+from sqlalchemy_cmk.search.intervals import is_known, is_parameter
 from sqlalchemy_cmk.search.normalizers import Normalizer
 from sqlalchemy_cmk.search.patterns import Pattern, pattern_of
 
@@ -90,9 +90,21 @@ class TextQuestion:
         """Return the pattern; ``None`` where its value is not known before the statement is executed.
 
         Raises:
-            InvalidValue: the value makes no pattern.
+            UnsupportedOperation: the value makes no pattern; or it is that of LIKE, and is not known.
         """
-        return self.like.pattern(self.operand).normalized(normalize) if is_known(self.operand) else None
+        if not is_known(self.operand):
+            if self.like.is_like and is_parameter(self.operand):
+                raise UnsupportedOperation(
+                    "LIKE with a pattern that is not known yet (a bindparam(), a variable of a lambda): what "
+                    "it asks decides how it is answered: call startswith(), endswith() or contains()"
+                )
+            return None
+        reason = ""
+        try:
+            return self.like.pattern(self.operand).normalized(normalize)
+        except InvalidValue as error:
+            reason = str(error)
+        raise UnsupportedOperation(reason)
 
 
 def text_question(question: Question) -> TextQuestion | None:

@@ -30,10 +30,10 @@ def found(keyring: Keyring, folder: Path, *lines: str) -> list[Use]:
         ("select(Patient).where(Patient.ssn.in_(some))", "deterministic=True"),
         ("select(Patient).where(Patient.born > today)", "Range("),
         ("select(Patient).where(Patient.born.between(first, last))", "Range("),
-        ("select(Patient).order_by(Patient.email)", "Ordered()"),
-        ("select(Patient).order_by(Patient.email.desc())", "Ordered()"),
+        ("select(Patient).order_by(Patient.email)", "Ordered("),
+        ("select(Patient).order_by(Patient.email.desc())", "Ordered("),
         ("select(func.lower(Patient.email))", "Exact(normalize=fold)"),
-        ("select(func.max(patients.c.born))", "Ordered()"),
+        ("select(func.max(patients.c.born))", "Ordered("),
         ("select(Patient.ssn + Patient.email)", None),
         ("select(func.count()).group_by(Patient.ssn)", "deterministic=True"),
         (

@@ -8,7 +8,7 @@ def test_it_reports_columns_and_lines_and_ends_with_1(app: Application) -> None:
     done = app.run("check", "patients.clinic", "patients.ssn", "--source", str(app.folder))
     assert done.exit_code == 1, done.output
     assert "patients.clinic" in done.stdout and "queries.py:1: ORDER BY patients.ssn" in done.stdout
-    assert "answered by index=[Ordered()]" in done.stdout
+    assert "answered by index=[Ordered(" in done.stdout
     assert "2 columns" in done.stdout and "pytest --cmk-check" in done.stderr
 
 

@@ -510,3 +510,18 @@ def test_variant_of_is_the_type_as_it_was_declared_for_a_dialect() -> None:
     assert private.variant_of(type_, postgresql.dialect()) is variant
     assert private.variant_of(type_, sqlite.dialect()) is type_
     assert private.variant_of(variant, sqlite.dialect()) is variant
+
+
+@pytest.mark.parametrize("make", [select, update, lambda _: table.delete()])
+def test_criteria_are_those_of_where(make: Any) -> None:
+    statement = make(table).where(a == 1).where(b == "x")
+    found = private.criteria(statement)
+    assert [str(one) for one in found] == ["t.a = :a_1", "t.b = :b_1"]
+
+
+@pytest.mark.parametrize("make", [select, update, lambda _: table.delete()])
+def test_with_criteria_copies_a_statement(make: Any) -> None:
+    statement = make(table).where(a == 1)
+    changed = private.with_criteria(statement, [b == "y"])
+    assert "t.a = " not in str(changed).split("WHERE")[1]
+    assert [str(one) for one in private.criteria(statement)] == ["t.a = :a_1"]

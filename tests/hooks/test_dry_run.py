@@ -224,7 +224,7 @@ def test_sql_that_goes_straight_to_the_driver_is_noted_with_its_line(dry: Vault,
         (lambda p: p.first.startswith("x"), "Prefix()"),
         (lambda p: func.lower(p.last) == "x", "Exact(normalize=fold)"),
         (lambda p: p.born > date(2000, 1, 1), "Range("),
-        (lambda p: select(func.max(p.born)).scalar_subquery() == p.born, "Ordered()"),
+        (lambda p: select(func.max(p.born)).scalar_subquery() == p.born, "Ordered("),
     ],
 )
 def test_a_refusal_names_the_index_that_would_answer_it(

@@ -180,9 +180,9 @@ def test_what_sealing_would_refuse_is_listed_with_its_line(
             "*DRY RUN, nothing is sealed*",
             "*cmk check: what sealing would refuse*",
             "application.py:16: text is sealed: LIKE *",
-            "*answered by index=?Prefix()? (planned)",
+            "*answered by index=?Prefix()?",
             "application.py:19: ORDER BY notes.text: *",
-            "*answered by index=?Ordered()?*",
+            "*answered by index=?Ordered(lowest, highest)?*",
             "test_it.py:9: SQL text names notes.text*",
             "3 refusals in 3 places",
         ]

@@ -62,6 +62,7 @@ from sqlalchemy_cmk.databases.sqlalchemy_private.results import (
 )
 from sqlalchemy_cmk.databases.sqlalchemy_private.statements import (
     bulk_persists,
+    criteria,
     is_from_select,
     is_sorted_by_key,
     leave_out,
@@ -72,6 +73,7 @@ from sqlalchemy_cmk.databases.sqlalchemy_private.statements import (
     upsert_clause,
     upsert_takes_condition,
     upsert_targets,
+    with_criteria,
     with_multi_values,
     with_single_values,
     with_upsert,
@@ -93,6 +95,7 @@ __all__ = [
     "compiled_columns",
     "compiled_select",
     "core_statements",
+    "criteria",
     "distinct_on",
     "drop_fetched",
     "grouping",
@@ -141,6 +144,7 @@ __all__ = [
     "watch_lookups",
     "watch_merges",
     "whole_statements",
+    "with_criteria",
     "with_multi_values",
     "with_parameters",
     "with_single_values",

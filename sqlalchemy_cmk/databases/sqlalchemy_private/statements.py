@@ -41,6 +41,18 @@ def with_single_values(statement: Insert | Update, values: Values) -> Any:
     return changed
 
 
+def criteria(statement: Any) -> tuple[Any, ...]:
+    """Return the conditions that ``where()`` put into a SELECT, UPDATE or DELETE."""
+    return tuple(statement._where_criteria)
+
+
+def with_criteria(statement: Any, changed: list[Any]) -> Any:
+    """Return a copy of a statement with other conditions."""
+    copied = statement._generate()
+    copied._where_criteria = tuple(changed)
+    return copied
+
+
 def leave_out(column: Column[Any]) -> None:
     """Have a column left out of ``select(table)`` and of mappers, as ``insert_sentinel()``'s are."""
     column._omit_from_statements = True

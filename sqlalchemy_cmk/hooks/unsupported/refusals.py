@@ -41,7 +41,8 @@ def refuse_use(element: Any, type_: EncryptedType) -> NoReturn:
 def refuse_order(type_: EncryptedType) -> NoReturn:
     """Refuse an ORDER BY."""
     raise UnsupportedOperation(
-        f"ORDER BY {where(type_)}: sealed bytes have no useful order: sort the loaded rows in Python",
+        f"ORDER BY {where(type_)}: sealed bytes have no useful order: sort the loaded rows in Python; "
+        "with index=[Ordered(...)], write column.asc() or column.desc()",
         ORDER,
     )
 

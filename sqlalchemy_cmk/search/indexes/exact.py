@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.sql import operators
+from sqlalchemy.sql.operators import OperatorType
 
 from sqlalchemy_cmk.codec import Codec, codec_for
 from sqlalchemy_cmk.columns.candidates import Candidate
+from sqlalchemy_cmk.columns.ignoring_case import BETWEEN_TOKENS
 from sqlalchemy_cmk.columns.indexes import Question, SearchIndex, Tokens
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.runtime.secret import Secret
 from sqlalchemy_cmk.search.normalizers import Normalizer, identity, normalizer_of
 from sqlalchemy_cmk.search.rechecks import IsEqual
+from sqlalchemy_cmk.search.texts import text_question
 from sqlalchemy_cmk.search.tokens.exact import ExactTokens
 from sqlalchemy_cmk.search.tokens.keys import index_info
 from sqlalchemy_cmk.search.tokens.tags import TAG_BYTES, tag_of
@@ -37,6 +40,9 @@ _FOUND = (operators.eq, operators.in_op)
 @dataclass(frozen=True)
 class Exact(SearchIndex):
     """Finds equal values: ``==``, ``!=``, ``in_``, ``not_in``, ``is_distinct_from`` and joins.
+
+    With a normaliser it finds texts that are equal once both are normalised: ``column.iequals(x)``,
+    ``func.lower(column) == x``, ``ilike`` without wildcards.
 
     Args:
         bits: length of the token, 1 to 128. With fewer than 64, unlike values share tokens on purpose: what
@@ -99,19 +105,38 @@ class Exact(SearchIndex):
         return _Tokens(tag, ExactTokens(key, self.bits), codec, self.normalize)
 
     def answer(self, question: Question) -> ColumnElement[Any] | None:
-        """Answer equality and membership: by candidates where other values have the same token."""
-        if question.operator not in (*_EQUALITY, *_MEMBERSHIP):
+        """Answer equality and membership: by candidates where other values have the same token.
+
+        Raises:
+            UnsupportedOperation: the pattern of a ``like`` is none, or not known yet.
+        """
+        if question.operator in _FOUND and not (self.is_exact and self.normalize == identity):
+            asked = question.parameter("", question.operands[0])
+            compared = None if asked is None else question.tokens("").operate(question.operator, asked)
+            return None if compared is None else Candidate(compared, IsEqual())
+        found = self._asked(question) if self.is_exact else None
+        if found is None:
             return None
-        other = question.operands[0]
-        if not self.is_exact or self.normalize != identity:
-            asked = question.parameter("", other) if question.operator in _FOUND else None
-            found = None if asked is None else question.tokens("").operate(question.operator, asked)
-            return None if found is None else Candidate(found, IsEqual())
+        operator, other = found
         beside = question.tokens_of(other)
         asked = question.parameter("", other) if beside is None else beside
-        if asked is None:
+        return None if asked is None else question.tokens("").operate(operator, asked)
+
+    def _asked(self, question: Question) -> tuple[OperatorType, Any] | None:
+        """Return the operator between tokens, and the operand, that an operation comes to."""
+        operator, operand = question.operator, question.operands[0] if question.operands else None
+        is_normalized = self.normalize != identity
+        if operator in (*_EQUALITY, *_MEMBERSHIP):
+            return None if is_normalized else (operator, operand)
+        if operator in BETWEEN_TOKENS:
+            return (BETWEEN_TOKENS[operator], operand) if is_normalized else None
+        asked = text_question(question) if question.type.codec.text and operand is not None else None
+        if asked is None or asked.like.ignores_case is not is_normalized:
             return None
-        return question.tokens("").operate(question.operator, asked, **question.options)
+        pattern = asked.pattern(self.normalize)
+        if pattern is None or pattern.exactly is None:
+            return None
+        return operators.ne if asked.is_negated else operators.eq, pattern.exactly
 
 
 class _Tokens(Tokens):

@@ -13,10 +13,10 @@ from sqlalchemy_cmk.columns.indexes import Question, SearchIndex
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.runtime.secret import Secret
-from sqlalchemy_cmk.search.intervals import Interval, IntervalTokens, Within, is_known, is_parameter
+from sqlalchemy_cmk.search.intervals import Interval, IntervalTokens, Within, is_parameter
 from sqlalchemy_cmk.search.normalizers import Normalizer, fold, identity, normalizer_of
 from sqlalchemy_cmk.search.patterns import Asks, Pattern
-from sqlalchemy_cmk.search.texts import FitsPattern, Like, text_question
+from sqlalchemy_cmk.search.texts import FitsPattern, Like, TextQuestion, text_question
 from sqlalchemy_cmk.search.tokens.keys import KEY_BYTES, index_info
 from sqlalchemy_cmk.search.tokens.prefix import DEFAULT_MAX, DEFAULT_MIN, DEFAULT_WIDTH, PrefixTokens
 from sqlalchemy_cmk.search.tokens.tags import TAG_BYTES, tag_of
@@ -119,7 +119,7 @@ class Prefix(SearchIndex):
         asked = text_question(question)
         if asked is None or (asked.like.ignores_case and not self.ignores_case):
             return None
-        exact = self._is_exact(asked.like, asked.operand)
+        exact = self._is_exact(asked)
         if exact is None:
             return None
         within = Within(question, _Asked(asked.like, exact), [asked.operand])
@@ -133,26 +133,16 @@ class Prefix(SearchIndex):
         normalize = self.normalize if asked.like.ignores_case else identity
         return Candidate(within, FitsPattern(asked.like, normalize))
 
-    def _is_exact(self, like: Like, operand: Any) -> bool | None:
+    def _is_exact(self, asked: TextQuestion) -> bool | None:
         """Return whether the answer to a question is exact; ``None`` where there is none."""
+        like, operand = asked.like, asked.operand
         same_case = like.ignores_case is self.ignores_case
-        if not is_known(operand):
-            if like.is_like and is_parameter(operand):
-                raise UnsupportedOperation(
-                    "LIKE with a pattern that is not known yet (a bindparam(), a variable of a lambda): what "
-                    "it asks decides how it is answered: call startswith(), endswith() or contains()"
-                )
-            known = is_parameter(operand) and (like.before, like.after) == self.wildcards
-            return same_case if known else None
         if operand is None:
             return True
-        reason = ""
-        try:
-            pattern = like.pattern(operand).normalized(self.normalize)
-        except InvalidValue as error:
-            reason = str(error)
-        if reason:
-            raise UnsupportedOperation(reason)
+        pattern = asked.pattern(self.normalize)
+        if pattern is None:
+            known = is_parameter(operand) and (like.before, like.after) == self.wildcards
+            return same_case if known else None
         needle = self.needle(pattern)
         if pattern.asks is Asks.ANYTHING:
             return True
