@@ -98,7 +98,8 @@ class Maker:
                 "parameters": parameters,
             }
             key = self.code["index_key"](DEK, info).hex()
-            found.append({"dek": DEK.hex(), **asked, "info": info.hex(), "key": key})
+            tag = self.code["tag"](bytes.fromhex(key)).hex()
+            found.append({"dek": DEK.hex(), **asked, "info": info.hex(), "key": key, "tag": tag})
         return found
 
     def exact(self) -> list[dict[str, Any]]:
