@@ -77,6 +77,8 @@ def _hidden(expression: Any, one: TokenIndex, number: int = 0) -> ColumnElement[
             f"this expression is of a subquery, which has no tokens of the index {one.index.suffix!r}: "
             "compare inside the subquery, or select the entity"
         )
+    # In the condition of a relationship, the hidden column stands for the sealed one.
+    hidden = private.marked_like(hidden, expression)
     return second_of(hidden, one) if number else hidden
 
 

@@ -42,7 +42,9 @@ from sqlalchemy.orm import (
     Session,
     column_property,
     deferred,
+    foreign,
     mapped_column,
+    remote,
 )
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.expression import Join
@@ -525,3 +527,13 @@ def test_with_criteria_copies_a_statement(make: Any) -> None:
     changed = private.with_criteria(statement, [b == "y"])
     assert "t.a = " not in str(changed).split("WHERE")[1]
     assert [str(one) for one in private.criteria(statement)] == ["t.a = :a_1"]
+
+
+def test_marked_like_takes_over_what_relationships_look_for() -> None:
+    other = Table("other", MetaData(), Column("c", Integer))
+    unmarked = private.marked_like(b, other.c.c)
+    assert unmarked is b
+    condition = private.marked_like(b, remote(foreign(other.c.c))) == a
+    marks = condition.left._annotations
+    assert (marks["remote"], marks["foreign"]) == (True, True)
+    assert str(condition) == "t.b = t.a"

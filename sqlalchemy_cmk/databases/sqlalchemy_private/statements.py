@@ -53,6 +53,13 @@ def with_criteria(statement: Any, changed: list[Any]) -> Any:
     return copied
 
 
+def marked_like(column: ColumnElement[Any], other: Any) -> ColumnElement[Any]:
+    """Return a column with the marks of another that ``foreign()`` and ``remote()`` have set."""
+    found = getattr(other, "_annotations", {})
+    marks = {name: found[name] for name in ("foreign", "remote") if name in found}
+    return column._annotate(marks) if marks else column
+
+
 def leave_out(column: Column[Any]) -> None:
     """Have a column left out of ``select(table)`` and of mappers, as ``insert_sentinel()``'s are."""
     column._omit_from_statements = True
