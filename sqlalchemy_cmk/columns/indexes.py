@@ -34,7 +34,7 @@ class Tokens(ABC):
         """
 
     @abstractmethod
-    def of_question(self, part: str, value: Any) -> bytes:
+    def of_question(self, part: Hashable, value: Any) -> bytes:
         """Return what stored tokens are compared with.
 
         Args:

@@ -33,6 +33,7 @@ from sqlalchemy_cmk.columns.indexes import SearchIndex, Tokens
 from sqlalchemy_cmk.columns.presealed import Unsealed, is_presealed, strip
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
+from sqlalchemy_cmk.databases.grams.postgresql import array_index
 from sqlalchemy_cmk.databases.quoting import fitting
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.model import INDEX_KEY_BYTES, OpenedDek
@@ -253,7 +254,9 @@ def _is_reflected(column: Column[Any]) -> bool:
 
 
 def _add_index(table: Table, one: TokenIndex) -> None:
-    if not one.index.stores_grams:
+    if one.index.stores_grams:
+        array_index(table.c[one.key])
+    else:
         Index(None, table.c[one.key], unique=one.index.unique)
 
 

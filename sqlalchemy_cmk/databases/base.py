@@ -13,6 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.databases.batch_update import BatchUpdate, Values, Write, row_by_row
 from sqlalchemy_cmk.databases.errors import first_line
+from sqlalchemy_cmk.databases.grams.base import GramStorage
 from sqlalchemy_cmk.databases.quoting import Quoting
 from sqlalchemy_cmk.databases.read_back import KeepsAll
 from sqlalchemy_cmk.databases.reading import RowReader
@@ -56,6 +57,7 @@ class Database:
         writer_seconds: how long :meth:`wait_for_writers` waits for one table.
         visibility: which rows a connection sees.
         surroundings: what stands around a table.
+        grams: how sets of search tokens are stored and searched; ``None`` where that is not known.
     """
 
     key: ClassVar[str] = ""
@@ -73,6 +75,7 @@ class Database:
     writer_seconds: ClassVar[int] = 10
     visibility: ClassVar[Visibility] = Visibility()
     surroundings: ClassVar[Surroundings] = Surroundings()
+    grams: ClassVar[GramStorage | None] = None
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -109,11 +112,21 @@ class Database:
 
     def grams_type(self) -> TypeEngine[Any]:
         """Return the type of a set of 64-bit search tokens."""
-        return LargeBinary()
+        return LargeBinary() if self.grams is None else self.grams.type
 
     def bind_grams(self, packed: bytes) -> Any:
         """Return a set of search tokens, packed as big-endian 64-bit integers, as the driver takes it."""
-        return packed
+        return packed if self.grams is None else self.grams.bind(packed)
+
+    def gram_storage(self) -> GramStorage:
+        """Return how sets of search tokens are stored and searched.
+
+        Raises:
+            ConfigurationError: it is not known on this database.
+        """
+        if self.grams is None:
+            self._refuse("search sets of tokens, as an index NGram does,")
+        return self.grams
 
     # Comparing
 

@@ -36,6 +36,7 @@ from sqlalchemy.types import NullType, TypeEngine
 from sqlalchemy_cmk.databases import values_table
 from sqlalchemy_cmk.databases.base import NEVER_SCRUBBED, Database, Release
 from sqlalchemy_cmk.databases.batch_update import BatchUpdate, Values, Write
+from sqlalchemy_cmk.databases.grams.mariadb import MariaDBGrams
 from sqlalchemy_cmk.databases.quoting import verbatim
 from sqlalchemy_cmk.databases.read_back import KeepsAll, kept_as_bound, kept_by_cast, same
 from sqlalchemy_cmk.databases.surroundings.mariadb import MariaDBSurroundings
@@ -83,6 +84,7 @@ class MariaDB(Database):
     parsed_as = "mysql"
     visibility = MariaDBVisibility()
     surroundings = MariaDBSurroundings()
+    grams = MariaDBGrams()
 
     @property
     def _is_mariadb(self) -> bool:

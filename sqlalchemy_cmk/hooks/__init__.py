@@ -26,6 +26,7 @@ from sqlalchemy_cmk.hooks.redaction import redact_rows
 from sqlalchemy_cmk.hooks.returning import after_cursor_execute
 from sqlalchemy_cmk.hooks.sealed_keys import note_keyed_mapper, remember_tenants
 from sqlalchemy_cmk.hooks.statements import before_cursor_execute, before_execute
+from sqlalchemy_cmk.search.storage import create_storage, drop_storage
 
 __all__ = ["check_scope", "install"]
 
@@ -55,6 +56,8 @@ def install() -> None:
     private.watch_lookups(refuse_found)
     private.watch_merges(refuse_found, refuse_given)
     event.listen(Table, "before_create", create_plain_types)
+    event.listen(Table, "after_create", create_storage)
+    event.listen(Table, "before_drop", drop_storage)
     event.listen(Engine, "before_execute", before_execute, retval=True)
     event.listen(Engine, "before_cursor_execute", before_cursor_execute, retval=True)
     event.listen(Engine, "after_cursor_execute", after_cursor_execute)

@@ -52,7 +52,7 @@ class QuestionTokens:
         try:
             if isinstance(value.type, SlotType):
                 return self._bound(made, value.type, row)
-            token = made.of_question(str(value.type.part), value.value)
+            token = made.of_question(value.type.part, value.value)
         except InvalidValue as error:
             reason = str(error)
         if reason:

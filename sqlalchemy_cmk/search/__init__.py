@@ -9,6 +9,7 @@ Usage::
 """
 
 from sqlalchemy_cmk.search.indexes.exact import Exact
+from sqlalchemy_cmk.search.indexes.ngram import NGram
 from sqlalchemy_cmk.search.indexes.ordered import Ordered
 from sqlalchemy_cmk.search.indexes.prefix import Prefix, Suffix
 from sqlalchemy_cmk.search.indexes.range import Range
@@ -16,6 +17,7 @@ from sqlalchemy_cmk.search.normalizers import Normalizer, fold, identity, regist
 
 __all__ = [
     "Exact",
+    "NGram",
     "Normalizer",
     "Ordered",
     "Prefix",

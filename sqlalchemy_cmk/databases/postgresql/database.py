@@ -27,6 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.databases.base import NEVER_SCRUBBED, Database, Release
 from sqlalchemy_cmk.databases.batch_update import BatchUpdate, Write
+from sqlalchemy_cmk.databases.grams.postgresql import PostgreSQLGrams
 from sqlalchemy_cmk.databases.postgresql import arrays, scrub
 from sqlalchemy_cmk.databases.quoting import Quoting, verbatim
 from sqlalchemy_cmk.databases.read_back import KeepsAll, kept_by_cast
@@ -61,6 +62,7 @@ class PostgreSQL(Database):
     has_unlimited_decimals = True
     visibility = PostgreSQLVisibility()
     surroundings = PostgreSQLSurroundings()
+    grams = PostgreSQLGrams()
 
     @property
     def _is_psycopg(self) -> bool:

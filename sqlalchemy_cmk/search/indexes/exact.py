@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -150,5 +150,5 @@ class _Tokens(Tokens):
         made = self._made.tokens(self._codec.encode_all(values))
         return [self._tag + token for token in made] if self._tag else made
 
-    def of_question(self, part: str, value: Any) -> bytes:
+    def of_question(self, part: Hashable, value: Any) -> bytes:
         return self.of_values((value,))[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -149,7 +149,7 @@ class NumberTokens(IntervalTokens):
         numbers = [self.domain.number(self._kept(value)) for value in values]
         return [self.tag + token for token in self.of_numbers(numbers)]
 
-    def of_question(self, part: str, value: Any) -> bytes:
+    def of_question(self, part: Hashable, value: Any) -> bytes:
         """Return the token that equal values have; of a value that no row can hold, one that none has."""
         value = comparable(value, self.domain)
         number = self.domain.clip(value, ">=")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -188,7 +188,7 @@ class _Tokens(IntervalTokens):
             raise InvalidValue("expected str")
         return [tag + path for path in self._paths.paths(turned(normalize(value)) for value in values)]
 
-    def of_question(self, part: str, value: Any) -> bytes:
+    def of_question(self, part: Hashable, value: Any) -> bytes:
         raise InvalidValue(f"{type(self._index).__name__} answers no question of a single token")
 
     def intervals(self, asked: _Asked, values: Sequence[Any]) -> list[Interval]:  # type: ignore[override]

@@ -1,0 +1,77 @@
+"""What a database searches the tokens of :class:`NGram` by: made and dropped with the table, or by itself.
+
+On PostgreSQL that is an index of the table like any other. Elsewhere it is a table of its own with triggers,
+which reflection sees, and which belongs to no model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Dialect, Table
+
+from sqlalchemy_cmk.columns.token_columns import TokenIndex, token_indexes
+from sqlalchemy_cmk.databases import database_of
+from sqlalchemy_cmk.databases.quoting import verbatim
+from sqlalchemy_cmk.search.grams import names_of
+
+
+def create_statements(dialect: Dialect, one: TokenIndex, schema: str | None = None) -> list[str]:
+    """Return the SQL that makes what an index's tokens are searched by, for the rows that are there too.
+
+    Args:
+        dialect: the database's.
+        one: the index; its hidden column is there.
+        schema: the table's schema in the database; that of the table by default.
+
+    Returns:
+        Statements, for :func:`~sqlalchemy_cmk.databases.quoting.verbatim`; none where the index needs none
+        besides its hidden column and that column's index.
+
+    Raises:
+        ConfigurationError: the table cannot be searched so; the message says why.
+    """
+    if not one.index.stores_grams:
+        return []
+    return database_of(dialect).gram_storage().create(names_of(one, schema), dialect)
+
+
+def drop_statements(dialect: Dialect, one: TokenIndex, schema: str | None = None) -> list[str]:
+    """Return the SQL that drops what :func:`create_statements` makes, as far as it is there."""
+    if not one.index.stores_grams:
+        return []
+    return database_of(dialect).gram_storage().drop(names_of(one, schema), dialect)
+
+
+def owned_tables(table: Table) -> set[str]:
+    """Return the names of the tables that belong to a table's indexes, on any database.
+
+    FTS5 keeps tables of its own, whose names begin with one of these and an underscore.
+    """
+    found = (one for indexes in token_indexes(table).values() for one in indexes)
+    return {names_of(one).storage for one in found if one.index.stores_grams}
+
+
+def create_storage(table: Table, connection: Any, **_: Any) -> None:
+    """Make what a new table's tokens are searched by."""
+    _run(table, connection, create_statements)
+
+
+def drop_storage(table: Table, connection: Any, **_: Any) -> None:
+    """Drop what a table's tokens are searched by, before the table is dropped."""
+    _run(table, connection, drop_statements)
+
+
+def _run(table: Table, connection: Any, statements: Any) -> None:
+    for indexes in token_indexes(table).values():
+        for one in indexes:
+            if one.index.stores_grams:
+                for statement in statements(connection.dialect, one, _schema(table, connection)):
+                    connection.execute(verbatim(statement))
+
+
+def _schema(table: Table, connection: Any) -> str | None:
+    """Return a table's schema as the connection translates it."""
+    options: Any = getattr(connection, "get_execution_options", dict)()
+    translated: str | None = (options.get("schema_translate_map") or {}).get(table.schema, table.schema)
+    return translated
