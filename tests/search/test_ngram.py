@@ -23,7 +23,7 @@ from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, InvalidValue, UnsupportedOperation, tenant_scope
 from sqlalchemy_cmk.databases.grams import sqlite as sqlite_grams
-from sqlalchemy_cmk.search import NGram, Prefix, fold
+from sqlalchemy_cmk.search import NGram, Prefix, Suffix, fold
 from sqlalchemy_cmk.search.patterns import pattern_of
 from tests.search.twin import EXAMPLES
 from tests.support.vault import Vault
@@ -128,6 +128,31 @@ def test_texts_are_found_as_in_plain_text(
             norm = fold if folds else str
             plain = pattern_of(pattern, escape).normalized(fold if folds else None)
             assert ids == [n for n, name in rows.items() if name is not None and plain.matches(norm(name))]
+
+        check()
+    assert answered[0] > 20
+
+
+def test_beginnings_and_ends_whose_case_counts_are_found_on_folded_indexes(vault: Vault) -> None:
+    Person = people(vault, [Prefix(), Suffix()])
+    answered = [0]
+    with vault.session() as session, tenant_scope("acme"):
+
+        @settings(max_examples=max(3, EXAMPLES[vault.engine.dialect.name] // 5), deadline=None)
+        @given(texts=st.lists(WORDS, min_size=1, max_size=9), at=st.integers(2, 6))
+        def check(texts: list[str], at: int) -> None:
+            rows = write(session, Person, [*TEXTS, *texts])
+            for one in (*TEXTS[8:12], *texts):
+                for needle, ask, holds in (
+                    (one[:at], Person.name.startswith, str.startswith),
+                    (one[-at:], Person.name.endswith, str.endswith),
+                ):
+                    try:
+                        ids = found(session, Person, ask(needle, autoescape=True))
+                    except (UnsupportedOperation, InvalidValue):
+                        continue
+                    answered[0] += 1
+                    assert ids == [n for n, name in rows.items() if name is not None and holds(name, needle)]
 
         check()
     assert answered[0] > 20

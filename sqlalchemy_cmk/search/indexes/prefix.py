@@ -15,6 +15,7 @@ from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.runtime.secret import Secret
 from sqlalchemy_cmk.search.intervals import Interval, IntervalTokens, Within, is_parameter
 from sqlalchemy_cmk.search.normalizers import Normalizer, fold, identity, normalizer_of
+from sqlalchemy_cmk.search.normalizers.inside import certain
 from sqlalchemy_cmk.search.patterns import Asks, Pattern
 from sqlalchemy_cmk.search.texts import FitsPattern, Like, TextQuestion, text_question
 from sqlalchemy_cmk.search.tokens.keys import KEY_BYTES, index_info
@@ -110,6 +111,23 @@ class Prefix(SearchIndex):
         """Return a text as its prefixes are taken."""
         return text
 
+    def certain_needle(self, like: Like, pattern: Pattern) -> str | None:
+        """Return what every normalized text begins with of a text that a pattern fits.
+
+        Where case counts on a folded index, that is less than the pattern: behind it may be an accent.
+
+        Args:
+            like: what is asked.
+            pattern: the pattern, not normalized.
+
+        Returns:
+            The text; ``None`` where nothing is known of what the normalizer makes of a part of a text.
+        """
+        if like.ignores_case or not self.ignores_case:
+            return self.needle(pattern.normalized(self.normalize))
+        is_start = self.asks is Asks.BEGINNING
+        return certain(self.needle(pattern), self.normalize, at_start=is_start, at_end=not is_start)
+
     def answer(self, question: Question) -> ColumnElement[Any] | None:
         """Answer what a text begins with: exactly, or by candidates.
 
@@ -143,9 +161,11 @@ class Prefix(SearchIndex):
         if pattern is None:
             known = is_parameter(operand) and (like.before, like.after) == self.wildcards
             return same_case if known else None
-        needle = self.needle(pattern)
+        needle = self.certain_needle(like, like.pattern(operand))
         if pattern.asks is Asks.ANYTHING:
             return True
+        if needle is None:
+            return None
         if len(needle) < self.min:
             if pattern.asks is self.asks:
                 raise UnsupportedOperation(_too_short(self))
@@ -193,8 +213,9 @@ class _Tokens(IntervalTokens):
 
     def intervals(self, asked: _Asked, values: Sequence[Any]) -> list[Interval]:  # type: ignore[override]
         index = self._index
-        pattern = asked.like.pattern(values[0]).normalized(index.normalize)
-        needle, low = index.turned(index.needle(pattern)), self._tag
+        pattern, low = asked.like.pattern(values[0]), self._tag
+        needle = index.turned(index.certain_needle(asked.like, pattern) or "")
+        pattern = pattern.normalized(index.normalize)
         if pattern.asks is not Asks.ANYTHING:
             if len(needle) < index.min:
                 raise InvalidValue(_too_short(index))
