@@ -8,7 +8,6 @@ server out of service. It asks no KEK. Strangers see counts; see ``CMK(health_de
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 from flask import Blueprint, current_app
@@ -18,6 +17,7 @@ from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.flask.served import Counts, Served, served_here
 from sqlalchemy_cmk.keys.model import TenantState
 from sqlalchemy_cmk.providers.uris import escaped
+from sqlalchemy_cmk.runtime.clock import elapsed
 
 log = logging.getLogger("sqlalchemy_cmk.flask")
 
@@ -56,7 +56,7 @@ def _answer(served: Served) -> dict[str, Any]:
 
 def _counts(served: Served) -> Counts:
     """Return how many tenants of each database are in each state."""
-    now, known = time.monotonic(), served.counted
+    now, known = elapsed(), served.counted
     if known is None or now - known[0] >= SECONDS_KEPT:
         known = served.counted = now, _read(served)
     return known[1]

@@ -85,7 +85,9 @@ class RowTokens:
             return ()
         view = self._view
         if view is None:
-            view = self._view = self._columns[key].keys_on(self._connection, writes=True).indexes.view()
+            catalogue = self._columns[key].keys_on(self._connection, writes=True).indexes
+            # Where no index is declared nobody pays for a look, nor waits for the key tables in an outage.
+            view = self._view = catalogue.view() if self._indexes else catalogue.last_view
         if view.by_table:
             self._refuse_unknown(key, view)
         found = [slot for one in self._indexes.get(key, ()) for slot in slots_of(one, view).written]

@@ -12,7 +12,14 @@ from sqlalchemy_cmk.keys.storage.tables import make_all_tables, make_key_tables
 from sqlalchemy_cmk.providers import LocalKeyProvider
 
 KEYS = {"cmk_tenants", "cmk_deks", "cmk_wrappings", "cmk_audit", "cmk_audit_head"}
-OTHERS = {"cmk_rekey_runs", "cmk_rekey_ranges", "cmk_rekey_damaged", "cmk_columns", "cmk_conversions"}
+OTHERS = {
+    "cmk_rekey_runs",
+    "cmk_rekey_ranges",
+    "cmk_rekey_damaged",
+    "cmk_columns",
+    "cmk_conversions",
+    "cmk_indexes",
+}
 OPTIONAL = ("alembic", "azure", "click", "dask", "distributed", "pkcs11", "rich")
 
 
@@ -37,7 +44,7 @@ def test_the_keys_know_no_table_of_another_package() -> None:
 def test_tables_that_are_there_are_found_and_not_made_again() -> None:
     metadata = MetaData()
     first = make_all_tables(metadata, "cmk_")
-    assert make_all_tables(metadata, "cmk_") == first and len(metadata.tables) == 10
+    assert make_all_tables(metadata, "cmk_") == first and len(metadata.tables) == 11
 
 
 def test_missing_tables_and_columns_are_named(tmp_path: Path) -> None:
