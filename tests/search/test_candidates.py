@@ -344,9 +344,8 @@ def test_candidates_are_refused_where_rows_cannot_be_dropped(small_clinic: Clini
         assert sent == [] or "SELECT" not in sent[0][0]
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_one_row_for_each_value_is_refused(clinic: Clinic) -> None:
-    if clinic.vault.engine.dialect.name != "postgresql":
-        pytest.skip("only PostgreSQL has DISTINCT ON")
     on = getattr(postgresql, "distinct_on", None)  # since SQLAlchemy 2.1
     asked, key = clinic.asked(), clinic.Patient.id
     with pytest.raises(UnsupportedOperation, match="DISTINCT ON"):
