@@ -26,7 +26,7 @@ from sqlalchemy_cmk.columns.index_catalogues import look_at_indexes
 from sqlalchemy_cmk.columns.tenants import sealed_columns, tenant_source
 from sqlalchemy_cmk.columns.token_columns import TokenType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
-from sqlalchemy_cmk.hooks.candidates import refuse_misplaced, widen
+from sqlalchemy_cmk.hooks.candidates import refuse_candidates, widen
 from sqlalchemy_cmk.hooks.criteria import hide, pass_criteria, seal_criteria, seal_named
 from sqlalchemy_cmk.hooks.equality import equalities, pinned
 from sqlalchemy_cmk.hooks.flush import flushed_row
@@ -89,7 +89,7 @@ def before_cursor_execute(
         refuse_unsupported(context.compiled, dry_run)
         refuse_unanswered(context.compiled)
         refuse_unbound(context)
-        refuse_misplaced(context.compiled)
+        refuse_candidates(connection, context)
         if dry_run is None:
             with lending(connection):
                 parameters = seal_criteria(context, parameters, executemany)

@@ -6,13 +6,15 @@ which reflection sees, and which belongs to no model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Dialect, Table
+from sqlalchemy import Connection, Dialect, Table
 
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, token_indexes
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases.quoting import verbatim
+from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.search.grams import names_of
 
 
@@ -62,16 +64,38 @@ def drop_storage(table: Table, connection: Any, **_: Any) -> None:
     _run(table, connection, drop_statements)
 
 
+def refuse_without_storage(one: TokenIndex, connection: Connection, options: Mapping[str, Any]) -> None:
+    """Refuse a question to an index whose storage the table has lost, and which would miss rows.
+
+    Args:
+        one: the index.
+        connection: where the question goes.
+        options: the execution options of its statement.
+
+    Raises:
+        UnsupportedOperation: naming what to run.
+    """
+    if not one.index.stores_grams:
+        return
+    names = names_of(one, _schema(one.sealed.table, options))
+    if not database_of(connection.dialect).gram_storage().is_complete(names, connection):
+        raise UnsupportedOperation(
+            f"{one.where}: the table or the triggers by which the index {one.index.suffix!r} is searched "
+            "are not there, as after a migration that copied the table: build them anew, by "
+            "op.rebuild_sealed_index, or the rows written meanwhile would be missing"
+        )
+
+
 def _run(table: Table, connection: Any, statements: Any) -> None:
+    options: Any = getattr(connection, "get_execution_options", dict)()
     for indexes in token_indexes(table).values():
         for one in indexes:
             if one.index.stores_grams:
-                for statement in statements(connection.dialect, one, _schema(table, connection)):
+                for statement in statements(connection.dialect, one, _schema(table, options)):
                     connection.execute(verbatim(statement))
 
 
-def _schema(table: Table, connection: Any) -> str | None:
+def _schema(table: Table, options: Mapping[str, Any]) -> str | None:
     """Return a table's schema as the connection translates it."""
-    options: Any = getattr(connection, "get_execution_options", dict)()
     translated: str | None = (options.get("schema_translate_map") or {}).get(table.schema, table.schema)
     return translated

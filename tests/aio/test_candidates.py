@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, Keyring, tenant_scope
-from sqlalchemy_cmk.search import Exact
+from sqlalchemy_cmk.search import Exact, NGram
 from tests.aio.test_async import watched
 from tests.support.databases import Database
 
@@ -23,6 +23,7 @@ async def test_pages_and_streams_give_what_was_asked_for(async_database: Databas
         id: Mapped[int] = mapped_column(primary_key=True)
         clinic: Mapped[str] = mapped_column(String(40))
         town: Mapped[str] = mapped_column(EncryptedType(String(40), index=[Exact(bits=1)]))
+        note: Mapped[str] = mapped_column(EncryptedType(String(40), index=[NGram()]))
 
     engine = create_async_engine(async_database.async_url or "")
     keyring = Keyring(engine, platform_key="local:pmk", providers=[watched(tmp_path)])
@@ -37,7 +38,9 @@ async def test_pages_and_streams_give_what_was_asked_for(async_database: Databas
         sent.extend([statement] * ("FROM patients" in statement))
 
     async with AsyncSession(engine) as session:
-        session.add_all([Patient(id=n, clinic="acme", town=town) for n, town in towns.items()])
+        session.add_all(
+            [Patient(id=n, clinic="acme", town=town, note=f"In {town}!") for n, town in towns.items()]
+        )
         await session.commit()
     keyring.close()
     keyring = Keyring(engine, platform_key="local:pmk", providers=[watched(tmp_path)])
@@ -53,6 +56,8 @@ async def test_pages_and_streams_give_what_was_asked_for(async_database: Databas
                 for statement, expected in ((asked, ids), (page, ids[1:3])):
                     streamed = await session.stream_scalars(statement.execution_options(yield_per=7))
                     assert [one.id async for one in streamed] == expected
+                noted = select(Patient.id, Patient.note).where(Patient.note.icontains(f"N {town}!"))
+                assert (await session.scalars(noted.order_by(Patient.id).limit(3))).all() == ids[:3]
             sent.clear()
             assert (await session.scalars(select(Patient).where(Patient.town == "rare").limit(3))).all()
             assert len(sent) > 1

@@ -1,6 +1,7 @@
 """NGram against a plaintext twin: what a text contains, in any pattern, on every database."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +20,15 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.orm import Mapped, aliased, mapped_column
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, InvalidValue, UnsupportedOperation, tenant_scope
+from sqlalchemy_cmk.columns.token_columns import token_indexes
 from sqlalchemy_cmk.databases.grams import sqlite as sqlite_grams
+from sqlalchemy_cmk.databases.quoting import verbatim
 from sqlalchemy_cmk.search import NGram, Prefix, Suffix, fold
 from sqlalchemy_cmk.search.patterns import pattern_of
+from sqlalchemy_cmk.search.storage import create_statements, drop_statements
 from tests.search.twin import EXAMPLES
 from tests.support.vault import Vault
 
@@ -217,6 +221,67 @@ def test_the_storage_holds_no_text_and_goes_with_its_table(
     assert not any("people" in one for one in inspect(vault.engine).get_table_names())
     vault.base.metadata.create_all(vault.engine)
     vault.base.metadata.create_all(vault.engine)
+
+
+def test_a_table_that_has_lost_its_triggers_is_not_searched(
+    make_vault: Callable[..., Vault], storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = make_vault()
+    Person = people(vault, [NGram()])
+    asked = select(Person).where(Person.name.icontains("rri"))
+    with vault.session() as session, tenant_scope("acme"):
+        write(session, Person, ["Harris"])
+        assert len(session.scalars(asked).all()) == 1
+        # What Alembic's batch mode does.
+        session.execute(text("CREATE TABLE copied AS SELECT * FROM people"))
+        session.execute(text("DROP TABLE people"))
+        session.execute(text("ALTER TABLE copied RENAME TO people"))
+        session.commit()
+        with pytest.raises(UnsupportedOperation, match=r"people\.name_ngram: .*rebuild_sealed_index"):
+            session.scalars(asked)
+        (index,) = token_indexes(Person.__table__)["name"]
+        for statement in (
+            *drop_statements(vault.engine.dialect, index),
+            *create_statements(vault.engine.dialect, index),
+        ):
+            session.execute(verbatim(statement))
+        session.commit()
+        assert len(session.scalars(asked).all()) == 1
+        other = storage == "without FTS5"
+        monkeypatch.setattr(sqlite_grams, "has_fts5", lambda: other)
+        vault.engine.clear_compiled_cache()
+        with pytest.raises(UnsupportedOperation, match="rebuild_sealed_index"):
+            session.scalars(asked)
+
+
+def test_attached_and_translated_schemas_have_their_own_storage(
+    make_vault: Callable[..., Vault], tmp_path: Path
+) -> None:
+    vault = make_vault()
+    event.listen(vault.engine, "connect", lambda c, _: c.execute(f"ATTACH '{tmp_path / 'aux'}' AS aux"))
+
+    class Attached(vault.base):
+        __tablename__ = "people"
+        __table_args__ = {"schema": "aux"}  # noqa: RUF012
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(EncryptedType(String(20), index=[NGram()]))
+
+    class Translated(vault.base):
+        __tablename__ = "others"
+        __table_args__ = {"schema": "theirs"}  # noqa: RUF012
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(EncryptedType(String(20), index=[NGram()]))
+
+    engine = vault.engine.execution_options(schema_translate_map={"theirs": "aux"})
+    vault.base.metadata.create_all(engine)
+    with Session(engine) as session:
+        for model in (Attached, Translated):
+            session.add(model(id=1, name="Harris"))
+            session.commit()
+            assert session.scalars(select(model).where(model.name.icontains("rri"))).one().id == 1
+    tables = [Attached.__table__, Translated.__table__]
+    vault.base.metadata.drop_all(engine, tables=tables)
+    assert vault.raw("SELECT name FROM aux.sqlite_master") == []
 
 
 def test_storage_is_made_and_dropped_with_the_table(vault: Vault) -> None:

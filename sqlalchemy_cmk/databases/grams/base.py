@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Dialect, MetaData, Table
+from sqlalchemy import Column, Connection, Dialect, MetaData, Table
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import NullType, TypeEngine
 
@@ -91,6 +91,10 @@ class GramStorage(ABC):
     def drop(self, names: GramNames, dialect: Dialect) -> list[str]:
         """Return the statements that drop it, as far as it is there."""
         return []
+
+    def is_complete(self, names: GramNames, connection: Connection) -> bool:
+        """Return whether it is there, as far as a table can lose it unnoticed."""
+        return True
 
 
 def tokens_of(packed: bytes) -> list[int]:

@@ -10,12 +10,13 @@ import sqlite3
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Dialect, Text, func, literal, select
+from sqlalchemy import Connection, Dialect, Text, func, literal, select
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import NullType, TypeEngine
 
 from sqlalchemy_cmk.databases.grams.base import (
     ASKED,
+    EVENTS,
     GRAM_BYTES,
     GramNames,
     GramStorage,
@@ -66,13 +67,31 @@ class SQLiteGrams(GramStorage):
     def drop(self, names: GramNames, dialect: Dialect) -> list[str]:
         """Return the statements that drop the triggers and the table."""
         quoting = Quoting(dialect)
-        triggers = [
-            quoting.table(names.trigger(event), names.schema) for event in ("insert", "update", "delete")
-        ]
+        triggers = [quoting.table(names.trigger(event), names.schema) for event in EVENTS]
         return [
             *(f"DROP TRIGGER IF EXISTS {one}" for one in triggers),
             f"DROP TABLE IF EXISTS {quoting.table(names.storage, names.schema)}",
         ]
+
+    def is_complete(self, names: GramNames, connection: Connection) -> bool:
+        """Return whether the triggers are there: a table that is copied and renamed has lost them."""
+        dialect = connection.dialect
+        quoting = Quoting(dialect)
+        schema = f"{quoting.name(names.schema)}." if names.schema else ""
+        triggers = [names.trigger(event) for event in EVENTS]
+        virtual = "" if uses_fts5(names, dialect) else "NOT "
+        query = f"FROM {schema}sqlite_master WHERE name"
+        query = (
+            f"SELECT (SELECT count(*) {query} IN (?, ?, ?) AND type = 'trigger' AND lower(tbl_name) = ?), "
+            f"EXISTS (SELECT 1 {query} = ? AND sql {virtual}LIKE 'CREATE VIRTUAL %')"
+        )
+        # By the driver: the question it comes before takes a few microseconds.
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(query, (*triggers, names.table.name.lower(), names.storage))
+            return tuple(cursor.fetchone() or ()) == (len(triggers), 1)
+        finally:
+            cursor.close()
 
 
 @cache

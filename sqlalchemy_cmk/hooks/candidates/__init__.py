@@ -6,6 +6,6 @@ Where rows can be dropped, ``places.py`` says; ``rechecking.py`` drops them as t
 
 from sqlalchemy_cmk.hooks.candidates.fetching import drop_candidates
 from sqlalchemy_cmk.hooks.candidates.pages import note_sent, widen
-from sqlalchemy_cmk.hooks.candidates.places import refuse_misplaced
+from sqlalchemy_cmk.hooks.candidates.places import refuse_candidates
 
-__all__ = ["drop_candidates", "note_sent", "refuse_misplaced", "widen"]
+__all__ = ["drop_candidates", "note_sent", "refuse_candidates", "widen"]

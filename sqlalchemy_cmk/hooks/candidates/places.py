@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import CompoundSelect, Delete, FunctionFilter, Insert, Over, Select, Update, WithinGroup
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Delete,
+    FunctionFilter,
+    Insert,
+    Over,
+    Select,
+    Update,
+    WithinGroup,
+)
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql.expression import ColumnClause
 from sqlalchemy.sql.functions import FunctionElement
@@ -26,6 +36,7 @@ from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.hooks.positions import Objects, unlabelled
 from sqlalchemy_cmk.hooks.unsupported.selecting import own_elements
+from sqlalchemy_cmk.search.storage import refuse_without_storage
 
 # The aggregates of PostgreSQL, SQLite and MariaDB. Others, with a column beside them and no GROUP BY, are
 # refused by PostgreSQL, and by MariaDB as it is set up.
@@ -80,6 +91,17 @@ _places: WeakKeyDictionary[Compiled, tuple[Place, ...]] = WeakKeyDictionary()
 def places_of(compiled: Any) -> tuple[Place, ...]:
     """Return the candidates of a compiled statement that :func:`refuse_misplaced` has let pass."""
     return _places.get(compiled, ())
+
+
+def refuse_candidates(connection: Connection, context: Any) -> None:
+    """Refuse an execution whose candidates could not be dropped, or are not all found.
+
+    Raises:
+        UnsupportedOperation: saying what to do.
+    """
+    refuse_misplaced(context.compiled)
+    for place in places_of(context.compiled):
+        refuse_without_storage(place.index, connection, context.execution_options)
 
 
 def refuse_misplaced(compiled: Any) -> None:
