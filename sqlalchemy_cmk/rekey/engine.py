@@ -114,10 +114,7 @@ class Rekey:
             # Makes none: a mistyped name is no new tenant. A row that is sealed makes its tenant's keys.
             for purpose in Purpose:
                 self._keyring.existing(job.tenant, purpose)
-        self._keyring.connections.use(lambda connection: refuse_too_long(connection, job))
-        layout, expected = self._using(
-            job, lambda layout, connection: (layout, rows_expected(layout, connection))
-        )
+        layout, expected = self._keyring.connections.use(partial(_beforehand, job))
         run = self._store.take_up(job, expected)
         self._context.begin(run.id, layout)
         reporter = ProgressReporter(progress, run.rows_expected)
@@ -227,12 +224,22 @@ class Rekey:
         return Report("", layout.job.description, read, 0, 0, tuple(damaged), self._living(refused))
 
     def _using(self, job: Job, work: Callable[[Layout, Connection], T]) -> T:
-        def see(connection: Connection) -> T:
-            refuse_hidden(connection, [Table(job.table, MetaData(), schema=job.schema)])
-            connection.rollback()
-            return work(Layout(job, connection), connection)
+        return self._keyring.connections.use(
+            lambda connection: work(_layout_of_every_row(job, connection), connection)
+        )
 
-        return self._keyring.connections.use(see)
+
+def _beforehand(job: Job, connection: Connection) -> tuple[Layout, int]:
+    """Return the layout of a job's table, and about how many rows it has."""
+    refuse_too_long(connection, job)
+    layout = _layout_of_every_row(job, connection)
+    return layout, rows_expected(layout, connection)
+
+
+def _layout_of_every_row(job: Job, connection: Connection) -> Layout:
+    refuse_hidden(connection, [Table(job.table, MetaData(), schema=job.schema)])
+    connection.rollback()
+    return Layout(job, connection)
 
 
 def _written(job: Job) -> Job:

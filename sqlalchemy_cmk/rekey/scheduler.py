@@ -132,12 +132,14 @@ class RangeScheduler:
     def _split(self, run: Run, layout: Layout) -> Iterator[Range]:
         """Split off the ranges that are left, each when it is asked for."""
         low, done, remaining = run.split_up_to, run.fully_split, run.rows_expected
-        # Rows that others add at the end meanwhile are for the next pass: this one would not come to an end.
-        end = None if done else self._context.keyring.connections.use(partial(_end, layout, low))
+        end: str | None = None
         while not done:
             share = max(MIN_CHUNKS, remaining // (2 * self._workers * self._settings.chunk))
             count = min(share, MAX_CHUNKS) * self._settings.chunk
-            high = self._context.keyring.connections.use(partial(_boundary, layout, low, end, count))
+            high = None
+            if end is None or low != end:
+                boundaries = partial(_boundaries, layout, low, end, count)
+                high, end = self._context.keyring.connections.use(boundaries)
             remaining -= count
             new = self._store.split(run, low, high)
             if new is None:
@@ -184,17 +186,22 @@ class RangeScheduler:
         progress.report(counts.rows_read, counts.rows_changed, now=now)
 
 
-def _end(layout: Layout, low: str | None, connection: Connection) -> str | None:
-    """Return the last key after another; ``None`` if there is none."""
-    found = connection.execute(layout.last(layout.unpack(low))).first()
-    return None if found is None else layout.pack(found)
-
-
-def _boundary(
+def _boundaries(
     layout: Layout, low: str | None, end: str | None, count: int, connection: Connection
-) -> str | None:
-    """Return the key that is so many rows further on, or else the end; ``None`` at the end."""
-    if low == end or end is None:
-        return None
+) -> tuple[str | None, str | None]:
+    """Return the key that is so many rows after another, or else the last one; and the last one.
+
+    Args:
+        end: the last key, once it is known. Rows that others add after it meanwhile are for the next pass:
+            this one would not come to an end.
+
+    Returns:
+        Two keys; ``None`` for both where there are no rows.
+    """
+    if end is None:
+        last = connection.execute(layout.last(layout.unpack(low))).first()
+        if last is None:
+            return None, None
+        end = layout.pack(last)
     found = connection.execute(layout.boundary(layout.unpack(low), layout.unpack(end), count)).first()
-    return end if found is None else layout.pack(found)
+    return (end if found is None else layout.pack(found)), end

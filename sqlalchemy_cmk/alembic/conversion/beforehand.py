@@ -39,13 +39,17 @@ def look_beforehand(operations: Operations, plan: Plan) -> None:
     keyring = keyring_of(context)
     options: dict[str, Any] = dict(context.opts.get("rekey") or {})
     with committed(operations):
-        keyring.connections.use(partial(refuse_too_long, job=plan.job))
         keyring.connections.use(partial(_look, plan))
-        keyring.connections.use(partial(_refuse_misread, plan))
         _refuse_changed_values(Rekey(keyring, **options), plan)
 
 
 def _look(plan: Plan, connection: Connection) -> None:
+    refuse_too_long(connection, plan.job)
+    _look_around(plan, connection)
+    _refuse_misread(plan, connection)
+
+
+def _look_around(plan: Plan, connection: Connection) -> None:
     layout = Layout(plan.job, connection, reads_only=True)
     surroundings = layout.database.surroundings
     made = plan.new_column(plan.column, final=True).type.compile(dialect=connection.dialect)
