@@ -8,18 +8,7 @@ from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import (
-    Column,
-    Connection,
-    Integer,
-    MetaData,
-    NullPool,
-    String,
-    Table,
-    create_engine,
-    insert,
-    select,
-)
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, create_engine, insert, select
 from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk import EncryptedType, Keyring, tenant_scope
@@ -50,7 +39,7 @@ class Adoption:
         nullable: bool = True,
         **options: Any,
     ) -> None:
-        self.engine = create_engine(url, poolclass=NullPool)
+        self.engine = create_engine(url)
         self.plain = plain or String(11)
         self.sealed = EncryptedType(self.plain, **options)
         self.nullable = nullable
@@ -99,6 +88,11 @@ class Adoption:
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for one in statements:
                 connection.execute(verbatim(one))
+
+    def reconnect(self) -> None:
+        """End every connection: those that follow begin with the server's settings as they are now."""
+        self.engine.dispose()
+        self.keyring.connections.close()
 
     def fill(self, count: int = 20) -> None:
         """Write plain rows of two tenants."""

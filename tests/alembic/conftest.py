@@ -11,7 +11,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import Engine, MetaData, NullPool, create_engine
+from sqlalchemy import Engine, MetaData, create_engine
 
 # Alembic loads the plugin with the first migration's context, and some tests render operations without one.
 import sqlalchemy_cmk.alembic.autogenerate.render_ops  # noqa: F401
@@ -33,6 +33,8 @@ def configure(**options):
         context.run_migrations()
 
 def online(connection):
+    if given["session"]:
+        connection.detach()  # what is set ends with the session
     for statement in given["session"]:
         connection.exec_driver_sql(statement)
     connection.commit()
@@ -54,7 +56,7 @@ class Project:
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
-        self.engine: Engine = create_engine(url, poolclass=NullPool)
+        self.engine: Engine = create_engine(url)
         self.provider = LocalKeyProvider(folder / "keys.json")
         self.metadata = MetaData()
         self.options: dict[str, Any] = {}
