@@ -49,6 +49,7 @@ def clinic(project: Project) -> Project:
 
 # What decides it is the same on every database.
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+by_every_driver = pytest.mark.drivers("sync", "asyncpg", "async")
 
 
 def migrate(project: Project, *steps: Callable[[Any], object]) -> None:
@@ -208,6 +209,7 @@ def test_a_swap_that_was_killed_before_it_was_noted_is_noted_by_the_next_migrati
     assert stored(clinic) == VALUES and underway(clinic) == 0
 
 
+@by_every_driver
 def test_two_upgrades_at_once_seal_a_column_of_bytes_once(clinic: Project) -> None:
     type_ = EncryptedType(LargeBinary(20))
     clinic.models(patients(LargeBinary(20)))
@@ -259,6 +261,7 @@ def holder(project: Project) -> Iterator[Popen[str]]:
         yield process
 
 
+@by_every_driver
 def test_another_migration_is_waited_for_until_its_process_is_killed(
     clinic: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -275,6 +278,7 @@ def test_another_migration_is_waited_for_until_its_process_is_killed(
     assert opened(clinic) == VALUES
 
 
+@by_every_driver
 def test_the_lock_is_given_back_by_a_migration_that_fails(clinic: Project) -> None:
     with pytest.raises(ConfigurationError, match=r"no column patients\.nothing"):
         migrate(clinic, lambda op: op.encrypt_column("patients", "nothing", SEALED, existing_type=PLAIN))

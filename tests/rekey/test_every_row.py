@@ -31,6 +31,7 @@ def isolated(request: pytest.FixtureRequest, database: Database, tmp_path: Path)
         world.close()
 
 
+@pytest.mark.drivers("sync")
 @POSTGRESQL
 def test_no_dek_is_destroyed_where_a_policy_hides_its_rows(isolated: World) -> None:
     old = rotated(isolated)
@@ -40,6 +41,7 @@ def test_no_dek_is_destroyed_where_a_policy_hides_its_rows(isolated: World) -> N
     assert state(isolated, old) is DekState.RETIRED
 
 
+@pytest.mark.drivers("sync")
 @POSTGRESQL
 def test_rows_that_a_policy_hides_are_not_taken_for_done(isolated: World) -> None:
     isolated.keyring.lifecycle.rotate_dek("acme")
@@ -49,6 +51,7 @@ def test_rows_that_a_policy_hides_are_not_taken_for_done(isolated: World) -> Non
             act(job)
 
 
+@pytest.mark.drivers("sync")
 @POSTGRESQL
 def test_every_transaction_of_the_keyring_fails_rather_than_see_some_rows(isolated: World) -> None:
     connections = isolated.keyring.connections

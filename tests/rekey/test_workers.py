@@ -80,6 +80,7 @@ def test_threads_of_this_process_share_the_work(many: int, world: World) -> None
     assert values(world, world.notes.c.text)[59:61] == ["acme 59", "globex 0"]
 
 
+@pytest.mark.drivers("sync")  # that of the workers' own keyrings
 @pytest.mark.parametrize("make", [processes, cluster])
 def test_workers_in_other_processes_open_their_own_keys(make: Any, world: World, keyring_path: str) -> None:
     rotate(world)

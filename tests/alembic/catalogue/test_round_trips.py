@@ -48,6 +48,7 @@ def test_the_schema_is_as_it_was_after_a_round_trip(database: Database, tmp_path
         assert adopted.stored() == rows
 
 
+@pytest.mark.drivers("sync", "asyncpg", "async")
 def test_a_column_of_mixed_values_keeps_what_depends_on_it(database: Database, tmp_path: Path) -> None:
     options = {"deterministic": True, "accept_plaintext": True}
     with adoption(database.url, tmp_path, **options) as adopted:
