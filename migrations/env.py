@@ -4,10 +4,12 @@ Arguments: ``-x rate=2000`` bounds the rows that are sealed in a second, ``-x ch
 transaction. ``-x tenant=``, ``-x kek=`` and ``-x confirm=`` are read by the migrations in ``keys``.
 """
 
+import asyncio
 from logging.config import fileConfig
 from typing import Any
 
 from alembic import context
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from examples.clinic.keys import Storage
 from examples.clinic.models import Base
@@ -41,8 +43,15 @@ def run(**options: Any) -> None:
         context.run_migrations()
 
 
+async def run_async(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.run_sync(lambda one: run(connection=one))
+
+
 if context.is_offline_mode():
     run(url=storage.engine.url, literal_binds=True)
+elif isinstance(storage.engine, AsyncEngine):
+    asyncio.run(run_async(storage.engine))
 else:
     # Not engine.begin(): rows are sealed on other connections, which must not wait for this one.
     with storage.engine.connect() as connection:

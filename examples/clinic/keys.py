@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import NullPool, create_engine, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from examples.clinic.models import Base
 from sqlalchemy_cmk import KeyRevoked, Keyring
@@ -18,7 +20,7 @@ OWN_KEYS = {"hillside": "local:hillside"}
 
 
 class Storage:
-    """The database and the keyring of one data folder; ``url`` names a database elsewhere.
+    """The database and the keyring of one data folder; ``url`` names a database elsewhere, by any driver.
 
     With ``CLINIC_HSM=softhsm`` in the environment, or once it was so, the clinic with a KEK of its own has it
     in a token of SoftHSM.
@@ -26,7 +28,12 @@ class Storage:
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.engine: Engine = create_engine(url or f"sqlite:///{folder / 'clinic.db'}")
+        address = make_url(url or f"sqlite:///{folder / 'clinic.db'}")
+        if address.get_dialect().is_async:
+            # For migrations, each of which has an event loop of its own: no connection may outlive it.
+            self.engine: Any = create_async_engine(address, poolclass=NullPool)
+        else:
+            self.engine = create_engine(address)
         self.provider = LocalKeyProvider(folder / "keys.json")
         self.own_keys, self.token = dict(OWN_KEYS), None
         providers: list[KeyProvider] = [self.provider]
@@ -49,7 +56,7 @@ class Storage:
 
     def close(self) -> None:
         self.keyring.close()
-        self.engine.dispose()
+        getattr(self.engine, "sync_engine", self.engine).dispose()
 
     def assign_own_keys(self) -> None:
         """Put clinics under their own KEKs, also those that had another one until now."""

@@ -53,17 +53,24 @@ def committed(operations: Operations) -> Iterator[None]:
         yield
 
 
-class _ProgressLog:
-    """Logs how far a job is, every few seconds: a migration of a large table is not to look stuck."""
+class ProgressLog:
+    """Logs how far long work is, every few seconds: a migration is not to look stuck.
 
-    def __init__(self, job: Job) -> None:
-        self._what = printable(job.description)
+    Args:
+        what: what is worked on, for the log.
+        unit: what is counted, as in "rows".
+    """
+
+    def __init__(self, what: str, unit: str) -> None:
+        self._what = printable(what)
+        self._unit = unit
         self._next = time.monotonic() + PROGRESS_SECONDS
 
-    def __call__(self, progress: Progress) -> None:
+    def say(self, done: int, expected: int) -> None:
+        """Log how much is done, unless that was just said."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PROGRESS_SECONDS
-            _shown.info("%s: %d of about %d rows", self._what, progress.rows_read, progress.rows_expected)
+            _shown.info("%s: %d of about %d %s", self._what, done, expected, self._unit)
 
 
 def run_job(operations: Operations, job: Job) -> Report:
@@ -75,9 +82,14 @@ def run_job(operations: Operations, job: Job) -> Report:
     """
     context = operations.migration_context
     options: dict[str, Any] = dict(context.opts.get("rekey") or {})
+    shown = ProgressLog(job.description, "rows")
+
+    def tell(progress: Progress) -> None:
+        shown.say(progress.rows_read, progress.rows_expected)
+
     with committed(operations):
         rekey = Rekey(keyring_of(context), **options)
-        report = off_the_loop(partial(rekey.run, job, _ProgressLog(job)), place="long work")
+        report = off_the_loop(partial(rekey.run, job, tell), place="long work")
     log.info(
         "%s: %d rows read, %d changed", printable(job.description), report.rows_read, report.rows_changed
     )

@@ -12,7 +12,21 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import JSON, Date, Integer, String, Text, cast, column, inspect, select, table, text
+from sqlalchemy import (
+    JSON,
+    Date,
+    Engine,
+    Integer,
+    String,
+    Text,
+    cast,
+    column,
+    create_engine,
+    inspect,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -52,15 +66,22 @@ def patients(count: int = 8) -> list[dict[str, Any]]:
 
 
 class History:
-    """The clinic's database and its two histories."""
+    """The clinic's database and its two histories.
 
-    def __init__(self, folder: Path, url: str) -> None:
+    Args:
+        folder: where its keys are.
+        url: the database.
+        async_url: the same by an asynchronous driver, where migrations use that.
+    """
+
+    def __init__(self, folder: Path, url: str, async_url: str | None = None) -> None:
         self.folder = folder
         self.url = url
-        self.storage = Storage(folder, url)
-        self.engine = self.storage.engine
+        self.storage = Storage(folder, async_url or url)
+        self.engine: Engine = self.storage.engine if async_url is None else create_engine(url)
 
     def close(self) -> None:
+        self.engine.dispose()
         self.storage.close()
 
     def schema(self, to: str, *x: str) -> None:

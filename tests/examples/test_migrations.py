@@ -1,5 +1,6 @@
 """The example's migrations, up and down on every database."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from alembic import command
 from sqlalchemy import text
 
 from sqlalchemy_cmk import KeyRevoked, KeyUnavailable, Sealed
+from sqlalchemy_cmk.alembic import jobs
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from tests.examples.history import HILLSIDE, RIVERSIDE, SSN, History, patients
 from tests.support.databases import Database
@@ -18,8 +20,14 @@ PMK, CMK, NEW_CMK = "local:pmk", "local:hillside", "local:hillside-2"
 
 
 @pytest.fixture
-def history(tmp_path: Path, database: Database) -> Iterator[History]:
-    made = History(tmp_path, database.url)
+def by_async_driver() -> bool:
+    """Whether migrations and keyrings reach the database by an asynchronous driver."""
+    return False
+
+
+@pytest.fixture
+def history(tmp_path: Path, database: Database, by_async_driver: bool) -> Iterator[History]:
+    made = History(tmp_path, database.url, database.async_url if by_async_driver else None)
     yield made
     made.close()
 
@@ -48,7 +56,16 @@ def assert_sealed_under_active(history: History, clinic: str) -> None:
         assert found == {deks["deterministic" if name == "email" else "randomized"]}, name
 
 
-def test_the_whole_history_goes_up_and_down_to_the_same_bytes(history: History) -> None:
+@pytest.mark.parametrize(
+    ("database", "by_async_driver"),
+    [("sqlite", False), ("postgresql", False), ("mariadb", False), ("postgresql", True)],
+    indirect=["database"],
+)
+def test_the_whole_history_goes_up_and_down_to_the_same_bytes(
+    history: History, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(jobs, "PROGRESS_SECONDS", 0)
+    caplog.set_level(logging.INFO, "alembic")
     history.schema("plain")
     history.add_plain(patients())
     before = history.plain()
@@ -66,6 +83,8 @@ def test_the_whole_history_goes_up_and_down_to_the_same_bytes(history: History) 
     _rotate(history)
     _bring_own_key(history)
     _follow_kek_rotation(history)
+    assert "8 of about 8 rows" in caplog.text and "2 of about 2 tenants" in caplog.text
+    _rescue(history)
     _move(history)
     command.check(history.config())
 
@@ -113,6 +132,18 @@ def _follow_kek_rotation(history: History) -> None:
     assert_read(history, RIVERSIDE, HILLSIDE)
 
 
+def _rescue(history: History) -> None:
+    rows = history.stored()
+    history.keys("rescued")
+    assert history.wrapped_by(HILLSIDE) == {history.newest(PMK)}
+    history.storage.provider.disable(CMK)
+    history.storage.keyring.forget(HILLSIDE)
+    assert_read(history, RIVERSIDE, HILLSIDE)
+    history.storage.provider.enable(CMK)
+    history.keys("-kek_rotated")
+    assert history.wrapped_by(HILLSIDE) == {history.newest(CMK)} and history.stored() == rows
+
+
 def _move(history: History) -> None:
     old, others = history.deks(HILLSIDE), of_stored(history, RIVERSIDE)
     history.keys("moved_rows", f"tenant={HILLSIDE}", f"kek={NEW_CMK}")
@@ -149,6 +180,21 @@ def test_a_tenant_that_was_created_later_lives_through_the_history_too(sealed: H
     sealed.keys("kek_rotated", "tenant=lakeside", "kek=local:lakeside")
     assert sealed.wrapped_by("lakeside") == {sealed.newest("local:lakeside")}
     assert sealed.read("lakeside") == [later]
+
+
+def test_a_tenant_is_rescued_only_while_its_key_opens_and_stays_sealed_until_then(sealed: History) -> None:
+    sealed.keys("kek_rotated")
+    rows, wrapped = sealed.stored(), sealed.wrapped_by(HILLSIDE)
+    sealed.storage.switch(HILLSIDE, on=False)
+    with pytest.raises(KeyRevoked):
+        sealed.keys("rescued")
+    assert (sealed.stored(), sealed.wrapped_by(HILLSIDE)) == (rows, wrapped)
+    assert all(isinstance(row["ssn"], Sealed) for row in sealed.read(HILLSIDE))
+    assert_read(sealed, RIVERSIDE)
+    sealed.storage.switch(HILLSIDE, on=True)
+    sealed.keys("rescued")
+    assert sealed.wrapped_by(HILLSIDE) == {sealed.newest(PMK)}
+    assert_read(sealed, RIVERSIDE, HILLSIDE)
 
 
 def test_a_tenant_is_moved_only_while_its_key_opens(sealed: History) -> None:

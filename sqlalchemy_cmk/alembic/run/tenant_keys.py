@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from alembic.operations import Operations
@@ -19,7 +20,7 @@ from sqlalchemy import (
 
 from sqlalchemy_cmk.alembic.configuration import keyring_of, metadatas
 from sqlalchemy_cmk.alembic.conversion.offline import say
-from sqlalchemy_cmk.alembic.jobs import committed
+from sqlalchemy_cmk.alembic.jobs import ProgressLog, committed
 from sqlalchemy_cmk.alembic.ops.tenant_keys import (
     AssignTenantKeyOp,
     DropRetiredDeksOp,
@@ -30,6 +31,7 @@ from sqlalchemy_cmk.alembic.ops.tenant_keys import (
 )
 from sqlalchemy_cmk.columns.tenants import rows_of, sealed_columns, tenant_source
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
+from sqlalchemy_cmk.keys.model import TenantState
 from sqlalchemy_cmk.rekey import drop_retired
 from sqlalchemy_cmk.rekey.every_row import refuse_hidden
 from sqlalchemy_cmk.scope import tenant_scope
@@ -50,7 +52,12 @@ def _with_keys(operations: Operations, operation: KeyOp, work: Callable[[], obje
 @Operations.implementation_for(RewrapKeysOp)
 def _rewrap(operations: Operations, operation: RewrapKeysOp) -> None:
     def work() -> None:
-        report = keyring_of(operations.migration_context).lifecycle.rewrap(operation.tenant)
+        keyring = keyring_of(operations.migration_context)
+        shown, done, expected = ProgressLog("rewrap", "tenants"), count(1), 1
+        if operation.tenant is None:
+            states = keyring.count()
+            expected = states.total() - states[TenantState.SHREDDED]
+        report = keyring.lifecycle.rewrap(operation.tenant, progress=lambda: shown.say(next(done), expected))
         if report.failed:
             tenant, why = next(iter(report.failed.items()))
             left = len(report.failed)
