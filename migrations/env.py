@@ -9,7 +9,6 @@ from logging.config import fileConfig
 from typing import Any
 
 from alembic import context
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from examples.clinic.keys import Storage
 from examples.clinic.models import Base
@@ -43,14 +42,14 @@ def run(**options: Any) -> None:
         context.run_migrations()
 
 
-async def run_async(engine: AsyncEngine) -> None:
+async def run_async(engine: Any) -> None:
     async with engine.connect() as connection:
         await connection.run_sync(lambda one: run(connection=one))
 
 
 if context.is_offline_mode():
     run(url=storage.engine.url, literal_binds=True)
-elif isinstance(storage.engine, AsyncEngine):
+elif storage.engine.dialect.is_async:
     asyncio.run(run_async(storage.engine))
 else:
     # Not engine.begin(): rows are sealed on other connections, which must not wait for this one.

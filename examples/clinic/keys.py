@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import NullPool, create_engine, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from examples.clinic.models import Base
 from sqlalchemy_cmk import KeyRevoked, Keyring
@@ -30,6 +29,8 @@ class Storage:
         folder.mkdir(parents=True, exist_ok=True)
         address = make_url(url or f"sqlite:///{folder / 'clinic.db'}")
         if address.get_dialect().is_async:
+            from sqlalchemy.ext.asyncio import create_async_engine  # needs greenlet, which the demo has not
+
             # For migrations, each of which has an event loop of its own: no connection may outlive it.
             self.engine: Any = create_async_engine(address, poolclass=NullPool)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask
 from sqlalchemy import MetaData
@@ -15,7 +15,6 @@ from sqlalchemy_cmk.flask.problems import OnProblem, Problems
 from sqlalchemy_cmk.flask.requests import TenantCallable, scope_requests
 from sqlalchemy_cmk.flask.served import (
     EXTENSION,
-    AnyEngine,
     Served,
     engine_here,
     engines_of,
@@ -23,6 +22,9 @@ from sqlalchemy_cmk.flask.served import (
     served_here,
 )
 from sqlalchemy_cmk.keys import Keyring
+
+if TYPE_CHECKING:
+    from sqlalchemy_cmk.flask.served import AnyEngine
 
 
 class CMK:

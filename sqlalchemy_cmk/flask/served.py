@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, has_app_context
 from sqlalchemy import Engine, MetaData
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
 
-EXTENSION = "sqlalchemy_cmk"
+if TYPE_CHECKING:
+    # It needs greenlet, which is not installed everywhere.
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
-AnyEngine = Engine | AsyncEngine
+    AnyEngine = Engine | AsyncEngine
+
+EXTENSION = "sqlalchemy_cmk"
 Counts = dict[str, dict[str, int]]
 
 

@@ -216,3 +216,21 @@ def test_without_flask_the_extension_says_what_to_install() -> None:
     code = "import sys; sys.modules['flask'] = None; from sqlalchemy_cmk.flask import CMK"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'sqlalchemy-cmk[flask]'" in done.stderr
+
+
+WITHOUT_GREENLET = """
+import sys
+from pathlib import Path
+sys.modules["greenlet"] = None
+from sqlalchemy_cmk.flask import CMK
+from examples.clinic import create_app
+app = create_app(Path(sys.argv[1]))
+print(app.test_client().get("/hillside/patients").status_code)
+app.extensions["clinic"].close()
+"""
+
+
+def test_neither_the_extension_nor_the_example_needs_what_asynchronous_engines_need(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_GREENLET, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "200\n", done.stderr
