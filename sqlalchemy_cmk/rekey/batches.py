@@ -11,9 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey.batch import Batch
+from sqlalchemy_cmk.rekey.batch_keys import BatchKeys
 from sqlalchemy_cmk.rekey.converting import Conversion, positions_of
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.keys import Key
+from sqlalchemy_cmk.rekey.keys_ahead import KeysAhead
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.read_back import ReadBack
 from sqlalchemy_cmk.rekey.reading import Reader
@@ -34,7 +36,9 @@ class Batches:
     def __init__(self, keyring: Keyring, job: Job, layout: Layout, *, only_check: bool = False) -> None:
         self._job = job
         self._layout = layout
-        self._moves = [MoveValues(keyring, move, only_check=only_check) for move in job.moves]
+        self._keys = BatchKeys(keyring.keys)
+        self._ahead = KeysAhead(self._keys, job.moves, only_check=only_check)
+        self._moves = [MoveValues(self._keys, move, only_check=only_check) for move in job.moves]
         self._positions = positions_of(layout)
         self._reader = Reader(layout)
         self._read_backs = [ReadBack(layout, move) for move in job.moves]
@@ -72,7 +76,10 @@ class Batches:
 
     def _converted(self, connection: Connection, rows: Sequence[Any]) -> Batch:
         conversion = Conversion(self._job, self._layout, self._moves, self._positions, rows)
-        return conversion.batch(self._read_backs, connection)
+        try:
+            return conversion.batch(self._ahead, self._read_backs, connection)
+        finally:
+            self._keys.let_go()
 
     def _batch(
         self, connection: Connection, after: Key | None, up_to: Key | None, limit: int

@@ -9,7 +9,7 @@ from sqlalchemy_cmk.columns.opening import ColumnKeys
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError, TamperedError
 from sqlalchemy_cmk.format import HEADER_BYTES, NotSealed, parse_header
-from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.binding.held_keys import Deks
 from sqlalchemy_cmk.rekey.job import context_of
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
@@ -17,20 +17,20 @@ from sqlalchemy_cmk.scope import PLATFORM_TENANT
 class Ciphers:
     """Finds the cipher that opens a value, and the one that seals for a tenant.
 
-    Keys are asked of the keyring at each call, so that what expired or was revoked meanwhile is noticed.
+    Keys are asked for at each call, so that what expired or was revoked meanwhile is noticed.
 
     Args:
-        keyring: opens the DEKs.
+        keys: opens the DEKs.
         type_: the column's type, with a context.
     """
 
-    def __init__(self, keyring: Keyring, type_: EncryptedType) -> None:
+    def __init__(self, keys: Deks, type_: EncryptedType) -> None:
         context = context_of(type_)
         if context is None:
             raise ConfigurationError(
                 f"{type_!r} does not say what its values are bound to: give it a context"
             )
-        self._keys = ColumnKeys(keyring.keys, type_.scheme, context)
+        self._keys = ColumnKeys(keys, type_.scheme, context)
         self._is_tenants = type_.scheme.owner == "row"
 
     def sealing(self, tenant: str) -> ColumnCipher:

@@ -151,13 +151,13 @@ class _Opening:
     """Opens a move's values, those of one owner and one DEK together."""
 
     def __init__(self, keyring: Keyring, move: Move, tenant_of: Callable[[Any], str]) -> None:
-        self._values = MoveValues(keyring, move)
+        self._values = MoveValues(keyring.keys, move)
         self._tenant_of = tenant_of
         self._takes_plain = isinstance(move.opens, EncryptedType) and move.opens.scheme.is_mixed
 
     def __call__(self, stored: Sequence[Any], owners: Sequence[Any], identities: BoundTo) -> list[Any]:
         opened: list[Any] = [_NOT_A_VALUE] * len(stored)
-        for at, are_alike in groups_of(self._values, owners, stored):
+        for at, are_alike in groups_of(self._values, owners, stored).parts:
             part = [stored[i] for i in at], [owners[i] for i in at], _at(at, identities)
             found = self._together(*part) if are_alike else None
             for i, value in zip(at, self._each(*part) if found is None else found, strict=True):

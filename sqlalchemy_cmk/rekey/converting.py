@@ -26,6 +26,7 @@ from sqlalchemy_cmk.rekey.batch import Batch, Column
 from sqlalchemy_cmk.rekey.converters import UNCHANGED, BoundTo, each_of
 from sqlalchemy_cmk.rekey.groups import DAMAGE, UNUSUAL, groups_of
 from sqlalchemy_cmk.rekey.job import Job, TenantColumn
+from sqlalchemy_cmk.rekey.keys_ahead import KeysAhead, Named
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.read_back import REASON, ReadBack
 from sqlalchemy_cmk.rekey.report import Damaged
@@ -111,15 +112,24 @@ class Conversion:
         self._identity_columns = [*self._keys, *self._columns[read:]]
         self._batch = Batch(tuple(rows[-1][:keys]), len(rows), [])
 
-    def batch(self, read_backs: Sequence[ReadBack], connection: Connection) -> Batch:
+    def batch(self, ahead: KeysAhead, read_backs: Sequence[ReadBack], connection: Connection) -> Batch:
         """Return the rows as they are to be written.
 
         Args:
+            ahead: opens the keys of the batch.
             read_backs: for each move what finds the values that would come back changed.
             connection: to the database.
         """
         batch = self._batch
-        new = [self._converted(number) for number in range(len(self._moves))]
+        parts = [self._part(number) for number in range(len(self._moves))]
+        groups = [
+            groups_of(move, part.owners, part.values) for move, part in zip(self._moves, parts, strict=True)
+        ]
+        ahead.open([self._names(number, one.names) for number, one in enumerate(groups)])
+        new = [
+            self._converted(number, part, grouped.parts)
+            for number, (part, grouped) in enumerate(zip(parts, groups, strict=True))
+        ]
         for number, read_back in enumerate(read_backs):
             self._leave_changed(number, new[number], read_back, connection)
         chosen = self._chosen(new)
@@ -160,18 +170,30 @@ class Conversion:
                 kept = before if self._job.in_place else repeat(None)
                 after[:] = [b if a is UNCHANGED else a for a, b in zip(after, kept, strict=False)]
 
-    def _converted(self, number: int) -> list[Any]:
+    def _part(self, number: int) -> _Part:
+        """Return all values of a move."""
         move, values = self._job.moves[number], self._columns[self._positions[number].value]
         for_rows = move.opens_for_row or move.seals_for_row
         owners = self._owners if for_rows and self._owners is not None else [None] * len(values)
         old = self._identities.of(self._identities.opening(move), self._identity_columns)
         new = self._identities.of(self._identities.sealing(move), self._identity_columns)
+        return _Part(owners, values, old, new)
+
+    def _names(self, number: int, names: Sequence[tuple[Any, Any]]) -> list[Named]:
+        """Return what values are known by, each with its tenant, without those that belong to none."""
+        found = []
+        for owner, name in names:
+            try:
+                found.append((self._tenant(number, owner), name))
+            except DAMAGE:  # named where the value is converted
+                continue
+        return found
+
+    def _converted(self, number: int, whole: _Part, groups: list[tuple[Sequence[int], bool]]) -> list[Any]:
         self._moves[number].begin()
-        whole = _Part(owners, values, old, new)
-        groups = groups_of(self._moves[number], owners, values)
         if len(groups) == 1:
             return self._convert_group(number, whole, *groups[0])
-        converted: list[Any] = [UNCHANGED] * len(values)
+        converted: list[Any] = [UNCHANGED] * len(whole.values)
         for at, are_alike in groups:
             for i, value in zip(at, self._convert_group(number, whole.at(at), at, are_alike), strict=True):
                 converted[i] = value

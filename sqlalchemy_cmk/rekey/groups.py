@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
@@ -18,10 +18,20 @@ UNUSUAL = (*DAMAGE, InvalidTag, ValueError, LookupError, TypeError)
 _TOGETHER = 4
 
 
-def groups_of(
-    move: MoveValues, owners: Sequence[Any], values: Sequence[Any]
-) -> list[tuple[Sequence[int], bool]]:
-    """Return the positions of all values in groups, each with whether its values are alike.
+class Groups(NamedTuple):
+    """The values of a batch in groups.
+
+    Attributes:
+        parts: the positions of each group's values, with whether these are alike.
+        names: the owners of all values, each with what a value of theirs is known by.
+    """
+
+    parts: list[tuple[Sequence[int], bool]]
+    names: list[tuple[Any, Any]]
+
+
+def groups_of(move: MoveValues, owners: Sequence[Any], values: Sequence[Any]) -> Groups:
+    """Return values in groups.
 
     Alike are those of one owner and one header. NULLs, and the few that share it with few others, are in a
     group that is not.
@@ -33,7 +43,7 @@ def groups_of(
     """
     try:
         if owners.count(owners[0]) == len(owners) and move.are_alike(values):
-            return [(range(len(values)), True)]
+            return Groups([(range(len(values)), True)], [(owners[0], move.name_of(values[0]))])
     except UNUSUAL:
         pass
     groups: dict[Any, list[int]] = {}
@@ -45,4 +55,5 @@ def groups_of(
             groups.setdefault(None, []).append(i)
     large = [group for name, group in groups.items() if name is not None and len(group) >= _TOGETHER]
     small = sorted(set(range(len(values))).difference(*large))
-    return [*((group, True) for group in large), *([(small, False)] if small else [])]
+    parts: list[tuple[Sequence[int], bool]] = [(group, True) for group in large]
+    return Groups([*parts, (small, False)] if small else parts, [one for one in groups if one is not None])

@@ -1,7 +1,7 @@
 """Converts the values of one move from the stored form to the form that replaces it.
 
 A converter depends on the row's tenant and the value's first bytes alone, so it is made once for all values
-of a batch that share them. Keys are asked of the keyring anew for each batch.
+of a batch that share them. Keys are asked for anew for each batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy_cmk.codec import NO_VALUE
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, TamperedError
 from sqlalchemy_cmk.format import HEADER_BYTES, NotAuthentic, begins_sealed, is_header
-from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.binding.held_keys import Deks
 from sqlalchemy_cmk.rekey.ciphers import Ciphers
 from sqlalchemy_cmk.rekey.converters import (
     KEEP,
@@ -50,7 +50,7 @@ class MoveValues:
     """Converts the values of one move.
 
     Args:
-        keyring: opens the DEKs.
+        keys: opens the DEKs.
         move: the change.
         only_check: open each value, and change none.
 
@@ -63,12 +63,12 @@ class MoveValues:
         ConfigurationError: the plaintext's form changes in place, where old and new values look alike.
     """
 
-    def __init__(self, keyring: Keyring, move: Move, *, only_check: bool = False) -> None:
+    def __init__(self, keys: Deks, move: Move, *, only_check: bool = False) -> None:
         self.known: dict[tuple[Any, Any], Convert] = {}
         self.name_of = _naming(move.opens)
         self._are_headers = self.name_of is _header
-        make = _checking(keyring, move) if only_check else _maker(keyring, move)
-        self.converter: Make = _accepting_unsealed(keyring, move, make, only_check)
+        make = _checking(keys, move) if only_check else _maker(keys, move)
+        self.converter: Make = _accepting_unsealed(keys, move, make, only_check)
 
     def are_alike(self, values: Sequence[Any]) -> bool:
         """Return whether values have one name; raises an error where one of them is NULL."""
@@ -118,13 +118,13 @@ def _naming(opens: Any) -> Callable[[Any], Any]:
     return _header_or_plain if opens.scheme.is_mixed else _header
 
 
-def _accepting_unsealed(keyring: Keyring, move: Move, make: Make, only_check: bool) -> Make:
+def _accepting_unsealed(keys: Deks, move: Move, make: Make, only_check: bool) -> Make:
     """Take what a mixed column holds unsealed by its declared type or an old one, and the rest as it is."""
     opens = move.opens
     if not isinstance(opens, EncryptedType) or not opens.scheme.is_mixed:
         return make
     seals = move.seals
-    is_plain: Callable[[Any], bool] = partial(_is_plain, keyring)
+    is_plain: Callable[[Any], bool] = partial(_is_plain, keys)
     read: Read = opens.codec.read_plain
     if opens.scheme.accept_legacy:
         is_plain, read = _is_legacy, opens.legacy.read
@@ -136,9 +136,7 @@ def _accepting_unsealed(keyring: Keyring, move: Move, make: Make, only_check: bo
         def encode_stored(stored: Any) -> bytes:
             return encode(read(stored))
 
-        plain = _sealing(
-            Ciphers(keyring, seals), encode_stored, lambda values: list(map(encode_stored, values))
-        )
+        plain = _sealing(Ciphers(keys, seals), encode_stored, lambda values: list(map(encode_stored, values)))
     else:
         plain = _reading(read)
     return lambda tenant, stored: (plain if is_plain(stored) else make)(tenant, stored)
@@ -154,14 +152,14 @@ def _reading(read: Read, *, checked: bool = False) -> Make:
     return lambda tenant, stored: one_by_one(convert)
 
 
-def _maker(keyring: Keyring, move: Move) -> Make:
+def _maker(keys: Deks, move: Move) -> Make:
     opens, seals = move.opens, move.seals
     if not isinstance(seals, EncryptedType):
-        return _opening(Ciphers(keyring, opens), opens)  # type: ignore[arg-type]
-    new = Ciphers(keyring, seals)
+        return _opening(Ciphers(keys, opens), opens)  # type: ignore[arg-type]
+    new = Ciphers(keys, seals)
     if not isinstance(opens, EncryptedType):
         return _sealing(new, seals.codec.encode_read, seals.codec.encode_all)
-    old, recode = Ciphers(keyring, opens), _recoding(opens, seals)
+    old, recode = Ciphers(keys, opens), _recoding(opens, seals)
     if not move.in_place:
         return _resealing(old, new, recode)
     if recode is not None and not (isinstance(opens.type_, String) and isinstance(seals.type_, String)):
@@ -235,12 +233,12 @@ def _opening(old: Ciphers, opens: EncryptedType) -> Make:
     return lambda tenant, stored: opening(old.opening(tenant, stored), read)
 
 
-def _checking(keyring: Keyring, move: Move) -> Make:
+def _checking(keys: Deks, move: Move) -> Make:
     """Open every value, down to its Python form, or encode a plain one, and change none."""
     type_: Any = move.opens
     if isinstance(move.seals, EncryptedType) and not move.opens_sealed:
         return _encoding(move.seals.codec.encode)
-    make = _opening(Ciphers(keyring, type_), type_)
+    make = _opening(Ciphers(keys, type_), type_)
     return lambda tenant, stored: checking(make(tenant, stored))
 
 
@@ -287,7 +285,7 @@ def _is_legacy(stored: Any) -> bool:
     return not begins_sealed(stored)
 
 
-def _is_plain(keyring: Keyring, stored: Any) -> bool:
+def _is_plain(keys: Deks, stored: Any) -> bool:
     """Return whether a value names no DEK that exists or did, so that it is what the column held before."""
     header = _header_or_plain(stored)
-    return header == _PLAIN or keyring.dek(header[1:]) is None
+    return header == _PLAIN or keys.dek(header[1:]) is None
