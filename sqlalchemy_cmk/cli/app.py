@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 import click
 
 from sqlalchemy_cmk import __version__
+from sqlalchemy_cmk.cli.assign import assign
 from sqlalchemy_cmk.cli.audit import audit
 from sqlalchemy_cmk.cli.byok import byok
-from sqlalchemy_cmk.cli.changes import add_wrapping, assign, drop_wrapping, rotate_dek, set_grace
+from sqlalchemy_cmk.cli.changes import add_wrapping, drop_wrapping, rotate_dek, set_grace
 from sqlalchemy_cmk.cli.check import check
 from sqlalchemy_cmk.cli.doctor import doctor
 from sqlalchemy_cmk.cli.dropping import drop_retired

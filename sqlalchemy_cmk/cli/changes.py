@@ -1,4 +1,4 @@
-"""``cmk assign``, ``rotate-dek``, ``add-wrapping`` and ``drop-wrapping``: change a tenant's keys."""
+"""``cmk rotate-dek``, ``add-wrapping`` and ``drop-wrapping``: change a tenant's keys."""
 
 from __future__ import annotations
 
@@ -16,25 +16,6 @@ DETERMINISTIC_CONSEQUENCE = (
 
 
 PURPOSES = [str(one) for one in (Purpose.RANDOMIZED, Purpose.DETERMINISTIC)]
-
-
-@click.command()
-@tenant_argument
-@kek_argument
-@click.option("--fresh-dek", is_flag=True, help="Also make a new active DEK, which no old backup holds.")
-@as_json
-@with_keyring
-def assign(keyring: Keyring, tenant: str, kek_uri: str, fresh_dek: bool, as_json: bool) -> None:
-    """Wrap a tenant's DEKs by a KEK.
-
-    They are wrapped by that one only. No data row is touched.
-    """
-    before = next((line.kek_uri for line in keyring.status([tenant])), None)
-    keyring.assign(tenant, kek_uri, fresh_dek=fresh_dek)
-    result = {"tenant": tenant, "kek_uri": kek_uri, "before": before, "fresh_dek": fresh_dek}
-    # A mistyped name makes a new tenant: show that it is one.
-    earlier = "it had no keys here until now" if before is None else f"before: {safe(before)}"
-    print_result(as_json, result, f"{tenant_label(tenant)} is under {safe(kek_uri)} ({earlier})")
 
 
 @click.command("rotate-dek")

@@ -25,8 +25,8 @@ EPILOG = """
 Exit codes:
   0    done
   1    something was found: a problem by doctor, a broken audit trail,
-       a rewrap that failed for some tenant, a retired DEK that was kept,
-       rows that a rekey could not change
+       a rewrap or assign that failed for some tenant, a retired DEK that
+       was kept, rows that a rekey could not change
   2    the command line is wrong, or a question was not confirmed
   3    KeyRevoked: a KEK's owner has taken access away, or the tenant
        was shredded

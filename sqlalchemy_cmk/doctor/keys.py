@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from sqlalchemy_cmk.errors import CmkError, TamperedError
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError, TamperedError
 from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.kek_uses import KekQuestions, KekUse
@@ -16,7 +17,6 @@ from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.database import MAKE_TABLES
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.providers.uris import escaped, shown
-from sqlalchemy_cmk.runtime.blocking import side_by_side
 
 
 class KeyChecks:
@@ -34,7 +34,8 @@ class KeyChecks:
         """Return the findings; without key tables, only of the checks that do not need them."""
         tables = list(self._tables())
         if any(finding.level is Level.PROBLEM for finding in tables):
-            return [*tables, *self._kek(self._keyring.platform_key)]
+            kek_uri = self._keyring.platform_key
+            return [*tables, *self._keks([kek_uri])[kek_uri]]
         return [*tables, *self._record_key(), *self._tenants(), *self._trail()]
 
     def _tables(self) -> Iterator[Finding]:
@@ -93,16 +94,26 @@ class KeyChecks:
             yield Finding(Level.PROBLEM, "key tables", str(problem), "make the key tables readable")
         if not wrong:
             yield Finding(Level.OK, "keys of tenants", f"hold together, {tenants} tenants")
-        for kek_uri, found in side_by_side(sorted(versions), self._kek).items():
+        for kek_uri, found in self._keks(sorted(versions)).items():
             # A KEK that is out of reach says the same to both.
             yield from dict.fromkeys([*found, *versions[kek_uri].values()])
 
-    def _kek(self, kek_uri: str) -> list[Finding]:
+    def _keks(self, kek_uris: Iterable[str]) -> dict[str, list[Finding]]:
+        """Return the findings of KEKs, which are asked side by side."""
+        wrapper = self._keyring.keys.wrapper
+        asked = wrapper.calls.results({one: wrapper.examining(one) for one in kek_uris})
+        return {kek_uri: self._of_kek(kek_uri, asked[kek_uri]) for kek_uri in kek_uris}
+
+    def _of_kek(self, kek_uri: str, answer: Future[list[Finding]]) -> list[Finding]:
         try:
-            provider = self._keyring.provider_of(kek_uri)
-        except CmkError as error:
+            found = answer.result()
+        except ConfigurationError as error:
             return [Finding(Level.PROBLEM, shown(kek_uri), str(error), "give the keyring a provider for it")]
-        found = provider.health_checks(kek_uri)
+        except CmkError as error:
+            return [
+                Finding(Level.PROBLEM, shown(kek_uri), str(error), "see docs/revocation.md for this error")
+            ]
+        provider = self._keyring.provider_of(kek_uri)
         if all(one.level is Level.OK for one in found) or not self._made_at_first_use(provider, kek_uri):
             return found
         # A new installation has no key file yet; nothing depends on it, so a problem would be a false alarm.

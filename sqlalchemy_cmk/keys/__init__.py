@@ -6,6 +6,7 @@ from sqlalchemy_cmk.keys.audit.heads import Heads
 from sqlalchemy_cmk.keys.audit.verification import AuditVerdict
 from sqlalchemy_cmk.keys.kek_uses import KekUse
 from sqlalchemy_cmk.keys.keyring import Keyring
+from sqlalchemy_cmk.keys.lifecycle.assigning import AssignReport
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
 from sqlalchemy_cmk.keys.lifecycle.rewrapping import RewrapReport
 from sqlalchemy_cmk.keys.loading import load_keyring
@@ -13,6 +14,7 @@ from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState, TenantStat
 from sqlalchemy_cmk.keys.policy import KekPolicy
 
 __all__ = [
+    "AssignReport",
     "AuditEntry",
     "AuditVerdict",
     "DekState",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.runtime.clock import duration
+from sqlalchemy_cmk.scope import key_owner
 
 
 def check_engine(engine: object) -> None:
@@ -37,6 +38,17 @@ def check_arguments(platform_key: object, providers: object) -> None:
         raise ConfigurationError(
             "providers is a list of key providers: give providers=[LocalKeyProvider(...)]"
         )
+
+
+def names_of(tenants: Iterable[object]) -> tuple[str, ...]:
+    """Return the names of tenants.
+
+    Raises:
+        ConfigurationError: it is one name and no list of them, or names no tenant.
+    """
+    if isinstance(tenants, str):
+        raise ConfigurationError(f"a list of tenants is needed, and this is one: give it [{tenants!r}]")
+    return tuple(map(key_owner, tenants))
 
 
 def cache_policy(

@@ -7,14 +7,15 @@ are wrapped by it. So one stored wrapping of each version is unwrapped.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy_cmk.errors import CmkError, KeyRevoked
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, TenantKeys
 from sqlalchemy_cmk.providers.base import Wrapped
-from sqlalchemy_cmk.runtime.blocking import side_by_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,19 @@ class KekQuestions:
                 for wrapped in dek.wrappings:
                     kek = wrapped.kek_uri, wrapped.kek_version
                     stored.setdefault(kek, []).append(_Stored(keys, dek, wrapped))
-        unknown = stored.keys() - self._failures.keys()
-        self._failures |= side_by_side(unknown, lambda kek: _failure(self._wrapper, stored[kek][0]))
+        unwraps = {
+            kek: self._wrapper.unwrapping_by(those[0].dek, those[0].wrapped)
+            for kek, those in stored.items()
+            if kek not in self._failures
+        }
+        for kek, unwrapped in self._wrapper.calls.results(unwraps).items():
+            self._failures[kek] = _error_of(unwrapped)
         _note(self._observations, ((one, self._failures[kek]) for kek in stored for one in stored[kek]))
         if self._asks_newest:
             uris = {kek_uri for kek_uri, _ in stored} - self._newest.keys()
-            self._newest |= side_by_side(uris, lambda kek_uri: _newest(self._wrapper, kek_uri))
+            lookups = {kek_uri: self._wrapper.looking_up(kek_uri) for kek_uri in sorted(uris)}
+            for kek_uri, found_newest in self._wrapper.calls.results(lookups).items():
+                self._newest[kek_uri] = None if _error_of(found_newest) else found_newest.result()
         found = {(one.keys.tenant.name, *kek) for kek, wrappings in stored.items() for one in wrappings}
         return [
             KekUse(tenant, kek_uri, version, self._newest.get(kek_uri), self._failures[kek_uri, version])
@@ -95,19 +103,12 @@ class KekQuestions:
         ]
 
 
-def _failure(wrapper: Wrapper, one: _Stored) -> CmkError | None:
-    try:
-        wrapper.unwrap_by(one.dek, one.wrapped)
-    except CmkError as error:
+def _error_of(answer: Future[Any]) -> CmkError | None:
+    """Return how asking a KEK has failed; ``None`` where it has not."""
+    error = answer.exception()
+    if error is None or isinstance(error, CmkError):
         return error
-    return None
-
-
-def _newest(wrapper: Wrapper, kek_uri: str) -> str | None:
-    try:
-        return wrapper.newest_version(kek_uri)
-    except CmkError:
-        return None
+    raise error
 
 
 def _note(observations: Observations, answers: Iterable[tuple[_Stored, CmkError | None]]) -> None:

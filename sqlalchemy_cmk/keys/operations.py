@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from itertools import islice
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError
+from sqlalchemy_cmk.keys.arguments import names_of
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.dry_run import DryRun
 from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.kek_uses import KekQuestions, KekUse
+from sqlalchemy_cmk.keys.lifecycle.assigning import AssignReport
 from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
 from sqlalchemy_cmk.keys.lifecycle.record_keys import RecordKeyLifecycle, required
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeys
@@ -97,6 +99,17 @@ class KeyOperations(ABC):
         if self.dry_run is None:
             off_the_loop(lambda: self.lifecycle.assign(tenant, kek_uri, fresh_dek=fresh_dek))
 
+    def assign_many(
+        self, tenants: Iterable[object], kek_uri: str, *, fresh_dek: bool = False
+    ) -> AssignReport:
+        """Move many tenants to a KEK, side by side; one that fails stays where it is, and is reported.
+
+        A dry run does nothing. See :meth:`Lifecycle.assign_many`.
+        """
+        if self.dry_run is not None:
+            return AssignReport()
+        return off_the_loop(lambda: self.lifecycle.assign_many(tenants, kek_uri, fresh_dek=fresh_dek))
+
     def warm(
         self, tenants: Iterable[object], purposes: Iterable[Purpose | str] = (Purpose.RANDOMIZED,)
     ) -> None:
@@ -109,7 +122,7 @@ class KeyOperations(ABC):
             purposes: ``"randomized"``, and ``"deterministic"`` where there are deterministic columns.
         """
         kinds = [Purpose.named(purpose) for purpose in purposes]
-        needed = [ActiveDek(name, kind) for name in _names(tenants) for kind in kinds]
+        needed = [ActiveDek(name, kind) for name in names_of(tenants) for kind in kinds]
         failure: CmkError | None = None
         for part in in_parts(needed, WARMED_TOGETHER) if self.dry_run is None else ():
             try:
@@ -171,7 +184,7 @@ class KeyOperations(ABC):
         """
         if limit is not None and limit < 1:
             raise ConfigurationError("limit counts the lines of a page: give 1 or more, or None for all")
-        names = None if tenants is None else _names(tenants)
+        names = None if tenants is None else names_of(tenants)
         which = TenantFilter(names, None if state is None else TenantState.named(state), kek, after)
         keys, size = self.keys, min(limit or PAGE, PAGE)
 
@@ -205,7 +218,7 @@ class KeyOperations(ABC):
             tenants: their names; ``None`` for all.
             newest: whether each KEK is asked for its newest version too.
         """
-        keys, which = self.keys, TenantFilter(None if tenants is None else _names(tenants))
+        keys, which = self.keys, TenantFilter(None if tenants is None else names_of(tenants))
         questions = KekQuestions(keys.wrapper, keys.observations, newest=newest)
 
         def ask() -> list[KekUse]:
@@ -266,9 +279,3 @@ class KeyOperations(ABC):
     def _refuse_dry_run(self) -> None:
         if self.dry_run is not None:
             raise ConfigurationError("a dry run has no keys: nothing is sealed, and no KEK is asked")
-
-
-def _names(tenants: Iterable[object]) -> tuple[str, ...]:
-    if isinstance(tenants, str):
-        raise ConfigurationError(f"a list of tenants is needed, and this is one: give it [{tenants!r}]")
-    return tuple(map(key_owner, tenants))

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_in_thread
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy.util import concurrency
@@ -21,16 +20,11 @@ from sqlalchemy.util import concurrency
 from sqlalchemy_cmk.runtime.threads import Threads
 
 T = TypeVar("T")
-Item = TypeVar("Item")
 
 # What people ask for now and then, such as a tenant's status. Never the application's default executor.
 _threads = Threads("cmk-work", 16)
 
 _tasks: set[asyncio.Task[Any]] = set()
-
-
-# What asks many vaults: ten thousand that are 200 ms away have answered in about a minute.
-_askers = Threads("cmk-ask", 32)
 
 
 class Abandoned(Exception):
@@ -48,19 +42,6 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def side_by_side(items: Iterable[Item], ask: Callable[[Item], T]) -> dict[Item, T]:
-    """Return what calls that wait for others have given, made at once on up to 32 threads.
-
-    Args:
-        items: an argument of each call.
-        ask: makes a call; it must not raise.
-    """
-    futures = {item: _askers.submit("", partial(ask, item)) for item in items}
-    for future in futures.values():
-        wait_for(future)
-    return {item: future.result() for item, future in futures.items()}
 
 
 def off_the_loop(work: Callable[[], T], threads: Threads = _threads, place: str = "") -> T:

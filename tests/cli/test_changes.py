@@ -40,6 +40,41 @@ def test_assign_tells_that_a_tenant_had_no_keys_as_after_a_mistyped_name(app: Ap
     assert "had no keys here until now" in app.run("assign", "amce", "local:acme").stdout
 
 
+def test_assign_moves_several_tenants_and_tells_who_is_new(app: Application) -> None:
+    found = app.json("assign", "acme", "globex", "amce", "local:north", "--rate", "1000")
+    assert sorted(found["assigned"]) == ["acme", "amce", "globex"] and found["new"] == ["amce"]
+    assert found["failed"] == {} and keks(app, "acme") == keks(app, "globex") == {"local:north"}
+    told = app.run("assign", "acme", "globex", "local:south").stdout
+    assert told == "2 tenants are under local:south\n"
+
+
+def test_assign_moves_every_tenant_of_a_kek(app: Application) -> None:
+    app.run("assign", "acme", "globex", "local:north")
+    app.keyring.assign("initech", "local:other")
+    found = app.json("assign", "--from-kek", "local:north", "local:south")
+    assert sorted(found["assigned"]) == ["acme", "globex"] and found["new"] == []
+    assert [line.kek_uri for line in app.keyring.status(["initech"])] == ["local:other"]
+    assert (
+        app.json("assign", "--from-kek", "local:north", "local:south", code=5)["error"]
+        == "ConfigurationError"
+    )
+
+
+def test_assign_names_who_failed_and_moves_the_rest(app: Application) -> None:
+    app.provider.disable("local:acme")
+    found = app.json("assign", "acme", "globex", "local:north", code=1)
+    assert found["assigned"] == ["globex"] and list(found["failed"]) == ["acme"]
+    again = app.run("assign", "acme", "globex", "local:north")
+    assert again.exit_code == 1 and "acme: " in again.stderr and "1 failed" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["local:north"], ["acme", "local:north", "--from-kek", "local:pmk"]], ids=" ".join
+)
+def test_assign_is_told_either_tenants_or_their_kek(app: Application, arguments: list[str]) -> None:
+    assert app.run("assign", *arguments).exit_code == 2
+
+
 def test_assign_makes_a_fresh_dek_on_request(app: Application) -> None:
     app.json("assign", "globex", "local:globex", "--fresh-dek")
     assert deks(app, "globex", "randomized") == ["active", "retired"]

@@ -1,9 +1,9 @@
 """The keys that many rows need are loaded together, unwrapped side by side, and fail one by one."""
 
+import asyncio
 import gc
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -12,79 +12,28 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from sqlalchemy_cmk import CmkError, KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk import CmkError, KeyRevoked, Keyring, KeyUnavailable
 from sqlalchemy_cmk.keys.binding.held_keys import HeldKeys
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
 from sqlalchemy_cmk.keys.opening.flows import Call, Flow
+from sqlalchemy_cmk.keys.opening.lanes import Lanes
 from sqlalchemy_cmk.keys.opening.questions import ActiveDek
-from sqlalchemy_cmk.providers import Wrapped
-from sqlalchemy_cmk.runtime.secret import Secret
+from sqlalchemy_cmk.keys.opening.slots import Slots
 from tests.keys.conftest import statements
 from tests.support.databases import Database
-from tests.support.providers import CountingProvider
+from tests.support.vaults import SOON, TENANTS, vaults
+from tests.support.vaults import town as make_town
 from tests.support.world import World
-
-SOON = 30
-TENANTS = [f"tenant {number:02}" for number in range(30)]
-
-
-class Vaults(CountingProvider):
-    """A vault for each KEK, which answers once as many calls are under way as are awaited."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.lock = threading.Condition()
-        self.awaited = 0
-        self.under_way: Counter[str] = Counter()
-        self.most = self.most_of_one = 0
-        self.fault = self.meet
-
-    def place_of(self, kek_uri: str) -> str:
-        return kek_uri
-
-    def calls_at_once(self, kek_uri: str) -> int:
-        return 100
-
-    def meet(self, kek_uri: str) -> None:
-        with self.lock:
-            self.under_way[kek_uri] += 1
-            self.most = max(self.most, self.under_way.total())
-            self.most_of_one = max(self.most_of_one, self.under_way[kek_uri])
-            self.lock.notify_all()
-            assert self.lock.wait_for(lambda: self.most >= self.awaited, SOON)
-
-    def unwrap(self, wrapped: Wrapped) -> Secret:
-        try:
-            return super().unwrap(wrapped)
-        finally:
-            with self.lock:
-                self.under_way[wrapped.kek_uri] -= 1
-
-    def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
-        try:
-            return super().wrap(kek_uri, dek)
-        finally:
-            with self.lock:
-                self.under_way[kek_uri] -= 1
 
 
 @pytest.fixture
 def town(sqlite_database: Database, tmp_path: Path) -> Iterator[World]:
     """Tenants with a note and a vault each; nothing is open."""
-    world = World(sqlite_database.url, tmp_path)
-    world.create()
-    for tenant in TENANTS:
-        world.provider.ensure(f"local:{tenant}")
-    for tenant in TENANTS:
-        world.keyring.assign(tenant, f"local:{tenant}")
-    with world.engine.begin() as connection:
-        connection.execute(insert(world.notes), [{"owner": one, "text": f"of {one}"} for one in TENANTS])
-    world.provider = Vaults(world.provider.path)
-    world.restart()
-    yield world
-    world.close()
+    with make_town(sqlite_database.url, tmp_path) as world:
+        yield world
 
 
 def page(world: World, *owners: str) -> list[str]:
@@ -92,11 +41,6 @@ def page(world: World, *owners: str) -> list[str]:
     query = select(world.notes.c.owner, world.notes.c.text).where(world.notes.c.owner.in_(owners))
     with world.engine.connect() as connection:
         return [row.text for row in connection.execute(query.order_by(world.notes.c.id)).all()]
-
-
-def vaults(world: World) -> Vaults:
-    assert isinstance(world.provider, Vaults)
-    return world.provider
 
 
 def test_a_page_of_many_tenants_asks_sixteen_vaults_at_once_and_the_tables_twice(town: World) -> None:
@@ -249,8 +193,96 @@ def test_vaults_that_hang_take_no_slot_from_the_others(monkeypatch: pytest.Monke
     assert set(landed) == {*hung, "healthy"}
 
 
+class AtOnce(ProviderCalls):
+    """Does the work of a thread before anybody else goes on; then somebody calls the same place again."""
+
+    afterwards: Any = None
+
+    def submit(self, place: str, work: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(work())
+        if self.afterwards is not None:
+            afterwards, self.afterwards = self.afterwards, None
+            afterwards()
+        return future
+
+
+def test_a_place_that_is_called_again_as_its_last_call_ends_is_not_forgotten() -> None:
+    calls, call = AtOnce(), Call("a vault", "", 8, lambda: None)
+    lanes = Lanes[str](calls)
+    calls.afterwards = lambda: lanes.add("second", call)
+    lanes.add("first", call)
+    found = []
+    for _ in range(2):
+        lanes.start()
+        found += [key for key, _ in lanes.answers()]
+    lanes.close()
+    assert found == ["first", "second"]
+
+
 def test_a_select_needs_no_key_of_a_tenant_without_rows(town: World) -> None:
     with town.engine.connect() as connection:
         query = select(town.codes.c.text).where(town.codes.c.owner == "nobody", town.codes.c.text == "a code")
         assert connection.execute(query).all() == []
     assert town.provider.calls == []
+
+
+def test_an_asynchronous_session_reads_its_page_side_by_side_too(town: World) -> None:
+    vaults(town).awaited = 16
+    engine = create_async_engine(town.url.replace("sqlite:", "sqlite+aiosqlite:"))
+
+    async def read() -> list[str]:
+        async with engine.connect() as connection:
+            rows = await connection.execute(select(town.notes.c.owner, town.notes.c.text))
+            found = [row.text for row in rows]
+        await engine.dispose()
+        return found
+
+    town.keyring.close()
+    keyring = Keyring(engine, platform_key="local:pmk", providers=[town.provider])
+    with keyring:
+        keyring.protect(town.metadata)
+        assert asyncio.run(read()) == [f"of {one}" for one in TENANTS]
+    assert vaults(town).most == 16 and town.provider.calls == ["unwrap"] * len(TENANTS)
+
+
+def test_every_kek_is_asked_whether_it_opens_side_by_side(town: World) -> None:
+    vaults(town).awaited = 16
+    town.provider.disable(f"local:{TENANTS[3]}")
+    failed = [use.tenant for use in town.keyring.kek_uses() if use.failure is not None]
+    assert failed == [TENANTS[3]] and vaults(town).most == 16
+
+
+def test_a_batch_that_has_found_no_slot_is_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The long batch asks again at once; what is given back is kept for the short one."""
+    slots, woken = Slots(1, 1), list[str]()
+
+    def take(name: str) -> int | None:
+        return slots.take("a vault", lambda: woken.append(name), name)
+
+    slot = take("long")
+    assert slot is not None and take("short") is None
+    slots.give_back(slot)
+    assert woken == ["short"] and take("long") is None
+    slot = take("short")
+    assert slot is not None and take("long") is None
+    slots.give_back(slot)
+    assert take("long") is not None
+
+
+def test_a_slot_is_not_kept_for_long_for_who_is_busy_with_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slots = Slots(1, 1)
+    slot = slots.take("a vault", lambda: None, "long")
+    assert slot is not None and slots.take("a vault", lambda: None, "short") is None
+    slots.give_back(slot)
+    monkeypatch.setattr("sqlalchemy_cmk.keys.opening.slots.KEPT", 0)
+    assert slots.take("a vault", lambda: None, "long") is not None
+
+
+def test_one_vaults_calls_leave_slots_to_the_others() -> None:
+    slots = Slots(16, 8)
+    assert [slots.take("one", lambda: None, slots) for _ in range(9)][-1] is None
+    assert all(slots.take("other", lambda: None, slots) for _ in range(8))
+    assert slots.is_full

@@ -31,6 +31,7 @@ OTHER_SUBJECTS = {
         "examples/test_prefork.py",
         "keys/test_load.py",
         "keys/test_making.py",
+        "keys/test_many_changes.py",
         "keys/test_side_by_side.py",
         "keys/test_turns.py",
         "rekey/test_concurrency.py",

@@ -100,7 +100,7 @@ class EngineKeys:
             self.database, self.engine, self._store_on, maker.on, prover, self.opened
         )
         self.lifecycle = Lifecycle(
-            self.store, self.wrapper, self.observations, self.opener.forget, settings.cache.longest_use
+            self.store, self.wrapper, self.observations, self.opener.forget_all, settings.cache.longest_use
         )
         self._keyring: Any = None
         watch_forks(self)

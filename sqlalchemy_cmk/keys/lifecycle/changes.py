@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
-from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked
-from sqlalchemy_cmk.keys.model import TenantState
+from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked
+from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.flows import Flow
+from sqlalchemy_cmk.keys.opening.making import new_dek
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys, changed_meanwhile
@@ -27,7 +29,8 @@ class Changes:
         store: reads and writes the key tables.
         wrapper: calls the providers.
         observations: notes what the KEKs answer.
-        forget: drops a tenant's opened DEKs from this process.
+        forget: drops tenants' opened DEKs from this process.
+        longest_use: for how long this process uses a DEK.
     """
 
     def __init__(
@@ -35,22 +38,21 @@ class Changes:
         store: KeyStore,
         wrapper: Wrapper,
         observations: Observations,
-        forget: Callable[[str], None],
+        forget: Callable[[Collection[str]], None],
+        longest_use: float,
     ) -> None:
         self._store = store
         self._wrapper = wrapper
         self._observations = observations
         self._forget = forget
+        self._longest_use = longest_use
 
-    def make(
-        self, tenant: object, plan: Plan, *, first_kek: str | None = None, shredded_too: bool = False
-    ) -> None:
+    def make(self, tenant: object, plan: Plan, *, shredded_too: bool = False) -> None:
         """Plan a change of the stored keys and commit it; plan again where another process was first.
 
         Args:
             tenant: the tenant's name.
             plan: given the keys as they are stored, returns the change, or ``None`` if nothing is to be done.
-            first_kek: the KEK of a tenant that has no keys yet; ``None`` where it has to have some.
             shredded_too: whether the keys of a tenant that was shredded are changed.
 
         Raises:
@@ -61,26 +63,21 @@ class Changes:
         name = key_owner(tenant)
         for _ in range(ATTEMPTS):
             keys = self._store.keys_of(name)
-            if keys is None and first_kek is not None:
-                keys = self._new(name, first_kek)
             if keys is None:
                 raise ConfigurationError(f"no tenant {name!r} has keys here")
             if keys.tenant.state is TenantState.SHREDDED and not shredded_too:
                 raise KeyRevoked(f"tenant {name!r} was shredded: its keys are destroyed", name)
             change = plan(keys)
             if change is None or self._store.apply(keys, change):
-                self._forget(name)
+                self._forget([name])
                 return
         raise changed_meanwhile(name)
 
-    def _new(self, name: str, kek_uri: str) -> TenantKeys:
-        found = self._store.new_tenants([name], kek_uri)[name]
-        try:
-            if isinstance(found, CmkError):
-                raise found
-            return found
-        finally:
-            del found  # an error's traceback holds this frame, which must not hold the error
+    def fresh_dek(
+        self, change: KeyChange, keys: TenantKeys, kek_uris: tuple[str, ...], purpose: Purpose
+    ) -> KeyChange:
+        """Follow :meth:`with_fresh_dek`."""
+        return self._wrapper.calls.follow(self.with_fresh_dek(change, keys, kek_uris, purpose))
 
     def wrap(self, kek_uri: str, keys: TenantKeys, dek: DekRecord) -> Wrapped:
         """Follow :meth:`wrapping`."""
@@ -89,6 +86,14 @@ class Changes:
     def open(self, keys: TenantKeys, dek: DekRecord) -> Secret:
         """Follow :meth:`opening`."""
         return self._wrapper.calls.follow(self.opening(keys, dek))
+
+    def with_fresh_dek(
+        self, change: KeyChange, keys: TenantKeys, kek_uris: tuple[str, ...], purpose: Purpose
+    ) -> Flow[KeyChange]:
+        """Return a change that makes a new active DEK too, wrapped by these KEKs; it retires the old one."""
+        record, _ = yield from new_dek(self._wrapper, keys.tenant, purpose, kek_uris, self._longest_use)
+        active = keys.active(purpose)
+        return replace(change, new=(record,), retire=() if active is None else (active.id,))
 
     def wrapping(self, kek_uri: str, keys: TenantKeys, dek: DekRecord) -> Flow[Wrapped]:
         """Return one of a tenant's DEKs wrapped by a KEK; one of its wrappings has to open first."""

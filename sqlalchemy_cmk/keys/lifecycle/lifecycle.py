@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.arguments import names_of
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.keys.lifecycle.assigning import Assigning, AssignReport
 from sqlalchemy_cmk.keys.lifecycle.changes import Changes
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport, RowsLeft, droppable
+from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.lifecycle.rewrapping import Rewrapping, RewrapReport
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
-from sqlalchemy_cmk.keys.opening.making import keks_of, new_dek
+from sqlalchemy_cmk.keys.opening.making import keks_of
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
@@ -42,13 +45,14 @@ class Lifecycle:
         store: KeyStore,
         wrapper: Wrapper,
         observations: Observations,
-        forget: Callable[[str], None],
+        forget: Callable[[Collection[str]], None],
         longest_use: float,
     ) -> None:
         self._store = store
         self._wrapper = wrapper
         self._observations = observations
-        self._changes = Changes(store, wrapper, observations, forget)
+        self._changes = Changes(store, wrapper, observations, forget, longest_use)
+        self._many = ManyChanges(store, wrapper.calls, forget)
         self._longest_use = longest_use
 
     def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
@@ -61,18 +65,34 @@ class Lifecycle:
                 key tables hold the old wrappings: the old KEK and a backup open what was sealed under the old
                 DEKs, but nothing that was sealed under a DEK that only the new KEK has wrapped.
         """
-        self._wrapper.ensure(key_owner(tenant), kek_uri, self._store)
-        self._wrapper.check(kek_uri)
+        self._assigning(kek_uri, fresh_dek=fresh_dek).tenant(key_owner(tenant))
 
-        def plan(keys: TenantKeys) -> KeyChange:
-            owner = keys.tenant
-            wrapped = {dek.id: (self._changes.wrap(kek_uri, keys, dek),) for dek in keys.living}
-            event = AuditEvent(EventKind.ASSIGN, owner.name, "", kek_uri, detail=f"from {owner.kek_uri}")
-            assigned = replace(owner, kek_uri=kek_uri, state=TenantState.OK, reason=None)
-            change = KeyChange((event,), assigned, wrappings=wrapped)
-            return self._with_fresh_dek(change, keys, (kek_uri,)) if fresh_dek else change
+    def assign_many(
+        self,
+        tenants: Iterable[object],
+        kek_uri: str,
+        *,
+        fresh_dek: bool = False,
+        rate: float | None = None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> AssignReport:
+        """Move many tenants to a KEK as :meth:`assign` moves one, side by side: all of a region, say.
 
-        self._changes.make(tenant, plan, first_kek=kek_uri)
+        A tenant whose own KEK refuses or cannot be reached, or which the new KEK may not serve, is reported,
+        and the others are moved. What was moved stays where a run is stopped.
+
+        Args:
+            tenants: the tenants' names.
+            kek_uri: the KEK's URI.
+            fresh_dek: as for :meth:`assign`, for each of them.
+            rate: the most DEKs per second; ``None`` for no limit.
+            progress: called after each tenant.
+
+        Raises:
+            ConfigurationError: ``tenants`` is one name, or no provider handles the KEK's URI.
+            KeyRevoked: the new KEK refuses; likewise :class:`KeyUnavailable`. Nothing is changed then.
+        """
+        return self._assigning(kek_uri, fresh_dek=fresh_dek, rate=rate).tenants(names_of(tenants), progress)
 
     def rewrap(
         self,
@@ -81,7 +101,7 @@ class Lifecycle:
         rate: float | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> RewrapReport:
-        """Wrap DEKs by the newest version of their KEKs, after those were rotated.
+        """Wrap DEKs by the newest version of their KEKs, after those were rotated, side by side.
 
         DEKs that the newest version wraps already are skipped, so a run that was stopped continues where it
         stopped. A tenant whose KEK refuses or cannot be reached is reported, and the others are rewrapped.
@@ -91,7 +111,7 @@ class Lifecycle:
             rate: the most DEKs per second; ``None`` for no limit.
             progress: called after each tenant.
         """
-        rewrapping = Rewrapping(self._changes, self._wrapper, self._observations, Pace(rate))
+        rewrapping = Rewrapping(self._changes, self._many, self._wrapper, self._observations, Pace(rate))
         if tenant is not None:
             report = RewrapReport(1, rewrapping.tenant(key_owner(tenant)))
             progress()
@@ -111,7 +131,7 @@ class Lifecycle:
         def plan(keys: TenantKeys) -> KeyChange:
             event = AuditEvent(EventKind.ROTATE, keys.tenant.name, "", keys.tenant.kek_uri, detail=kind)
             with self._observations.noting(keys):
-                return self._with_fresh_dek(KeyChange((event,)), keys, keks_of(keys), kind)
+                return self._changes.fresh_dek(KeyChange((event,)), keys, keks_of(keys), kind)
 
         self._changes.make(tenant, plan)
 
@@ -248,17 +268,16 @@ class Lifecycle:
 
         self._changes.make(tenant, plan)
 
-    def _with_fresh_dek(
-        self,
-        change: KeyChange,
-        keys: TenantKeys,
-        kek_uris: tuple[str, ...],
-        purpose: Purpose = Purpose.RANDOMIZED,
-    ) -> KeyChange:
-        making = new_dek(self._wrapper, keys.tenant, purpose, kek_uris, self._longest_use)
-        record, _ = self._wrapper.calls.follow(making)
-        active = keys.active(purpose)
-        return replace(change, new=(record,), retire=() if active is None else (active.id,))
+    def _assigning(self, kek_uri: str, *, fresh_dek: bool, rate: float | None = None) -> Assigning:
+        return Assigning(
+            self._store,
+            self._changes,
+            self._many,
+            self._wrapper,
+            kek_uri,
+            fresh_dek=fresh_dek,
+            pace=Pace(rate),
+        )
 
 
 def _without(dek: DekRecord, kek_uri: str) -> tuple[Wrapped, ...]:

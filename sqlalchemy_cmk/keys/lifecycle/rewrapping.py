@@ -9,6 +9,8 @@ from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.lifecycle.changes import Changes
+from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
+from sqlalchemy_cmk.keys.opening.flows import Flow, Turn
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
@@ -32,64 +34,82 @@ class RewrapReport:
 
 
 class Rewrapping:
-    """Rewraps tenants' DEKs.
+    """Rewraps tenants' DEKs, side by side. Each KEK is asked for its newest version once, when it is needed.
 
     Args:
-        changes: plans and commits the changes.
+        changes: opens and wraps DEKs.
+        many: plans and commits the changes.
         wrapper: looks up the newest versions of KEKs.
         observations: notes which KEKs refuse.
         pace: the rate of DEKs.
     """
 
-    def __init__(self, changes: Changes, wrapper: Wrapper, observations: Observations, pace: Pace) -> None:
+    def __init__(
+        self, changes: Changes, many: ManyChanges, wrapper: Wrapper, observations: Observations, pace: Pace
+    ) -> None:
         self._changes = changes
+        self._many = many
         self._wrapper = wrapper
         self._observations = observations
         self._pace = pace
+        self._newest: dict[str, str] = {}
+        self._rewrapped: dict[str, int] = {}
 
     def tenants(self, names: Iterable[str], progress: Callable[[], None]) -> RewrapReport:
         """Rewrap the DEKs of these tenants; one that fails is reported, and the others go on."""
         report = RewrapReport()
-        for name in names:
-            try:
-                report.rewrapped += self.tenant(name)
+
+        def landed(name: str, error: CmkError | None) -> None:
+            rewrapped = self._rewrapped.pop(name, 0)
+            if error is None:
+                report.rewrapped += rewrapped
                 report.tenants += 1
-            except CmkError as error:
+            else:
                 report.failed[name] = str(error)
             progress()
+
+        self._many.make(names, self._plan, landed)
         return report
 
     def tenant(self, name: str) -> int:
         """Rewrap a tenant's DEKs; return how many."""
-        rewrapped = 0
 
-        def plan(keys: TenantKeys) -> KeyChange | None:
-            nonlocal rewrapped
-            old = self._stale(keys)
-            wrappings = {
-                dek.id: tuple(self._rewrapped(keys, dek, one) if one in old else one for one in dek.wrappings)
-                for dek in keys.living
-                if not old.isdisjoint(dek.wrappings)
-            }
-            rewrapped = len(wrappings)
-            if not wrappings:
-                return None
-            owner = keys.tenant
-            event = AuditEvent(EventKind.REWRAP, owner.name, "", owner.kek_uri, detail=f"{rewrapped} DEKs")
-            return KeyChange((event,), wrappings=wrappings)
+        self._many.make_one(name, self._plan)
+        return self._rewrapped.pop(name, 0)
 
-        self._changes.make(name, plan)
-        return rewrapped
+    def _plan(self, keys: TenantKeys) -> Flow[KeyChange | None]:
+        old = yield from self._stale(keys)
+        wrappings: dict[bytes, tuple[Wrapped, ...]] = {}
+        for dek in keys.living:
+            if not old.isdisjoint(dek.wrappings):
+                wrappings[dek.id] = yield from self._without_old(keys, dek, old)
+        owner = keys.tenant
+        self._rewrapped[owner.name] = len(wrappings)
+        if not wrappings:
+            return None
+        detail = f"{len(wrappings)} DEKs"
+        event = AuditEvent(EventKind.REWRAP, owner.name, "", owner.kek_uri, detail=detail)
+        return KeyChange((event,), wrappings=wrappings)
 
-    def _rewrapped(self, keys: TenantKeys, dek: DekRecord, wrapped: Wrapped) -> Wrapped:
-        """Wrap a DEK again by the KEK of a wrapping that has itself given this DEK, and by no other's."""
-        self._pace.wait()
-        return self._changes.wrap(wrapped.kek_uri, keys, replace(dek, wrappings=(wrapped,)))
+    def _without_old(self, keys: TenantKeys, dek: DekRecord, old: set[Wrapped]) -> Flow[tuple[Wrapped, ...]]:
+        """Return a DEK's wrappings, the old ones made anew.
 
-    def _stale(self, keys: TenantKeys) -> set[Wrapped]:
-        """Return the wrappings that are not by the newest version of their KEK; each KEK is asked once."""
+        A DEK is wrapped again by the KEK of a wrapping that has itself given this DEK, and by no other's.
+        """
+        wrappings = []
+        for one in dek.wrappings:
+            if one in old:
+                yield Turn(self._pace)
+                by_this = replace(dek, wrappings=(one,))
+                wrappings.append((yield from self._changes.wrapping(one.kek_uri, keys, by_this)))
+            else:
+                wrappings.append(one)
+        return tuple(wrappings)
+
+    def _stale(self, keys: TenantKeys) -> Flow[set[Wrapped]]:
+        """Return the wrappings that are not by the newest version of their KEK."""
         wrappings = {one for dek in keys.living for one in dek.wrappings}
-        keks = sorted({one.kek_uri for one in wrappings})
         with self._observations.noting(keys):
-            newest = {uri: self._wrapper.newest_version(uri) for uri in keks}
-        return {one for one in wrappings if one.kek_version != newest[one.kek_uri]}
+            for uri in sorted({one.kek_uri for one in wrappings} - self._newest.keys()):
+                self._newest[uri] = yield from self._wrapper.looking_up(uri)
+        return {one for one in wrappings if one.kek_version != self._newest[one.kek_uri]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from math import inf
 
@@ -181,8 +181,18 @@ class OpenedKeys:
 
     def drop(self, tenant: str | None = None) -> None:
         """Drop the opened DEKs of a tenant, or all of them."""
+        if tenant is not None:
+            self.drop_all((tenant,))
+            return
         with self._lock:
-            for dek in [one for one in self._kept.values() if tenant is None or one.tenant == tenant]:
+            for dek in list(self._kept.values()):
+                self._shut(dek)
+
+    def drop_all(self, tenants: Collection[str]) -> None:
+        """Drop the opened DEKs of these tenants."""
+        named = frozenset(tenants)
+        with self._lock:
+            for dek in [one for one in self._kept.values() if one.tenant in named]:
                 self._shut(dek)
 
     def count(self) -> Counter[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from sqlalchemy_cmk.errors import KeyUnavailable
-from sqlalchemy_cmk.keys.opening.flows import Flow, done, failed
+from sqlalchemy_cmk.keys.opening.flows import Call, Flow, Turn, done, failed
 from sqlalchemy_cmk.keys.opening.side_by_side import SideBySide
 from sqlalchemy_cmk.keys.opening.slots import Slots
 from sqlalchemy_cmk.runtime.blocking import on_the_bridge, wait_for
@@ -34,11 +34,14 @@ class ProviderCalls:
         patience: seconds for which a call waits for a thread while no call of the same place is answered.
 
     Attributes:
+        of_place: how many calls of one place are made at once.
         slots: the calls that batches may make now.
     """
 
+    of_place = AT_ONCE
+
     def __init__(self, at_once: int = KEK_CONCURRENCY, patience: float = PATIENCE) -> None:
-        self.slots = Slots(at_once)
+        self.slots = Slots(at_once, AT_ONCE)
         self._patience = patience
         self._threads = Threads("cmk-kek", AT_ONCE)
         self._answered: dict[str, float] = {}
@@ -79,36 +82,48 @@ class ProviderCalls:
         try:
             while True:
                 try:
-                    call = flow.throw(answer) if failed else flow.send(answer)
+                    step = flow.throw(answer) if failed else flow.send(answer)
                 except StopIteration as end:
                     result: T = end.value
                     return result
                 try:
-                    answer, failed = self.run(call.place, call.make), False
+                    answer, failed = self._step(step), False
                 except Exception as error:
                     answer, failed = error, True
         finally:
             del answer  # an error's traceback holds this frame, which must not hold the error
 
+    def _step(self, step: Call | Turn) -> Any:
+        if isinstance(step, Turn):
+            step.pace.wait()
+            return None
+        return self.run(step.place, step.make)
+
     def follow_all(
         self,
-        flows: Mapping[K, Flow[T]],
+        flows: Mapping[K, Flow[T]] | Iterable[tuple[K, Flow[T]]],
         landed: Callable[[K, Future[T]], None],
         lull: Callable[[], None] | None = None,
     ) -> None:
         """Follow flows side by side, within :attr:`slots` and what each provider says.
 
         Args:
-            flows: the flows, each with a name.
+            flows: the flows, each with a name; those of an iterator are asked for as others end.
             landed: is given the name and the result of each flow as soon as it has ended. It is called in the
                 caller's thread, where the flows run too: only their calls are made elsewhere.
             lull: called there when no call has been answered for a moment.
         """
-        if len(flows) > 1:
-            SideBySide(self, landed, lull).follow(flows)
+        if isinstance(flows, Mapping) and len(flows) < 2:
+            for key, flow in flows.items():
+                landed(key, self._followed(flow))
             return
-        for key, flow in flows.items():
-            landed(key, self._followed(flow))
+        SideBySide(self, landed, lull).follow(flows.items() if isinstance(flows, Mapping) else flows)
+
+    def results(self, flows: Mapping[K, Flow[T]]) -> dict[K, Future[T]]:
+        """Return the results of flows that are followed side by side."""
+        found: dict[K, Future[T]] = {}
+        self.follow_all(flows, found.__setitem__)
+        return found
 
     def _followed(self, flow: Flow[T]) -> Future[T]:
         try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy_cmk.errors import CmkError
+from sqlalchemy_cmk.runtime.pace import Pace
 
 T = TypeVar("T")
 
@@ -21,16 +22,31 @@ class Call:
         kek_uri: the KEK. Once that cannot be reached, a batch asks it nothing more.
         at_once: how many such calls a batch makes at once, from :meth:`KeyProvider.calls_at_once`.
         make: makes it.
+        same: what the calls have in common whose answers are the same, so that one that is under way serves
+            every flow of a batch; ``None`` where there are no such others.
     """
 
     place: str
     kek_uri: str
     at_once: int
     make: Callable[[], Any]
+    same: Hashable = None
 
 
-# Work that needs calls: it yields each, is sent what the call has returned, and returns its own result.
-Flow = Generator[Call, Any, T]
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn that is to be waited for, where somebody limits how much is done in a second.
+
+    Attributes:
+        pace: says when it has come.
+    """
+
+    pace: Pace
+
+
+# Work that needs calls: it yields each, is sent what the call has returned, and returns its own result. Where
+# it has to keep a pace, it yields a turn before each call that counts.
+Flow = Generator[Call | Turn, Any, T]
 
 
 def done(result: T) -> Future[T]:

@@ -107,22 +107,21 @@ class Making:
 
     def _ensure_keks(self) -> None:
         """Let providers make the KEKs that wrap nothing yet; what needs one that cannot be made fails."""
-        keks: dict[str, str] = {}
+        allowed: dict[str, None] = {}
         for wish, keys in list(self._wanted.items()):
             try:
                 self._wrapper.require_allowed(wish[0], keys.tenant.kek_uri)
             except CmkError as error:
                 self._fail(wish, error)
-                continue
-            keks.setdefault(keys.tenant.kek_uri, wish[0])
+            else:
+                allowed[keys.tenant.kek_uri] = None
         refused: dict[str, BaseException] = {}
 
         def ensured(kek_uri: str, result: Future[None]) -> None:
             if (error := result.exception()) is not None:
                 refused[kek_uri] = error
 
-        flows = {uri: self._wrapper.ensuring(tenant, uri, self._store) for uri, tenant in keks.items()}
-        self._wrapper.calls.follow_all(flows, ensured)
+        self._wrapper.calls.follow_all(self._wrapper.ensuring(allowed, self._store), ensured)
         for wish, keys in list(self._wanted.items()) if refused else ():
             if keys.tenant.kek_uri in refused:
                 self._fail(wish, refused[keys.tenant.kek_uri])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 
 from sqlalchemy_cmk.errors import CmkError, KeyUnavailable
@@ -131,6 +131,11 @@ class Opener:
         """Drop the opened DEKs and the cached refusals of a tenant, or all of them."""
         self.opened.drop(tenant)
         self.revocations.forget(tenant)
+
+    def forget_all(self, tenants: Collection[str]) -> None:
+        """Drop the opened DEKs and the cached refusals of these tenants."""
+        self.opened.drop_all(tenants)
+        self.revocations.forget_all(tenants)
 
     def after_fork(self) -> None:
         """Forget the calls of the parent's threads, which do not run in the child."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 
 from sqlalchemy_cmk.errors import KeyRevoked
 
@@ -43,4 +43,9 @@ class RevocationCache:
         if tenant is None:
             self._refused = {}
         else:
-            self._refused = {key: one for key, one in self._refused.items() if one[2] != tenant}
+            self.forget_all((tenant,))
+
+    def forget_all(self, tenants: Collection[str]) -> None:
+        """Forget the refusals of these tenants."""
+        named = frozenset(tenants)
+        self._refused = {key: one for key, one in self._refused.items() if one[2] not in named}

@@ -1,18 +1,16 @@
-"""Follows many flows at once, with a lane for each place that they call. See :class:`SideBySide`."""
+"""Follows many flows at once, whose calls are made side by side. See :class:`SideBySide`."""
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future
 from copy import copy
-from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy_cmk.errors import KeyUnavailable
-from sqlalchemy_cmk.keys.opening.flows import Call, Flow, done, failed
-from sqlalchemy_cmk.runtime.blocking import wait_for
+from sqlalchemy_cmk.keys.opening.flows import Call, Flow, Turn, done, failed
+from sqlalchemy_cmk.keys.opening.lanes import Lanes
 from sqlalchemy_cmk.runtime.clock import elapsed
 
 if TYPE_CHECKING:
@@ -20,12 +18,10 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound=Hashable)
 
-# Seconds for which a thread makes one call after the other before others of its place have their turn.
-TURN = 0.05
-# Seconds after which a batch looks again for a slot that another batch has given back.
-LOOK_EVERY = 0.05
 # Seconds without an answer that are a lull.
 LULL = 0.5
+# Flows that are under way at once: of one batch no more are in memory.
+UNDER_WAY = 500
 
 
 class SideBySide(Generic[K]):
@@ -43,170 +39,101 @@ class SideBySide(Generic[K]):
         landed: Callable[[K, Future[Any]], None],
         lull: Callable[[], None] | None,
     ) -> None:
-        self._calls = calls
         self._landed = landed
         self._lull = lull
+        self._lull_at = elapsed() + LULL if lull is not None else inf
         self._flows: dict[K, Flow[Any]] = {}
-        self._lanes: dict[str, _Lane[K]] = {}
-        self._lock = threading.Lock()
-        self._answers: list[tuple[K, Future[Any]]] = []
-        self._news: Future[None] = Future()
+        # Flows that wait for a turn; those that have had one go first, so that few are half done.
+        self._paused: deque[tuple[K, Turn]] = deque()
+        self._turned: set[K] = set()
+        # Flows that wait for the call of another one, which has the same answer.
+        self._same: dict[Hashable, list[K]] = {}
+        self._called: dict[K, Hashable] = {}
+        self._lanes: Lanes[K] = Lanes(calls)
 
-    def follow(self, flows: Mapping[K, Flow[Any]]) -> None:
-        """Follow flows to their ends."""
-        self._flows = dict(flows)
+    def follow(self, flows: Iterable[tuple[K, Flow[Any]]]) -> None:
+        """Follow flows to their ends; they are asked for as others end."""
+        further = iter(flows)
         try:
-            for key in flows:
-                self._resume(key, done(None))
-            while self._flows:
-                starved = self._start()
-                self._wait(starved)
-                for key, answer in self._take():
-                    self._resume(key, answer)
-                self._give_up()
+            while self._begin(further) or self._flows:
+                self._wait(self._lanes.start())
+                for key, answer in self._lanes.answers():
+                    self._put_off_lull()
+                    self._answer(key, answer)
+                self._go_on()
+                for key, answer in self._lanes.given_up():
+                    self._answer(key, answer)
         finally:
-            # The caller was interrupted: nobody needs the calls that have not begun.
-            with self._lock:
-                for lane in self._lanes.values():
-                    lane.waiting.clear()
+            self._lanes.close()
             self._flows.clear()
+
+    def _begin(self, further: Iterator[tuple[K, Flow[Any]]]) -> bool:
+        """Begin as many flows as may be under way; return whether there may be more."""
+        while len(self._flows) < UNDER_WAY:
+            begun = next(further, None)
+            if begun is None:
+                return False
+            key, self._flows[begun[0]] = begun
+            self._resume(key, done(None))
+        return True
 
     def _resume(self, key: K, answer: Future[Any]) -> None:
         """Let a flow go on with what its call has given, up to its next call or its end."""
         flow = self._flows[key]
         error = answer.exception()
         try:
-            call = flow.send(answer.result()) if error is None else flow.throw(error)
+            step = flow.send(answer.result()) if error is None else flow.throw(error)
         except StopIteration as end:
-            del self._flows[key]
-            self._landed(key, done(end.value))
+            self._end(key, done(end.value))
         except Exception as failure:
-            del self._flows[key]
-            self._landed(key, failed(failure))
+            self._end(key, failed(failure))
         else:
-            with self._lock:
-                lane = self._lanes.get(call.place) or self._lanes.setdefault(call.place, _Lane(call.place))
-                lane.at_once = call.at_once
-                lane.waiting.append((key, call))
+            if isinstance(step, Turn):
+                (self._paused.appendleft if key in self._turned else self._paused.append)((key, step))
+            else:
+                self._call(key, step)
         finally:
             del error, answer
 
-    def _start(self) -> bool:
-        """Have threads make the calls that wait; return whether some found no slot."""
-        for lane in list(self._lanes.values()):
-            while lane.wants_thread:
-                slot = self._calls.slots.take()
-                if slot is None:
-                    return True
-                with self._lock:
-                    lane.threads += 1
-                    if lane.threads == 1:
-                        lane.asked = elapsed()
-                self._begin(lane, slot)
-        return False
+    def _end(self, key: K, result: Future[Any]) -> None:
+        del self._flows[key]
+        self._turned.discard(key)
+        self._landed(key, result)
 
-    def _begin(self, lane: _Lane[K], slot: int) -> None:
-        serve = partial(self._serve, lane, slot)
-        try:
-            self._calls.submit(lane.place, serve)
-        except RuntimeError:
-            try:
-                self._calls.without_thread(serve)
-            except KeyUnavailable:
-                self._leave(lane, slot)
-                raise
+    def _call(self, key: K, call: Call) -> None:
+        if call.same is not None:
+            if call.same in self._same:
+                self._same[call.same].append(key)
+                return
+            self._same[call.same], self._called[key] = [], call.same
+        self._lanes.add(key, call)
 
-    def _serve(self, lane: _Lane[K], slot: int) -> None:
-        """Make calls of a lane, one after the other, for a turn."""
-        began = elapsed()
-        while True:
-            with self._lock:
-                if not lane.waiting or elapsed() - began > TURN:
-                    break
-                key, call = lane.waiting.popleft()
-                lane.made += 1
-            self._calls.slots.use_again(slot)
-            answer: Future[Any] = Future()
-            try:
-                answer.set_result(self._calls.noted(call.place, call.make))
-            except BaseException as error:
-                answer.set_exception(error)
-            with self._lock:
-                lane.made -= 1
-                self._answers.append((key, answer))
-                self._spare(lane, call.kek_uri, answer)
-                self._tell()
-            del answer, call
-        self._leave(lane, slot)
+    def _answer(self, key: K, answer: Future[Any]) -> None:
+        """Give a call's answer to its flow, and to others that have waited for it."""
+        others = self._same.pop(self._called.pop(key), []) if key in self._called else []
+        self._resume(key, answer)
+        for other in others:
+            error = answer.exception()
+            self._resume(other, answer if error is None else failed(copy(error)))
+            del error
 
-    def _spare(self, lane: _Lane[K], kek_uri: str, answer: Future[Any]) -> None:
-        """Ask a KEK nothing more that could not be reached: each call might end in a time-out of its own."""
-        error = answer.exception()
-        if isinstance(error, KeyUnavailable):
-            self._answers += [(key, failed(copy(error))) for key in lane.take_waiting(kek_uri)]
-
-    def _leave(self, lane: _Lane[K], slot: int) -> None:
-        self._calls.slots.give_back(slot)
-        with self._lock:
-            lane.threads -= 1
-            self._tell()
-
-    def _tell(self) -> None:
-        if not self._news.done():
-            self._news.set_result(None)
+    def _go_on(self) -> None:
+        """Resume the flows whose turn has come."""
+        while self._paused and not self._paused[0][1].pace.due_in:
+            key, turn = self._paused.popleft()
+            turn.pace.take()
+            self._turned.add(key)
+            self._resume(key, done(None))
 
     def _wait(self, starved: bool) -> None:
-        """Wait until an answer has come or a thread has ended its turn, or until it is time to look."""
-        if self._lull is not None and not wait_for(self._news, LULL):
-            self._lull()
-        waiting = any(lane.waiting for lane in self._lanes.values())
-        wait_for(self._news, LOOK_EVERY if starved else self._patience_left() if waiting else None)
+        moments = [self._paused[0][1].pace.due_in] if self._paused else []
+        if self._lull_at < inf:
+            moments.append(max(0.0, self._lull_at - elapsed()))
+        if not self._lanes.wait(starved, min(moments, default=None)) and elapsed() >= self._lull_at:
+            self._lull_at = inf
+            if self._lull is not None:
+                self._lull()
 
-    def _take(self) -> list[tuple[K, Future[Any]]]:
-        with self._lock:
-            answers, self._answers = self._answers, []
-            self._news = Future()
-        return answers
-
-    def _patience_left(self) -> float:
-        return min(
-            self._calls.patience_left(one.place, one.asked) for one in self._lanes.values() if one.waiting
-        )
-
-    def _give_up(self) -> None:
-        """Fail the calls that wait for a place which does not answer."""
-        for lane in list(self._lanes.values()):
-            if lane.waiting and lane.threads and not self._calls.patience_left(lane.place, lane.asked):
-                with self._lock:
-                    given_up = list(lane.waiting)
-                    lane.waiting.clear()
-                for key, _ in given_up:
-                    self._resume(key, failed(self._calls.not_answering(lane.place)))
-
-
-class _Lane(Generic[K]):
-    """The calls of one place that wait, and how many threads make them.
-
-    Attributes:
-        threads: how many threads there are for it.
-        made: how many calls these make now.
-        asked: when the first of its threads was asked for.
-    """
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.waiting: deque[tuple[K, Call]] = deque()
-        self.threads = self.made = 0
-        self.at_once = 1
-        self.asked = elapsed()
-
-    def take_waiting(self, kek_uri: str) -> list[K]:
-        """Let calls of a KEK wait no more, and return whose they are."""
-        taken = [key for key, call in self.waiting if call.kek_uri == kek_uri]
-        self.waiting = deque(one for one in self.waiting if one[1].kek_uri != kek_uri)
-        return taken
-
-    @property
-    def wants_thread(self) -> bool:
-        """Whether a call waits that none of its threads is about to make."""
-        return self.threads < min(self.at_once, self.made + len(self.waiting))
+    def _put_off_lull(self) -> None:
+        if self._lull is not None:
+            self._lull_at = elapsed() + LULL

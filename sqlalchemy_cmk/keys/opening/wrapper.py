@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
+from sqlalchemy_cmk.findings import Finding
 from sqlalchemy_cmk.format import DEK_BYTES
 from sqlalchemy_cmk.keys.manifest.check_value import is_checked
 from sqlalchemy_cmk.keys.model import DekState
@@ -77,7 +78,27 @@ class Wrapper:
         """Return what the calls of a KEK may hang on; see :meth:`KeyProvider.place_of`."""
         return self.provider_of(kek_uri).place_of(kek_uri)
 
-    def ensuring(self, tenant: str, kek_uri: str, store: KeyStore) -> Flow[None]:
+    def ensuring(self, kek_uris: Collection[str], store: KeyStore) -> dict[str, Flow[None]]:
+        """Return what lets providers make those KEKs that wrap nothing yet, where they make KEKs.
+
+        Args:
+            kek_uris: the KEKs, which the policy allows.
+            store: says which KEKs wrap any DEK.
+        """
+        in_use, firsts = store.in_use(kek_uris), dict[int, bool]()
+        return {uri: self._ensuring(uri, store, firsts) for uri in kek_uris if uri not in in_use}
+
+    def _ensuring(self, kek_uri: str, store: KeyStore, firsts: dict[int, bool]) -> Flow[None]:
+        provider = self.provider_of(kek_uri)
+        if type(provider).ensure is KeyProvider.ensure:
+            return
+        first = firsts.get(id(provider))
+        if first is None:
+            first = not any(map(provider.handles, store.keks_in_use(kek_uri)))
+            firsts[id(provider)] = first
+        yield self._call(provider, kek_uri, lambda: provider.ensure(kek_uri, first=first))
+
+    def ensure(self, tenant: str, kek_uri: str, store: KeyStore) -> None:
         """Let the provider make a KEK that wraps nothing yet, if it makes KEKs.
 
         Args:
@@ -89,24 +110,25 @@ class Wrapper:
             KekNotAllowed: it may not serve the tenant.
         """
         self._policy.require(tenant, kek_uri)
-        if not store.is_in_use(kek_uri):
-            provider = self.provider_of(kek_uri)
-            first = not any(map(provider.handles, store.keks_in_use(kek_uri)))
-            yield self._call(provider, kek_uri, lambda: provider.ensure(kek_uri, first=first))
-
-    def ensure(self, tenant: str, kek_uri: str, store: KeyStore) -> None:
-        """Follow :meth:`ensuring`."""
-        self.calls.follow(self.ensuring(tenant, kek_uri, store))
+        for flow in self.ensuring([kek_uri], store).values():
+            self.calls.follow(flow)
 
     def check(self, kek_uri: str) -> None:
         """Refuse a KEK that cannot serve; see :meth:`KeyProvider.check`."""
         provider = self.provider_of(kek_uri)
         self.calls.run(provider.place_of(kek_uri), lambda: provider.check(kek_uri))
 
+    def examining(self, kek_uri: str) -> Flow[list[Finding]]:
+        """Return the findings of a KEK's health checks; see :meth:`KeyProvider.health_checks`."""
+        provider = self.provider_of(kek_uri)
+        found: list[Finding] = yield self._call(provider, kek_uri, lambda: provider.health_checks(kek_uri))
+        return found
+
     def looking_up(self, kek_uri: str) -> Flow[str]:
         """Return the KEK version that wraps now; its provider looks it up."""
         provider = self.provider_of(kek_uri)
-        newest: str = yield self._call(provider, kek_uri, lambda: provider.newest_version(kek_uri))
+        call = self._call(provider, kek_uri, lambda: provider.newest_version(kek_uri))
+        newest: str = yield replace(call, same=("newest version", kek_uri))
         return newest
 
     def newest_version(self, kek_uri: str) -> str:
@@ -192,10 +214,6 @@ class Wrapper:
             f"{shown(wrapped.kek_uri)} unwrapped another key than DEK {dek.id.hex()} of tenant "
             f"{dek.tenant!r}: the key tables were altered, or the KEK's vault is broken"
         )
-
-    def unwrap_by(self, dek: DekRecord, wrapped: Wrapped) -> Secret:
-        """Follow :meth:`unwrapping_by`."""
-        return self.calls.follow(self.unwrapping_by(dek, wrapped)).key
 
     def _unwrapped(self, provider: KeyProvider, wrapped: Wrapped) -> Secret:
         key = self._timed("unwrap", provider, lambda: provider.unwrap(wrapped))

@@ -23,6 +23,7 @@ from sqlalchemy_cmk.keys.storage.reader import PAGE, KeyReader, Page
 from sqlalchemy_cmk.keys.storage.tenant_filter import EVERY, TenantFilter
 from sqlalchemy_cmk.keys.storage.writer import KeyWriter, PlannedChange
 from sqlalchemy_cmk.runtime.clock import as_utc, this_second, utc_now
+from sqlalchemy_cmk.runtime.parts import in_parts
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 SEEN_EVERY = timedelta(minutes=10)
@@ -131,6 +132,14 @@ class KeyStore:
         """Return whether a KEK wraps any DEK."""
         wraps = exists().where(self._tables.wrappings.c.kek_uri == kek_uri)
         return bool(self._database.run(lambda c: c.scalar(select(wraps))))
+
+    def in_use(self, kek_uris: Collection[str]) -> set[str]:
+        """Return those of some KEKs that wrap any DEK."""
+        uri = self._tables.wrappings.c.kek_uri
+        found: set[str] = set()
+        for part in in_parts(kek_uris, PAGE):
+            found.update(self._values(select(uri).distinct().where(uri.in_(part))))
+        return found
 
     def keks_in_use(self, near: str) -> Iterator[str]:
         """Return the URIs of the KEKs that wrap any DEK, read as far as they are asked for.
@@ -283,7 +292,5 @@ class KeyStore:
         self, column: Column[Any], values: Collection[Any], criterion: ColumnElement[bool]
     ) -> Iterator[Any]:
         """Return which of these values the rows have that meet a criterion; databases limit parameters."""
-        listed = list(values)
-        for start in range(0, len(listed), PAGE):
-            among = column.in_(listed[start : start + PAGE])
-            yield from self._values(select(column).where(among, criterion))
+        for part in in_parts(values, PAGE):
+            yield from self._values(select(column).where(column.in_(part), criterion))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, bindparam, insert, update
 
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.manifest.manifest import Manifest
@@ -60,6 +60,10 @@ class KeyWriter:
 
     def __init__(self, tables: KeyTables) -> None:
         self._tables = tables
+        # Made once: where many tenants' keys change it is run for each.
+        t = tables.tenants
+        expected = t.c.tenant == bindparam("of_tenant"), t.c.epoch == bindparam("of_epoch")
+        self._advancing = update(t).where(*expected)
 
     def write(self, connection: Connection, planned: Sequence[PlannedChange]) -> list[PlannedChange]:
         """Write changes; return those that were, without those whose keys another process has changed.
@@ -78,9 +82,8 @@ class KeyWriter:
 
     def _advance(self, connection: Connection, one: PlannedChange) -> bool:
         """Advance a tenant's epoch, which locks its row: changes to its keys happen one after the other."""
-        t = self._tables.tenants
-        expected = (t.c.tenant == one.tenant, t.c.epoch == one.before.tenant.epoch)
-        return connection.execute(update(t).where(*expected).values(**one.columns)).rowcount == 1
+        before = {"of_tenant": one.tenant, "of_epoch": one.before.tenant.epoch}
+        return connection.execute(self._advancing, {**before, **one.columns}).rowcount == 1
 
     def _write_deks(self, connection: Connection, planned: Sequence[PlannedChange]) -> None:
         deks, wrappings = self._tables.deks, self._tables.wrappings

@@ -1,0 +1,89 @@
+"""``cmk assign``: puts tenants under a KEK."""
+
+from __future__ import annotations
+
+import click
+
+from sqlalchemy_cmk.cli.many import exit_if_failed, progress_bar, rate_option
+from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, with_keyring
+from sqlalchemy_cmk.cli.output import plural, safe, tenant_label
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.model import TenantState
+from sqlalchemy_cmk.providers.uris import shown
+
+
+@click.command()
+@click.argument("tenants", nargs=-1, metavar="TENANT...")
+@kek_argument
+@click.option("--from-kek", metavar="URI", help="Move every tenant that is under this KEK.")
+@click.option("--fresh-dek", is_flag=True, help="Also make a new active DEK, which no old backup holds.")
+@rate_option
+@as_json
+@with_keyring
+def assign(
+    keyring: Keyring,
+    tenants: tuple[str, ...],
+    kek_uri: str,
+    from_kek: str | None,
+    fresh_dek: bool,
+    rate: float | None,
+    as_json: bool,
+) -> None:
+    """Wrap tenants' DEKs by a KEK.
+
+    They are wrapped by that one only. No data row is touched. Of several tenants the others are moved where
+    one's own KEK refuses or cannot be reached; it ends with exit code 1 then.
+    """
+    if bool(tenants) is (from_kek is not None):
+        raise click.UsageError("Name the tenants, or the KEK that they are under with --from-kek.")
+    if len(tenants) == 1:
+        _assign_one(keyring, tenants[0], kek_uri, fresh_dek, as_json)
+        return
+    if from_kek is None:
+        names, known = tenants, {line.tenant for line in keyring.status(tenants)}
+    else:
+        names = _under(keyring, from_kek)
+        known = set(names)
+    with progress_bar("assigning", len(names)) as advance:
+        report = keyring.lifecycle.assign_many(
+            names, kek_uri, fresh_dek=fresh_dek, rate=rate, progress=advance
+        )
+    new = [one for one in report.assigned if one not in known]
+    result = {
+        "kek_uri": kek_uri,
+        "assigned": report.assigned,
+        "new": new,
+        "failed": report.failed,
+        "fresh_dek": fresh_dek,
+    }
+    print_result(as_json, result, _sentence(kek_uri, len(report.assigned), len(report.failed)), *_as_new(new))
+    exit_if_failed(report.failed, as_json)
+
+
+def _assign_one(keyring: Keyring, tenant: str, kek_uri: str, fresh_dek: bool, as_json: bool) -> None:
+    before = next((line.kek_uri for line in keyring.status([tenant])), None)
+    keyring.assign(tenant, kek_uri, fresh_dek=fresh_dek)
+    result = {"tenant": tenant, "kek_uri": kek_uri, "before": before, "fresh_dek": fresh_dek}
+    # A mistyped name makes a new tenant: show that it is one.
+    earlier = "it had no keys here until now" if before is None else f"before: {safe(before)}"
+    print_result(as_json, result, f"{tenant_label(tenant)} is under {safe(kek_uri)} ({earlier})")
+
+
+def _under(keyring: Keyring, kek_uri: str) -> tuple[str, ...]:
+    """Return the tenants that are under a KEK and were not shredded."""
+    lines = keyring.status(kek=kek_uri)
+    names = tuple(line.tenant for line in lines if line.state is not TenantState.SHREDDED)
+    if not names:
+        raise ConfigurationError(f"no tenant is under {shown(kek_uri)}: cmk status shows who is under which")
+    return names
+
+
+def _sentence(kek_uri: str, assigned: int, failed: int) -> str:
+    done = f"{plural(assigned, 'tenant')} {'is' if assigned == 1 else 'are'} under {safe(kek_uri)}"
+    return f"{done}, {failed} failed" if failed else done
+
+
+def _as_new(names: list[str]) -> list[str]:
+    # A mistyped name makes a new tenant: show that it is one.
+    return [f"{tenant_label(name)} had no keys here until now" for name in names]
