@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import cached_property
 from hashlib import sha256
 from os import urandom
@@ -36,6 +36,7 @@ from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.databases.grams.postgresql import array_index
 from sqlalchemy_cmk.databases.quoting import fitting
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.declarations import DeclaredIndex, declared_indexes
 from sqlalchemy_cmk.keys.model import INDEX_KEY_BYTES, OpenedDek
 from sqlalchemy_cmk.runtime.secret import Secret
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
@@ -204,6 +205,18 @@ def token_indexes(table: Table) -> dict[str, tuple[TokenIndex, ...]]:
             if isinstance(sealed, SealedColumn) and sealed.column is column and sealed.scheme.index:
                 found[str(column.key)] = tuple(TokenIndex(sealed, one) for one in sealed.scheme.index)
     return found
+
+
+def declared_in(metadata: MetaData) -> Iterator[DeclaredIndex]:
+    """Return the indexes that the tables of a metadata declare."""
+    for table in metadata.tables.values() if metadata in indexed_metadatas else ():
+        for indexes in token_indexes(table).values():
+            for one in indexes:
+                names = table.schema or "", table.name, str(one.sealed.column.name), one.index.suffix
+                yield DeclaredIndex(names, one.where)
+
+
+declared_indexes.append(declared_in)
 
 
 def attach_tokens(table: Table) -> None:

@@ -6,18 +6,37 @@ The packages above register their checks in :data:`checks`, and what knows the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import MetaData, Table
 
 from sqlalchemy_cmk.errors import ConfigurationError
 
+
+@dataclass(frozen=True, slots=True)
+class DeclaredIndex:
+    """A search index of a table.
+
+    Attributes:
+        identity: the table's schema (empty for the connection's own) and name, the names of the sealed column
+            and of the index.
+        where: ``table.hidden column``, for messages.
+    """
+
+    identity: tuple[str, str, str, str]
+    where: str
+
+
 # Each returns what is wrong with a metadata's tables, by table, and what to do about it.
 checks: list[Callable[[MetaData], Mapping[Table, Sequence[str]]]] = []
 
 # Each gives the tables of a metadata, which were read from the database, the types that are noted there.
 restorers: list[Callable[[Any, MetaData], None]] = []
+
+# Each returns the search indexes that the tables of a metadata declare.
+declared_indexes: list[Callable[[MetaData], Iterable[DeclaredIndex]]] = []
 
 _PASSED = "sqlalchemy_cmk.declarations_passed"
 

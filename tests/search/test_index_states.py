@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy_cmk.columns.token_columns import token_indexes
 from sqlalchemy_cmk.keys.indexes import catalogue
 from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
 from sqlalchemy_cmk.keys.model import Purpose
-from sqlalchemy_cmk.runtime.clock import this_second
+from sqlalchemy_cmk.runtime.clock import this_second, utc_now
 from sqlalchemy_cmk.search import Exact
 from tests.support.vault import Vault
 
@@ -38,7 +39,7 @@ class Clinic:
         purpose = (Purpose.SEARCH, Purpose.SEARCH_2)[slot]
         hidden, now = one.keys[slot], this_second()
         return StoredIndex(
-            *("", "patients", hidden, "email", "exact", slot, state, purpose, one.fingerprint, "{}", now)
+            *("", "patients", hidden, "email", "exact", slot, state, purpose, one.fingerprint, "{}", now, now)
         )
 
     def record(self, *stored: StoredIndex) -> None:
@@ -139,3 +140,30 @@ def test_tokens_made_with_other_options_are_never_mixed(clinic: Clinic) -> None:
         clinic.add(1, "a@b")
     with pytest.raises(ConfigurationError, match="other options than the model's"):
         clinic.found("a@b")
+
+
+def test_a_key_under_which_there_are_tokens_is_not_rotated_alone(clinic: Clinic) -> None:
+    lifecycle = clinic.vault.keyring.lifecycle
+    clinic.add(1, "a@b")
+    with pytest.raises(ConfigurationError, match=r"patients\.email_exact are under this key"):
+        lifecycle.rotate_dek("acme", Purpose.SEARCH)
+    clinic.record(clinic.stored(0, IndexState.LEAVING), clinic.stored(1))
+    for purpose in (Purpose.SEARCH, Purpose.SEARCH_2):
+        with pytest.raises(ConfigurationError, match="rows that are there would not be found"):
+            lifecycle.rotate_dek("acme", purpose)
+        with pytest.raises(ConfigurationError, match="rows that are there would not be found"):
+            lifecycle.retire_search(purpose)
+
+
+def test_a_retired_key_is_kept_while_tokens_may_be_under_it(clinic: Clinic) -> None:
+    clinic.add(1, "a@b")
+    clinic.record(clinic.stored(1))
+    lifecycle = clinic.vault.keyring.lifecycle
+    assert lifecycle.retire_search(Purpose.SEARCH) == 1
+    later = utc_now() + timedelta(days=1)
+    clinic.record(clinic.stored(0), clinic.stored(1))
+    kept = lifecycle.drop_retired("acme", lambda deks: {}, as_of=later)
+    assert not kept.dropped
+    assert list(kept.kept.values()) == ["tokens of patients.email_exact may be under it"]
+    clinic.record(replace(clinic.stored(0), begun=later))
+    assert len(lifecycle.drop_retired("acme", lambda deks: {}, as_of=later).dropped) == 1

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.settings import Settings
 from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
+from sqlalchemy_cmk.keys.indexes.users import TokenUsers
 from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
 from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.manifest.record_key import record_keys_of
@@ -100,7 +101,12 @@ class EngineKeys:
             self.database, self.engine, self._store_on, maker.on, prover, self.opened
         )
         self.lifecycle = Lifecycle(
-            self.store, self.wrapper, self.observations, self.opener.forget_all, settings.cache.longest_use
+            self.store,
+            self.wrapper,
+            self.observations,
+            self.opener.forget_all,
+            settings.cache.longest_use,
+            TokenUsers(self.indexes, lambda: () if self._keyring is None else self._keyring.protected),
         )
         self._keyring: Any = None
         watch_forks(self)

@@ -90,6 +90,7 @@ class IndexCatalogue:
                 "purpose": one.purpose.value,
                 "fingerprint": one.fingerprint,
                 "definition": one.definition,
+                "begun": one.begun,
                 "since": one.since,
             }
             connection.execute(insert(self.table).values(values))
@@ -166,5 +167,6 @@ def _stored(row: Row[Any]) -> StoredIndex:
         purpose,
         row.fingerprint,
         row.definition,
+        as_utc(row.begun),
         as_utc(row.since),
     )

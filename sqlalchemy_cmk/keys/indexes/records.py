@@ -76,6 +76,7 @@ class StoredIndex:
         purpose: the purpose of the DEKs under which its tokens are.
         fingerprint: the same for all that makes equal tokens under one DEK.
         definition: the kind and the options of the index, as JSON.
+        begun: when its first token may have been written (UTC).
         since: when it came into this state (UTC).
     """
 
@@ -89,6 +90,7 @@ class StoredIndex:
     purpose: Purpose
     fingerprint: str
     definition: str
+    begun: datetime
     since: datetime
 
     @property

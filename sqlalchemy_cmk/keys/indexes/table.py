@@ -26,5 +26,6 @@ def make_indexes_table(metadata: MetaData, prefix: str) -> Table:
         Column("fingerprint", String(64), nullable=False),
         # JSON: the kind and the options, for the downgrade of a migration that drops it.
         Column("definition", Text, nullable=False),
+        Column("begun", DateTime(timezone=True), nullable=False),
         Column("since", DateTime(timezone=True), nullable=False),
     )

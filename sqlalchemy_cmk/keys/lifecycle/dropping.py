@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from sqlalchemy_cmk.keys.indexes.users import TokenUser
+from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.keys.records import DekRecord
 
 # Seconds by which the clocks of two machines may differ, plus those from sealing a value to writing it.
@@ -30,7 +32,11 @@ class DropReport:
 
 
 def droppable(
-    retired: Collection[DekRecord], rows_left: RowsLeft, began: datetime, longest_use: float
+    retired: Collection[DekRecord],
+    rows_left: RowsLeft,
+    began: datetime,
+    longest_use: float,
+    users_of: Callable[[Purpose], Iterable[TokenUser]],
 ) -> DropReport:
     """Return which retired DEKs may be destroyed, and why the others may not.
 
@@ -40,11 +46,12 @@ def droppable(
         began: a time before the counting began.
         longest_use: seconds for which this process may use a DEK after a proof; of all others the DEK's
             record says the longest.
+        users_of: returns the indexes that have tokens under DEKs of a purpose: tokens name no DEK.
     """
     kept: dict[bytes, str] = {}
     settled = []
     for dek in retired:
-        why = _unsettled(dek, began, max(longest_use, dek.longest_use))
+        why = _unsettled(dek, began, max(longest_use, dek.longest_use)) or _with_tokens(dek, users_of)
         if why:
             kept[dek.id] = why
         else:
@@ -64,6 +71,12 @@ def _unsettled(dek: DekRecord, began: datetime, longest_use: float) -> str:
     if began >= until:
         return ""
     return f"other processes may seal under it until {until.isoformat(timespec='seconds')}"
+
+
+def _with_tokens(dek: DekRecord, users_of: Callable[[Purpose], Iterable[TokenUser]]) -> str:
+    users = users_of(dek.purpose) if dek.purpose.is_for_tokens else ()
+    older = [one.where for one in users if dek.retired_at is not None and one.begun <= dek.retired_at]
+    return f"tokens of {', '.join(older)} may be under it" if older else ""
 
 
 def _rows(count: int) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.arguments import names_of
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.keys.indexes.users import TokenUsers
 from sqlalchemy_cmk.keys.lifecycle.assigning import Assigning, AssignReport
 from sqlalchemy_cmk.keys.lifecycle.changes import Changes
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport, RowsLeft, droppable
@@ -47,6 +48,7 @@ class Lifecycle:
         observations: Observations,
         forget: Callable[[Collection[str]], None],
         longest_use: float,
+        token_users: TokenUsers,
     ) -> None:
         self._store = store
         self._wrapper = wrapper
@@ -54,6 +56,7 @@ class Lifecycle:
         self._changes = Changes(store, wrapper, observations, forget, longest_use)
         self._many = ManyChanges(store, wrapper.calls, forget)
         self._longest_use = longest_use
+        self._token_users = token_users
 
     def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
         """Wrap a tenant's DEKs by another KEK, its own or the platform's, and by that one only.
@@ -125,8 +128,13 @@ class Lifecycle:
             tenant: the tenant's name.
             purpose: ``"randomized"``, or ``"deterministic"``: values of deterministic columns sealed before
                 and after the rotation are not equal until the rows are re-encrypted.
+
+        Raises:
+            ConfigurationError: a search index has tokens under the DEK: they are made anew by ``cmk rekey
+                indexes --rotate``.
         """
         kind = Purpose.named(purpose)
+        self._token_users.refuse_rotation(kind)
 
         def plan(keys: TenantKeys) -> KeyChange:
             event = AuditEvent(EventKind.ROTATE, keys.tenant.name, "", keys.tenant.kek_uri, detail=kind)
@@ -134,6 +142,31 @@ class Lifecycle:
                 return self._changes.fresh_dek(KeyChange((event,)), keys, keks_of(keys), kind)
 
         self._changes.make(tenant, plan)
+
+    def retire_search(self, purpose: Purpose) -> int:
+        """Retire every tenant's DEK of a purpose under which no index has tokens any more.
+
+        The next rotation makes new ones. No KEK is asked. Returns how many were retired.
+
+        Raises:
+            ConfigurationError: an index has tokens under DEKs of this purpose.
+        """
+        self._token_users.refuse_rotation(purpose)
+        retired = 0
+
+        def plan(keys: TenantKeys) -> KeyChange | None:
+            nonlocal retired
+            active = keys.active(purpose)
+            if active is None:
+                return None
+            retired += 1
+            detail = f"{purpose}: no index has tokens under it"
+            event = AuditEvent(EventKind.ROTATE, keys.tenant.name, active.id.hex(), detail=detail)
+            return KeyChange((event,), retire=(active.id,))
+
+        for tenant in self._store.tenants_with_keys():
+            self._changes.make(tenant, plan)
+        return retired
 
     def add_wrapping(self, tenant: object, kek_uri: str) -> None:
         """Wrap a tenant's DEKs by a second KEK as well, in another region for example. Any one of them opens.
@@ -196,7 +229,7 @@ class Lifecycle:
         def plan(keys: TenantKeys) -> KeyChange | None:
             nonlocal report
             retired = [dek for dek in keys.living if dek.state is DekState.RETIRED]
-            report = droppable(retired, rows_left, began, self._longest_use)
+            report = droppable(retired, rows_left, began, self._longest_use, self._token_users.of)
             if not report.dropped:
                 return None
             name = keys.tenant.name
