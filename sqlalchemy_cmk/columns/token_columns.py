@@ -36,6 +36,7 @@ from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.databases.grams.postgresql import array_index
 from sqlalchemy_cmk.databases.quoting import fitting
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.keys.declarations import DeclaredIndex, declared_indexes
 from sqlalchemy_cmk.keys.model import INDEX_KEY_BYTES, OpenedDek
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -66,8 +67,8 @@ class TokenIndex:
     def __init__(self, sealed: SealedColumn, index: SearchIndex) -> None:
         self.sealed = sealed
         self.index = index
-        self.key = f"{sealed.column.name}_{index.suffix}"
-        self.keys = self.key, fitting(self.key, SECOND_SUFFIX)
+        self.keys = hidden_names(sealed.column.name, index)
+        self.key = self.keys[0]
         self._hot = HotTokens(lambda dek: self._made(dek.index_key(self.info)))
 
     @cached_property
@@ -78,8 +79,7 @@ class TokenIndex:
     @cached_property
     def fingerprint(self) -> str:
         """A text that is the same for indexes that make equal tokens of equal values under one DEK."""
-        whose = b"all" if self.index.across_tenants else b"row" if self.sealed.is_tenants else b"platform"
-        return sha256(whose + self.info).hexdigest()
+        return fingerprint_of(self.index, self.sealed.context, is_tenants=self.sealed.is_tenants)
 
     @property
     def where(self) -> str:
@@ -100,6 +100,24 @@ class TokenIndex:
 
     def _made(self, key: Secret) -> Tokens:
         return self.index.tokens(key, self.sealed.column.type)  # type: ignore[arg-type]
+
+
+def hidden_names(column: str, index: SearchIndex) -> tuple[str, str]:
+    """Return the names of the two hidden columns of an index of a sealed column."""
+    first = f"{column}_{index.suffix}"
+    return first, fitting(first, SECOND_SUFFIX)
+
+
+def fingerprint_of(index: SearchIndex, context: Context, *, is_tenants: bool) -> str:
+    """Return a text that is the same for indexes that make equal tokens of equal values under one DEK.
+
+    Args:
+        index: the index.
+        context: what the column's values are bound to.
+        is_tenants: whether they belong to tenants, not to the platform.
+    """
+    whose = b"all" if index.across_tenants else b"row" if is_tenants else b"platform"
+    return sha256(whose + index.info(context)).hexdigest()
 
 
 class TokenType(TypeDecorator[Any]):

@@ -300,6 +300,20 @@ class Database:
 
     # Schema
 
+    @property
+    def concurrently(self) -> str:
+        """What stands between ``INDEX`` and a name so that others write the table meanwhile."""
+        return ""
+
+    @property
+    def indexes_have_schemas(self) -> bool:
+        """Whether an index is dropped by its own name, with its schema, and not on its table."""
+        return True
+
+    def is_index_valid(self, connection: Connection, schema: str | None, name: str) -> bool:
+        """Return whether an index that is there was made to its end."""
+        return True
+
     def reflected_name(self, name: str) -> str:
         """Return the name of a column from what SQLAlchemy's reflection calls it."""
         return name

@@ -233,6 +233,11 @@ class MariaDB(Database):
             return values_table.writer(update, connection, self.statement_seconds)
         return super().batch_writer(update, connection)
 
+    @property
+    def indexes_have_schemas(self) -> bool:
+        """They have not: ``DROP INDEX name ON table``."""
+        return False
+
     def reflected_name(self, name: str) -> str:
         """Return the name with its quotes single: reflection leaves them as SHOW CREATE TABLE has them."""
         quote = self.dialect.identifier_preparer.initial_quote

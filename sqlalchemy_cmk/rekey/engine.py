@@ -198,7 +198,8 @@ class Rekey:
         self._store.end(run)
         self._note(job, counts.rows_changed)
         # Rows of a shredded tenant stay as they are; into another column they cannot be copied.
-        refused = self._living(result.refused) if job.in_place else result.refused
+        stays = job.in_place or job.makes_tokens
+        refused = self._living(result.refused) if stays else result.refused
         description, read, changed = job.description, counts.rows_read, counts.rows_changed
         return Report(run.id, description, read, changed, remaining, damaged, refused)
 

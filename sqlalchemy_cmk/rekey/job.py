@@ -21,6 +21,7 @@ from sqlalchemy_cmk.columns.tenants import sealed_columns, tenant_source
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.format import Context
+from sqlalchemy_cmk.rekey.token_type import TokensOf
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 # A column of the table itself, or (table, column) or (schema, table, column) of a base table.
@@ -96,6 +97,11 @@ class Move:
         return isinstance(self.seals, EncryptedType)
 
     @property
+    def makes_tokens(self) -> bool:
+        """Whether the tokens of a search index are written: for each value that is there, anew."""
+        return isinstance(self.seals, TokensOf)
+
+    @property
     def opens_bound(self) -> bool:
         """Whether the values that are there are bound to their rows."""
         return isinstance(self.opens, EncryptedType) and self.opens.scheme.row_bound
@@ -144,6 +150,8 @@ class Job:
     def __post_init__(self) -> None:
         if not self.moves:
             raise ConfigurationError(f"{self.fullname}: no column to work on")
+        if len({move.makes_tokens for move in self.moves}) > 1:
+            raise ConfigurationError(f"{self.fullname}: tokens are made in a job of their own")
         if len({move.in_place for move in self.moves}) > 1:
             raise ConfigurationError(f"{self.fullname}: columns changed in place need a job of their own")
 
@@ -156,6 +164,11 @@ class Job:
     def in_place(self) -> bool:
         """Whether columns are changed in place."""
         return self.moves[0].in_place
+
+    @property
+    def makes_tokens(self) -> bool:
+        """Whether hidden columns of search indexes are written."""
+        return self.moves[0].makes_tokens
 
     @property
     def description(self) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from sqlalchemy_cmk.format import DEK_ID_BYTES, Suite
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.rekey.job import Move
 from sqlalchemy_cmk.rekey.layout import Layout
 
 MAX_COUNTED = 100_000
@@ -33,6 +34,8 @@ def count_remaining(keyring: Keyring, layout: Layout, connection: Connection) ->
     with an empty target.
     """
     remaining = layout.all_rows(func.count())
+    if layout.job.makes_tokens:
+        remaining = remaining.where(or_(*(missing_token(layout, move) for move in layout.job.moves)))
     if layout.job.in_place:
         criteria = []
         for move in layout.job.moves:
@@ -41,6 +44,11 @@ def count_remaining(keyring: Keyring, layout: Layout, connection: Connection) ->
             criteria.append(_unsettled(layout.column(move.target), seals.scheme.suite, settled))
         remaining = remaining.where(or_(*criteria))
     return int(connection.execute(remaining).scalar_one())
+
+
+def missing_token(layout: Layout, move: Move) -> ColumnElement[bool]:
+    """Return the criterion of a row that has a value and no token."""
+    return and_(layout.column(move.source).is_not(None), layout.column(move.target).is_(None))
 
 
 def _unsettled(column: Column[Any], suite: Suite, settled: Select[Any]) -> ColumnElement[bool]:

@@ -37,6 +37,8 @@ from sqlalchemy_cmk.rekey.converters import (
     through,
 )
 from sqlalchemy_cmk.rekey.job import Move, context_of
+from sqlalchemy_cmk.rekey.token_type import TokensOf
+from sqlalchemy_cmk.rekey.tokens import token_maker
 
 _PLAIN = b""
 
@@ -154,6 +156,10 @@ def _reading(read: Read, *, checked: bool = False) -> Make:
 
 def _maker(keys: Deks, move: Move) -> Make:
     opens, seals = move.opens, move.seals
+    if isinstance(opens, EncryptedType) and isinstance(seals, TokensOf):
+        context = context_of(opens)
+        if context is not None:
+            return token_maker(keyring, opens, context, seals)
     if not isinstance(seals, EncryptedType):
         return _opening(Ciphers(keys, opens), opens)  # type: ignore[arg-type]
     new = Ciphers(keys, seals)

@@ -10,6 +10,7 @@ from sqlalchemy.types import TypeEngine
 from sqlalchemy_cmk.databases.batch_update import BatchUpdate, RawBytes
 from sqlalchemy_cmk.rekey.job import Move
 from sqlalchemy_cmk.rekey.layout import Layout
+from sqlalchemy_cmk.rekey.token_type import TokensOf
 
 
 def batch_update_of(layout: Layout) -> BatchUpdate:
@@ -20,13 +21,15 @@ def batch_update_of(layout: Layout) -> BatchUpdate:
         layout.key,
         layout.guards,
         [layout.column(move.target) for move in moves],
-        [_type_written(move) for move in moves],
-        overwrites=layout.job.in_place,
+        [_type_written(layout, move) for move in moves],
+        overwrites=layout.job.in_place or layout.job.makes_tokens,
         reads_other_table=layout.joined and layout.guards_tenant,
     )
 
 
-def _type_written(move: Move) -> TypeEngine[Any]:
+def _type_written(layout: Layout, move: Move) -> TypeEngine[Any]:
+    if isinstance(move.seals, TokensOf):
+        return layout.database.grams_type() if move.seals.index.stores_grams else RawBytes()
     if move.seals_sealed:
         return RawBytes()
     if not isinstance(move.seals, JSON):

@@ -153,6 +153,16 @@ class PostgreSQL(Database):
         where = getattr(about, "constraint_name", None) or getattr(about, "column_name", None)
         return f"{name} {state}" + (f" at {where}" if where else "")
 
+    @property
+    def concurrently(self) -> str:
+        """CONCURRENTLY."""
+        return "CONCURRENTLY "
+
+    def is_index_valid(self, connection: Connection, schema: str | None, name: str) -> bool:
+        """Return what the catalogue says: one that failed halfway stays there, and is not used."""
+        query = sql("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+        return bool(connection.execute(query, {"name": Quoting(self.dialect).table(name, schema)}).scalar())
+
     def estimated_rows(self, connection: Connection, table: Table) -> int | None:
         """Return the planner's estimate."""
         query = sql("SELECT reltuples FROM pg_class WHERE oid = to_regclass(:name)")

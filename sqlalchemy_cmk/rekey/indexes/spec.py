@@ -1,0 +1,142 @@
+"""One search index of one table, described without a model. See :class:`IndexSpec`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.types import TypeEngine
+
+from sqlalchemy_cmk.columns.indexes import SearchIndex
+from sqlalchemy_cmk.columns.token_columns import TokenIndex, fingerprint_of, hidden_names
+from sqlalchemy_cmk.columns.type import EncryptedType
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
+from sqlalchemy_cmk.keys.model import Purpose
+from sqlalchemy_cmk.rekey.job import (
+    Job,
+    Move,
+    RowColumns,
+    TenantColumn,
+    context_of,
+    fullname,
+    pinned,
+    row_columns_of,
+    tenant_of,
+)
+from sqlalchemy_cmk.rekey.token_type import TokensOf
+from sqlalchemy_cmk.runtime.clock import this_second
+
+
+@dataclass(frozen=True)
+class IndexSpec:
+    """A search index of a sealed column.
+
+    Attributes:
+        schema: the table's schema.
+        table: the table's name.
+        column: the sealed column's name.
+        type: the sealed column's type, with its context pinned.
+        index: the index.
+        definition: the index as JSON; empty where it is not known how to write it down.
+        tenant_column, tenant_type, row_columns: as for :class:`~sqlalchemy_cmk.rekey.Job`.
+
+    Raises:
+        ConfigurationError: the index cannot hold the values of the column.
+    """
+
+    schema: str | None
+    table: str
+    column: str
+    type: EncryptedType
+    index: SearchIndex
+    definition: str = ""
+    tenant_column: TenantColumn | None = None
+    tenant_type: TypeEngine[Any] | None = None
+    row_columns: RowColumns = ()
+
+    def __post_init__(self) -> None:
+        self.index.refuse_type(self.type)
+        if context_of(self.type) is None:
+            raise ConfigurationError(f"{self.where}: its EncryptedType does not say what values are bound to")
+
+    @classmethod
+    def of(cls, one: TokenIndex, definition: str = "") -> IndexSpec:
+        """Return the index of a model's column."""
+        sealed, table = one.sealed, one.sealed.table
+        type_: Any = sealed.column.type
+        tenant_column, tenant_type = tenant_of(table)
+        rows = row_columns_of(table) if sealed.scheme.row_bound else ()
+        return cls(
+            table.schema,
+            table.name,
+            str(sealed.column.name),
+            pinned(type_),
+            one.index,
+            definition,
+            tenant_column,
+            tenant_type,
+            rows,
+        )
+
+    @property
+    def fullname(self) -> str:
+        """The table's name with its schema."""
+        return fullname(self.table, self.schema)
+
+    @property
+    def where(self) -> str:
+        """``table.hidden column``, for messages."""
+        return f"{self.fullname}.{self.hidden(0)}"
+
+    def hidden(self, slot: int) -> str:
+        """Return the name of one of the two hidden columns."""
+        return hidden_names(self.column, self.index)[slot]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for indexes that make equal tokens of equal values under one DEK."""
+        context = context_of(self.type)
+        if context is None:
+            raise ConfigurationError(f"{self.where}: its EncryptedType does not say what values are bound to")
+        is_tenants = self.type.scheme.owner == "row" and self.tenant_column is not None
+        return fingerprint_of(self.index, context, is_tenants=is_tenants)
+
+    def stored(self, slot: int, state: IndexState, purpose: Purpose) -> StoredIndex:
+        """Return a hidden column as the table of indexes records it from now on."""
+        now = this_second()
+        return StoredIndex(
+            self.schema or "",
+            self.table,
+            self.hidden(slot),
+            self.column,
+            self.index.suffix,
+            slot,
+            state,
+            purpose,
+            self.fingerprint,
+            self.definition or "{}",
+            now,
+            now,
+        )
+
+    def of_this(self, stored: Sequence[StoredIndex]) -> list[StoredIndex]:
+        """Return the hidden columns of this index among those that are recorded."""
+        of_table = (self.schema or "", self.table)
+        named = (self.column, self.index.suffix)
+        return [one for one in stored if one.of_table == of_table and (one.column, one.name) == named]
+
+    def job(self, stored: StoredIndex) -> Job:
+        """Return the job that makes the tokens of one of its hidden columns."""
+        build = stored.begun.isoformat()
+        type_ = self.type if self.tenant_column is not None else self.type.with_options(owner="platform")
+        move = Move(self.column, stored.hidden, type_, TokensOf(self.index, stored.purpose, build))
+        return Job(
+            self.table,
+            (move,),
+            self.schema,
+            self.tenant_column,
+            self.tenant_type,
+            row_columns=self.row_columns,
+        )

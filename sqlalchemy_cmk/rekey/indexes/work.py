@@ -1,0 +1,115 @@
+"""What a step of an index's life works with: keyring, connection, patience. See :class:`IndexWork`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+
+from sqlalchemy_cmk.databases import Database, database_of
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.indexes import records
+from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
+from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
+from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
+from sqlalchemy_cmk.rekey.job import Job
+from sqlalchemy_cmk.rekey.report import Report
+from sqlalchemy_cmk.runtime.blocking import pause
+
+POLL_SECONDS = 0.2
+RunJob = Callable[[Job], Report]
+
+
+class IndexWork:
+    """Takes the steps of indexes, on one connection.
+
+    Args:
+        keyring: opens the DEKs, and has the table of indexes.
+        connection: in AUTOCOMMIT, of an account that may alter the table.
+        run: runs a job of re-keying, and raises where values are left.
+    """
+
+    def __init__(self, keyring: Keyring, connection: Connection, run: RunJob) -> None:
+        self.keyring = keyring
+        self.connection = connection
+        self.run = run
+
+    @property
+    def catalogue(self) -> IndexCatalogue:
+        """The table of indexes."""
+        return self.keyring.indexes
+
+    @property
+    def database(self) -> Database:
+        """What is known of the database."""
+        return database_of(self.connection.dialect)
+
+    @contextmanager
+    def alone(self, spec: IndexSpec) -> Iterator[None]:
+        """Run the block while nobody else works on the table's indexes, or converts its columns."""
+        name = f"conversion of {spec.fullname}"
+        while (release := self.database.hold(self.connection, name)) is None:
+            pause(POLL_SECONDS)
+        try:
+            yield
+        finally:
+            with suppress(DBAPIError, PendingRollbackError):  # the connection is lost, and its lock with it
+                release()
+
+    def recorded(self, spec: IndexSpec) -> list[StoredIndex]:
+        """Return the hidden columns of an index that are recorded.
+
+        Raises:
+            ConfigurationError: they hold tokens of an index with other options.
+        """
+        found = spec.of_this(self.catalogue.stored())
+        for one in found:
+            if one.state.is_written and one.fingerprint != spec.fingerprint:
+                raise ConfigurationError(
+                    f"{one.where} holds tokens of an index {one.name!r} with other options, or of a column "
+                    "with another type, context or owner: drop it first, or give the new one another name"
+                )
+        return found
+
+    def record(self, *stored: StoredIndex) -> None:
+        """Record hidden columns, all at once."""
+        self._in_key_tables(lambda connection: self.catalogue.record(connection, stored))
+
+    def erase(self, stored: StoredIndex) -> None:
+        """Record a hidden column no more."""
+        self._in_key_tables(lambda connection: self.catalogue.erase(connection, stored))
+
+    def change(self, *steps: tuple[StoredIndex, IndexState]) -> None:
+        """Record that hidden columns have come into other states, all at once.
+
+        Raises:
+            ConfigurationError: one is not as it was.
+        """
+
+        def work(connection: Connection) -> None:
+            for stored, state in steps:
+                if not self.catalogue.change(connection, stored, state):
+                    raise ConfigurationError(f"{stored.where}: somebody else works on it: run this again")
+
+        self._in_key_tables(work)
+
+    def settle(self) -> None:
+        """Wait until every process has seen what was recorded, and has ended what it began before."""
+        pause(records.SETTLED_AFTER)
+
+    def wait_for_writers(self, spec: IndexSpec) -> None:
+        """Wait until every transaction that writes to the table now has ended.
+
+        Raises:
+            KeyUnavailable: one has been writing for more than ten seconds.
+        """
+        table = Table(spec.table, MetaData(), schema=spec.schema)
+        self.keyring.connections.run(
+            lambda connection: database_of(connection.dialect).wait_for_writers(connection, [table])
+        )
+
+    def _in_key_tables(self, work: Callable[[Connection], None]) -> None:
+        self.keyring.database.run(work)
