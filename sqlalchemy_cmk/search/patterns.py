@@ -86,6 +86,12 @@ class Pattern:
             return self
         return Pattern(tuple(tuple(text and normalize(text) for text in part) for part in self.parts))
 
+    @property
+    def only_part(self) -> str | None:
+        """The text that a text has to contain, and nothing else; ``None`` where it asks for more."""
+        found = self.asks is Asks.CONTAINING and len(self.parts) == 3
+        return self.parts[1][0] if found else None
+
     def matches(self, text: str) -> bool:
         """Return whether it fits a text."""
         first, *middle = self.parts

@@ -185,3 +185,9 @@ def test_a_normalizer_is_copied_and_pickled_by_its_name() -> None:
     for copy in (deepcopy(fold), pickle.loads(pickle.dumps(fold))):
         assert copy is fold
     assert repr(fold) == "Normalizer(name='fold', version=1)"
+
+
+def test_only_the_librarys_own_functions_are_called_without_a_guard() -> None:
+    assert fold.trusted is fold.function and identity.trusted is identity.function
+    ours = register_normalizer("guarded", 1, lambda text: text)
+    assert ours.trusted is ours

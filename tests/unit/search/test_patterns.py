@@ -127,3 +127,19 @@ def test_a_pattern_is_a_text_and_no_error_shows_it(written: object) -> None:
 
 def test_a_long_text_is_searched_in_a_short_time() -> None:
     assert not pattern_of("%a" * 40 + "%b%").matches("a" * 20_000)
+
+
+@pytest.mark.parametrize(
+    ("written", "part"),
+    [
+        ("%ab%", "ab"),
+        ("%ab", None),
+        ("ab%", None),
+        ("ab", None),
+        ("%a_b%", None),
+        ("%a%b%", None),
+        ("%", None),
+    ],
+)
+def test_the_only_part_is_what_a_text_has_to_contain_and_nothing_else(written: str, part: str | None) -> None:
+    assert pattern_of(written).only_part == part
