@@ -38,7 +38,8 @@ class Batches:
         self._layout = layout
         self._keys = BatchKeys(keyring.keys)
         self._ahead = KeysAhead(self._keys, job.moves, only_check=only_check)
-        self._moves = [MoveValues(self._keys, move, only_check=only_check) for move in job.moves]
+        database = keyring.connections.database
+        self._moves = [MoveValues(self._keys, move, database, only_check=only_check) for move in job.moves]
         self._positions = positions_of(layout)
         self._reader = Reader(layout)
         self._read_backs = [ReadBack(layout, move) for move in job.moves]

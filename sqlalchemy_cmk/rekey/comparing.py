@@ -151,7 +151,7 @@ class _Opening:
     """Opens a move's values, those of one owner and one DEK together."""
 
     def __init__(self, keyring: Keyring, move: Move, tenant_of: Callable[[Any], str]) -> None:
-        self._values = MoveValues(keyring.keys, move)
+        self._values = MoveValues(keyring.keys, move, keyring.connections.database)
         self._tenant_of = tenant_of
         self._takes_plain = isinstance(move.opens, EncryptedType) and move.opens.scheme.is_mixed
 

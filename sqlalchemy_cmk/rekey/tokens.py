@@ -9,9 +9,10 @@ from sqlalchemy_cmk.codec import NO_VALUE
 from sqlalchemy_cmk.columns.hot_tokens import HotTokens
 from sqlalchemy_cmk.columns.indexes import Tokens
 from sqlalchemy_cmk.columns.type import EncryptedType
+from sqlalchemy_cmk.databases import Database
 from sqlalchemy_cmk.errors import InvalidValue, TamperedError
 from sqlalchemy_cmk.format import Context
-from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.binding.held_keys import Deks
 from sqlalchemy_cmk.rekey.ciphers import Ciphers
 from sqlalchemy_cmk.rekey.converters import BoundTo, Converter
 from sqlalchemy_cmk.rekey.token_type import TokensOf
@@ -19,17 +20,17 @@ from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 
 def token_maker(
-    keyring: Keyring, opens: EncryptedType, context: Context, wanted: TokensOf
+    keys: Deks, database: Database, opens: EncryptedType, context: Context, wanted: TokensOf
 ) -> Callable[[str, Any], Converter]:
     """Return what makes the converter of a tenant's values, and of others of the same header."""
-    old, index, info = Ciphers(keyring, opens), wanted.index, wanted.index.info(context)
+    old, index, info = Ciphers(keys, opens), wanted.index, wanted.index.info(context)
     hot = HotTokens(lambda dek: index.tokens(dek.index_key(info), opens))
     is_tenants = opens.scheme.owner == "row" and not index.across_tenants
-    bind = keyring.connections.database.bind_grams if index.stores_grams else None
+    bind = database.bind_grams if index.stores_grams else None
 
     def make(tenant: str, stored: Any) -> Converter:
         cipher = old.opening(tenant, stored)
-        made = hot.under(keyring.active(tenant if is_tenants else PLATFORM_TENANT, wanted.purpose))
+        made = hot.under(keys.active(tenant if is_tenants else PLATFORM_TENANT, wanted.purpose))
 
         def together(values: Sequence[Any], openings: BoundTo, _: BoundTo) -> list[Any]:
             tokens = _tokens(made, opens, cipher.open_all(values, openings))

@@ -15,6 +15,7 @@ from sqlalchemy import JSON, String
 
 from sqlalchemy_cmk.codec import NO_VALUE
 from sqlalchemy_cmk.columns.type import EncryptedType
+from sqlalchemy_cmk.databases import Database
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, TamperedError
 from sqlalchemy_cmk.format import HEADER_BYTES, NotAuthentic, begins_sealed, is_header
 from sqlalchemy_cmk.keys.binding.held_keys import Deks
@@ -54,6 +55,7 @@ class MoveValues:
     Args:
         keys: opens the DEKs.
         move: the change.
+        database: the kind of database that the values are in.
         only_check: open each value, and change none.
 
     Attributes:
@@ -65,11 +67,11 @@ class MoveValues:
         ConfigurationError: the plaintext's form changes in place, where old and new values look alike.
     """
 
-    def __init__(self, keys: Deks, move: Move, *, only_check: bool = False) -> None:
+    def __init__(self, keys: Deks, move: Move, database: Database, *, only_check: bool = False) -> None:
         self.known: dict[tuple[Any, Any], Convert] = {}
         self.name_of = _naming(move.opens)
         self._are_headers = self.name_of is _header
-        make = _checking(keys, move) if only_check else _maker(keys, move)
+        make = _checking(keys, move) if only_check else _maker(keys, move, database)
         self.converter: Make = _accepting_unsealed(keys, move, make, only_check)
 
     def are_alike(self, values: Sequence[Any]) -> bool:
@@ -154,12 +156,12 @@ def _reading(read: Read, *, checked: bool = False) -> Make:
     return lambda tenant, stored: one_by_one(convert)
 
 
-def _maker(keys: Deks, move: Move) -> Make:
+def _maker(keys: Deks, move: Move, database: Database) -> Make:
     opens, seals = move.opens, move.seals
     if isinstance(opens, EncryptedType) and isinstance(seals, TokensOf):
         context = context_of(opens)
         if context is not None:
-            return token_maker(keyring, opens, context, seals)
+            return token_maker(keys, database, opens, context, seals)
     if not isinstance(seals, EncryptedType):
         return _opening(Ciphers(keys, opens), opens)  # type: ignore[arg-type]
     new = Ciphers(keys, seals)
