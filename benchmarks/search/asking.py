@@ -106,6 +106,14 @@ def questions(twins: Twins, rows: list[Person]) -> Iterator[Question]:
         (FIRST_BIRTH + timedelta(days=n), FIRST_BIRTH + timedelta(days=n + days // 3)) for n in range(NEEDLES)
     ]
     yield Question("range, a third of the table, LIMIT 100", "born", wide, between, between, 100)
+    parts = list(_parts_of_names(twins, rows, random))
+    yield Question(
+        "substring, rechecked",
+        "name",
+        parts,
+        lambda model, needle: model.name.icontains(needle, autoescape=True),
+        lambda model, needle: _contains(twins, model, needle),
+    )
 
 
 def _begins(twins: Twins, model: Any, needle: str) -> ColumnElement[bool]:

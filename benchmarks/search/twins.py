@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column
 from benchmarks.search.people import Person
 from sqlalchemy_cmk import EncryptedType, Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider
-from sqlalchemy_cmk.search import Exact, Prefix, Range
+from sqlalchemy_cmk.search import Exact, NGram, Prefix, Range
 
 TENANT = "acme"
 AT_ONCE = 10_000
@@ -38,7 +38,7 @@ class Twins:
             base,
             "people",
             email=mapped_column(EncryptedType(String(80), index=[Exact()])),
-            name=mapped_column(EncryptedType(String(80), index=[Prefix()])),
+            name=mapped_column(EncryptedType(String(80), index=[Prefix(), NGram(3)])),
             born=mapped_column(EncryptedType(Date, index=[Range(*BORN)])),
         )
         self.Plain = _model(

@@ -14,14 +14,15 @@ from benchmarks.tenants.figure import Figure
 from benchmarks.timing import Contestant, Rounds, timed
 from sqlalchemy_cmk import EncryptedType, Keyring
 from sqlalchemy_cmk.providers import LocalKeyProvider
-from sqlalchemy_cmk.search import Exact, Prefix, Range
+from sqlalchemy_cmk.search import Exact, NGram, Prefix, Range
 
 KINDS: dict[str, tuple[str, Any]] = {
     "Exact": ("email", Exact()),
     "Range": ("born", Range(*BORN)),
     "Prefix": ("name", Prefix()),
+    "NGram": ("name", NGram(3)),
 }
-TIMES = {"Exact": 1.25, "Range": 1.2, "Prefix": 1.3}
+TIMES = {"Exact": 1.25, "Range": 1.2, "Prefix": 1.3, "NGram": 1.7}
 
 
 class Tables:

@@ -16,7 +16,7 @@ ORDER = "index=[Ordered(lowest, highest)] (it gives away the order of all values
 _EXACT = "index=[Exact(normalize=fold)], asked by column.iequals(value)"
 _PREFIX = "index=[Prefix()]"
 _SUFFIX = "index=[Suffix()]"
-_PART = "index=[NGram(3)] (planned)"
+_PART = "index=[NGram(3)]"
 _PATTERN = "index=[Prefix()], [Suffix()] or [NGram(3)], by where the % stands"
 _RANGE = "index=[Range(lowest, highest)]"
 
