@@ -81,8 +81,8 @@ def refuse_without_storage(one: TokenIndex, connection: Connection, options: Map
     if not database_of(connection.dialect).gram_storage().is_complete(names, connection):
         raise UnsupportedOperation(
             f"{one.where}: the table or the triggers by which the index {one.index.suffix!r} is searched "
-            "are not there, as after a migration that copied the table: build them anew, by "
-            "op.rebuild_sealed_index, or the rows written meanwhile would be missing"
+            "are not there, as after a migration that copied the table, and rows would be missing: run "
+            "drop_statements() and create_statements() of sqlalchemy_cmk.search.storage in a migration"
         )
 
 

@@ -46,10 +46,11 @@ class MariaDBGrams(GramStorage):
         all_keys = ", ".join(keys)
         remove = f"DELETE FROM {side} WHERE {' AND '.join(f'{one} = OLD.{one}' for one in keys)}"  # noqa: S608
 
+        # Others may write while the rows that are there are taken over: their triggers come first.
         def split(of: str, source: str = "") -> str:
             every = ", ".join(quoted(quoting, names.keys, of))
             return (
-                f"INSERT INTO {side} ({GRAM}, {all_keys}) SELECT DISTINCT each_one.{GRAM}, {every} FROM "  # noqa: S608
+                f"INSERT IGNORE INTO {side} ({GRAM}, {all_keys}) SELECT DISTINCT each_one.{GRAM}, {every} FROM "  # noqa: S608
                 f"{source}JSON_TABLE({of}{column}, '$[*]' COLUMNS ({GRAM} BIGINT PATH '$')) AS each_one"
             )
 
