@@ -50,8 +50,9 @@ class MariaDBGrams(GramStorage):
         def split(of: str, source: str = "") -> str:
             every = ", ".join(quoted(quoting, names.keys, of))
             return (
-                f"INSERT IGNORE INTO {side} ({GRAM}, {all_keys}) SELECT DISTINCT each_one.{GRAM}, {every} FROM "  # noqa: S608
-                f"{source}JSON_TABLE({of}{column}, '$[*]' COLUMNS ({GRAM} BIGINT PATH '$')) AS each_one"
+                f"INSERT IGNORE INTO {side} ({GRAM}, {all_keys}) "  # noqa: S608
+                f"SELECT DISTINCT each_one.{GRAM}, {every} FROM {source}"
+                f"JSON_TABLE({of}{column}, '$[*]' COLUMNS ({GRAM} BIGINT PATH '$')) AS each_one"
             )
 
         add = split("NEW.")
