@@ -103,7 +103,7 @@ def test_a_tenant_whose_kek_refuses_is_asked_for_every_retry_after(bench: Bench)
     keyring.close()
 
 
-def test_a_proof_costs_two_statements_and_a_new_tenant_fifteen(bench: Bench) -> None:
+def test_a_proof_costs_two_statements_and_a_new_tenant_eleven(bench: Bench) -> None:
     keyring = bench.keyring()
     keyring.warm(["first"])
     with waited_for() as making:
@@ -114,7 +114,7 @@ def test_a_proof_costs_two_statements_and_a_new_tenant_fifteen(bench: Bench) -> 
     keyring.forget()
     with waited_for() as opening:
         keyring.warm(["acme"])
-    assert (len(making), len(proving), len(opening)) == (15, 2, 2)
+    assert (len(making), len(proving), len(opening)) == (11, 2, 2)
     keyring.close()
 
 

@@ -88,6 +88,8 @@ class DroppingFetch(OpeningFetch):
             taken = self.taken(self._open_rows((row,)))
             if taken:
                 return taken[0]
+            if self._is_over(result):
+                return None
         result._soft_close(hard=hard_close)
         return None
 
@@ -99,7 +101,8 @@ class DroppingFetch(OpeningFetch):
             if not rows:
                 return found
             found += self.taken(self._open_rows(rows))
-            if (found and size is None) or (size is not None and len(found) >= size):
+            enough = bool(found) if size is None else len(found) >= size
+            if enough or self._is_over(result):
                 return found
         if not found:
             result._soft_close()
@@ -115,5 +118,11 @@ class DroppingFetch(OpeningFetch):
             if not rows:
                 return found
             found += self.taken(self._open_rows(rows))
+            if self._is_over(result):
+                return found
         result._soft_close()
         return found
+
+    def _is_over(self, result: Any) -> bool:
+        """Return whether the last rows have come: a strategy may close the cursor together with them."""
+        return result.cursor_strategy is not self
