@@ -1,6 +1,7 @@
 """After a table was sealed and scrubbed, its old plaintexts are searched for in the database's raw files."""
 
 import mmap
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -117,10 +118,22 @@ class Planted:
         self.flush()
         data = self.data()
         try:
-            files = [one for one in sorted(data.rglob("*")) if one.is_file() and one.stat().st_size]
+            files = files_in(data)
         except OSError as error:
             unavailable(f"the files of the server cannot be read: {error}")
         return [str(one.relative_to(data)) for one in files if holds(one, self.word.encode())]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Every file in a folder, in order. Other tests' databases may go meanwhile."""
+
+    def unless_gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    walked = os.walk(folder, onerror=unless_gone)
+    paths = (Path(where, name) for where, _, names in walked for name in names)
+    return sorted(one for one in paths if one.is_file())
 
 
 def holds(path: Path, word: bytes) -> bool:
