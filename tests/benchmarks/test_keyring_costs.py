@@ -15,7 +15,8 @@ from sqlalchemy_cmk import KeyRevoked, Keyring
 from sqlalchemy_cmk.keys.model import Purpose
 from tests.support.providers import CountingProvider
 
-TENANTS = [f"tenant {number}" for number in range(40)]
+# Named so that they are made in the order in which they are used.
+TENANTS = [f"tenant {number:02}" for number in range(40)]
 
 
 class Bench:
