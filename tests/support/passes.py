@@ -64,7 +64,15 @@ OTHER_SUBJECTS = {
         "keys/test_key_tables.py",
         "keys/test_record_key.py",
     ),
-    "attackers": ("adversary", "faults/test_crash_reports.py", "faults/test_damaged_keys.py"),
+    "attackers": (
+        "adversary",
+        "alembic/test_planted.py",
+        "faults/test_crash_reports.py",
+        "faults/test_damaged_keys.py",
+    ),
+    "an example's history, of operations that `tests/alembic` runs in both passes": (
+        "examples/test_migrations.py",
+    ),
     "a database's catalogue, locks and limits": (
         "alembic/catalogue",
         "alembic/matrix",
@@ -73,6 +81,7 @@ OTHER_SUBJECTS = {
         "alembic/test_every_row.py",
         "alembic/test_full_disk.py",
         "alembic/test_large_values.py",
+        "alembic/test_sqlite_declaration.py",
         "alembic/test_swap.py",
         "alembic/test_underway.py",
         "rekey/test_every_row.py",
