@@ -2,6 +2,7 @@
 
 from sqlalchemy_cmk.alembic.registry.restoring import restore_types
 from sqlalchemy_cmk.alembic.registry.table import make_conversions_table, make_registry_table
+from sqlalchemy_cmk.columns.doors import sealed_columns
 from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import (
@@ -58,5 +59,6 @@ __all__ = [
     "UnsupportedOperation",
     "carry_scope",
     "check_scope",
+    "sealed_columns",
     "tenant_scope",
 ]

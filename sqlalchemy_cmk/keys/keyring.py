@@ -18,6 +18,7 @@ from sqlalchemy_cmk.keys.binding.places import shown
 from sqlalchemy_cmk.keys.binding.protection import forget_when_dropped, protection_of, serve
 from sqlalchemy_cmk.keys.binding.settings import Settings
 from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations, restorers
+from sqlalchemy_cmk.keys.doors import ValueDoors
 from sqlalchemy_cmk.keys.dry_run import Refusal, begin, dry_run_for, noting
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
 from sqlalchemy_cmk.keys.opening.calls import KEK_CONCURRENCY, ProviderCalls
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-class Keyring(KeyOperations):
+class Keyring(KeyOperations, ValueDoors):
     """Makes DEKs at first use, opens them, and keeps them open for a bounded time.
 
     Args:
