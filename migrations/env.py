@@ -10,8 +10,8 @@ from typing import Any
 
 from alembic import context
 
-from examples.clinic.keys import Storage
-from examples.clinic.models import Base
+from examples.history.keys import Storage
+from examples.history.models import Base
 
 config = context.config
 storage = config.attributes.get("storage")

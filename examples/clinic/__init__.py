@@ -1,7 +1,7 @@
-"""A small clinic: two tenants, their patients, what the database sees. ``python -m examples.clinic``."""
+"""Three clinics, their staff and patients, and their keys: ``make demo``."""
 
 from examples.clinic.app import create_app
-from examples.clinic.keys import Storage
+from examples.clinic.storage import Storage
 from sqlalchemy_cmk import Keyring
 
 __all__ = ["create_app", "keyring"]

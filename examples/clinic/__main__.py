@@ -2,12 +2,17 @@
 
 import argparse
 import logging
+import os
 import socket
+import threading
+from pathlib import Path
 
-from werkzeug.serving import make_server
+from flask import Flask
+from werkzeug.serving import BaseWSGIServer, make_server
 
-from examples.clinic.app import create_app
-from examples.clinic.database import OldData
+from examples.clinic.app import application
+from examples.clinic.storage import OldData, Storage
+from examples.portal.app import portal
 
 HOST = "127.0.0.1"
 
@@ -21,19 +26,31 @@ def free_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def server_of(app: Flask, port: int) -> BaseWSGIServer:
+    return make_server(HOST, free_port(port), app, threaded=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="examples.clinic", description=__doc__)
     parser.add_argument("--port", type=int, default=5000, help="the port, another one if it is taken")
+    parser.add_argument("--portal-port", type=int, default=5001, help="likewise, of the customers' portal")
     parser.add_argument("--data", default=None, help="the data folder (default: $CLINIC_DATA or ./.demo)")
     options = parser.parse_args()
-    # What migrations warn of, old values in backups say, is not so of a database that they have just made.
     logging.getLogger("sqlalchemy_cmk").setLevel(logging.ERROR)
     try:
-        app = create_app(options.data)
+        if options.data is None:
+            storage = Storage.from_environment()
+        else:
+            storage = Storage(Path(options.data), os.environ.get("CLINIC_DATABASE"))
+        app = application(storage)
     except OldData as error:
         parser.exit(1, f"{error}.\n")
-    server = make_server(HOST, free_port(options.port), app, threaded=True)
-    print(f"The clinic is open at http://{HOST}:{server.port}/  (Ctrl-C closes it)", flush=True)
+    theirs = server_of(portal(storage), options.portal_port)
+    app.config["PORTAL"] = f"http://{HOST}:{theirs.server_port}/"
+    server = server_of(app, options.port)
+    threading.Thread(target=theirs.serve_forever, daemon=True).start()
+    print(f"The clinic is open at http://{HOST}:{server.server_port}/  (Ctrl-C closes it)", flush=True)
+    print(f"Its customers' vaults are at http://{HOST}:{theirs.server_port}/", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

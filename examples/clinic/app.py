@@ -1,4 +1,4 @@
-"""The Flask application: list, add and edit patients, and look at the database and the keys."""
+"""The application of the clinics' staff, and of those who look after keys."""
 
 import os
 import secrets
@@ -6,28 +6,39 @@ from pathlib import Path
 
 from flask import Flask
 
-from examples.clinic.database import migrate
-from examples.clinic.keys import CLINICS, Storage
-from examples.clinic.pages import pages
+from examples.clinic.clinics import OPERATIONS, TENANTS
 from examples.clinic.seed import seed
-from sqlalchemy_cmk import CmkError
+from examples.clinic.services.accounts import Accounts
+from examples.clinic.storage import Storage
+from examples.clinic.web import appointments, current, documents, guard, patients, sign_in, start
+from sqlalchemy_cmk.flask import CMK, health
 
 
 def create_app(folder: str | os.PathLike[str] | None = None) -> Flask:
-    """Return the application over a data folder, filled with invented patients at the first start."""
-    data = Path(folder or os.environ.get("CLINIC_DATA", ".demo"))
-    storage = Storage(data)
-    migrate(storage)
-    storage.assign_own_keys()
+    """Return the application over a data folder, filled with invented people at the first start."""
+    if folder is None:
+        return application(Storage.from_environment())
+    return application(Storage(Path(folder), os.environ.get("CLINIC_DATABASE")))
+
+
+def application(storage: Storage) -> Flask:
+    """Return the application over a storage."""
+    storage.prepare()
     seed(storage)
     app = Flask(__name__)
-    app.config.update(
-        SECRET_KEY=_session_key(data), SESSION_COOKIE_SAMESITE="Lax", MAX_CONTENT_LENGTH=64 * 1024
-    )
+    key = _session_key(storage.folder)
+    app.config.update(SECRET_KEY=key, DEMONSTRATION=True)
     app.extensions["clinic"] = storage
-    app.register_blueprint(pages)
-    app.register_error_handler(CmkError, _key_error)
-    app.jinja_env.globals.update(clinics=CLINICS)
+    app.extensions["clinic_accounts"] = Accounts(key)
+    guard.protect(app)
+    current.close(app)
+    CMK(app, storage.keyring, tenant=current.tenant, engine=storage.engine)
+    for one in (start, sign_in, patients, appointments, documents):
+        app.register_blueprint(one.pages)
+    app.register_blueprint(health)
+    app.jinja_env.globals.update(
+        tenants=TENANTS, operations=OPERATIONS, identity=current.identity, endings=documents.documents.ENDINGS
+    )
     return app
 
 
@@ -38,7 +49,3 @@ def _session_key(folder: Path) -> bytes:
         with os.fdopen(handle, "wb") as file:
             file.write(secrets.token_bytes(32))
     return path.read_bytes()
-
-
-def _key_error(error: Exception) -> tuple[str, int]:
-    return f"The clinic's data cannot be used now: {type(error).__name__}.", 503

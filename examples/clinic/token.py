@@ -8,8 +8,10 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from examples.portal.vaults import Request, Vault
 from sqlalchemy_cmk.providers import Pkcs11KeyProvider
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -17,23 +19,53 @@ LABEL = "hillside"
 KEK_URI = f"pkcs11:token={LABEL};object=clinic-kek"
 
 
-class Token:
-    """SoftHSM's token in a folder; made at first use, with a PIN in a private file beside it."""
+class Token(Vault):
+    """SoftHSM's token in a folder; made at first use, with a PIN in a private file beside it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: the data folder.
+        before: the vault in which the key was until now; it goes on serving until the key has moved.
+    """
+
+    kind = "HSM token"
+
+    def __init__(self, folder: Path, before: Vault) -> None:
         self._folder = folder / "softhsm"
         self._pin = self._folder / "pin"
+        self._off = self._folder / "off"
+        self.before = before
+        self.title = before.title
+        self.kek_uris = (KEK_URI, *before.kek_uris)
         config = self._folder / "softhsm2.conf"
         # SoftHSM reads where its tokens are when it is initialized.
         os.environ["SOFTHSM2_CONF"] = str(config.resolve())
         if not self._pin.exists():
             self._make(config)
-        self.provider = Pkcs11KeyProvider(MODULE, pin=f"file:{self._pin}", profile="softhsm", make_keys=True)
+        self._provider = Pkcs11KeyProvider(MODULE, pin=f"file:{self._pin}", profile="softhsm", make_keys=True)
+        self.providers = (self._provider, *before.providers)
 
-    def switch(self, on: bool) -> None:
+    @property
+    def state(self) -> str:
+        return "disabled" if self._off.exists() else "enabled"
+
+    @property
+    def actions(self) -> Sequence[str]:
+        return ("enable",) if self._off.exists() else ("disable",)
+
+    def versions(self) -> list[str]:
+        return [] if self._off.exists() else [self._provider.newest_version(self.kek_uri)]
+
+    def change(self, action: str) -> None:
         """Let the KEK unwrap or forbid it, as its owner would with the HSM's own tools."""
-        command = [sys.executable, "-m", __name__, str(self._folder.parent), "on" if on else "off"]
+        if action not in self.actions:
+            return
+        switch = "on" if action == "enable" else "off"
+        command = [sys.executable, "-m", __name__, str(self._folder.parent), switch]
         subprocess.run(command, check=True, timeout=60)
+
+    def log(self) -> list[Request]:
+        """Return nothing: this token keeps no log."""
+        return []
 
     def _make(self, config: Path) -> None:
         program = shutil.which("softhsm2-util")
@@ -61,6 +93,10 @@ def main(folder: str, switch: str) -> None:
     session = token.open(rw=True, user_pin=(home / "pin").read_text())
     for key in list(session.get_objects({Attribute.LABEL: "clinic-kek"})):
         key[Attribute.UNWRAP] = switch == "on"
+    if switch == "on":
+        (home / "off").unlink(missing_ok=True)
+    else:
+        (home / "off").touch()
 
 
 if __name__ == "__main__":

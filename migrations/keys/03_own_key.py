@@ -11,7 +11,7 @@ about the rows.
 
 from alembic import context, op
 
-from examples.clinic.keys import PLATFORM_KEY
+from examples.history.keys import PLATFORM_KEY
 
 revision = "own_key"
 down_revision = "reencrypted"

@@ -14,7 +14,7 @@ objects until access comes back; or go on with "shredded".
 
 from alembic import context, op
 
-from examples.clinic.keys import PLATFORM_KEY
+from examples.history.keys import PLATFORM_KEY
 
 revision = "rescued"
 down_revision = "kek_rotated"

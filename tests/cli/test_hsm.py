@@ -12,7 +12,11 @@ import pytest
 from tests.cli.conftest import ROOT
 from tests.support.hsm.softhsm import SoftHsm
 
-MAKE = "from examples.clinic.app import create_app; create_app().extensions['clinic'].close()"
+MAKE = """
+from examples.clinic import create_app, seed
+seed.PATIENTS = {"hillside": 1}
+create_app().extensions["clinic"].close()
+"""
 KEK = "pkcs11:token=hillside;object=clinic-kek"
 
 

@@ -30,9 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from examples.clinic.database import INI
-from examples.clinic.keys import Storage
-from examples.clinic.models import SEALED_COLUMNS, Patient
+from examples.history.keys import INI, Storage
+from examples.history.models import SEALED_COLUMNS, Patient
 from sqlalchemy_cmk import tenant_scope
 from sqlalchemy_cmk.format import parse_header
 
@@ -105,7 +104,7 @@ class History:
 
     def shell(self, line: str) -> "subprocess.Popen[str]":
         """Start ``alembic`` as a user does."""
-        environment = {**os.environ, "CLINIC_DATA": str(self.folder), "CLINIC_DATABASE": self.url}
+        environment = {**os.environ, "HISTORY_DATA": str(self.folder), "HISTORY_DATABASE": self.url}
         command_line = [sys.executable, "-m", "alembic", "-c", str(INI), *line.split()]
         pipe = subprocess.PIPE
         return subprocess.Popen(

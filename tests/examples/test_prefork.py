@@ -16,15 +16,19 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from examples.clinic.keys import Storage
 from examples.clinic.models import Patient
+from examples.clinic.seed import PASSWORD
+from examples.clinic.storage import Storage
+from tests.examples.clinic.browsing import TOKEN
 
 APP = """
 import os
 from examples.clinic import create_app
+from examples.clinic import seed
+seed.PATIENTS = {"hillside": 3}
 app = create_app()
 app.after_request(lambda answer: (answer.headers.set("X-Worker", str(os.getpid())), answer)[1])
-assert b"Riverside" in app.test_client().get("/riverside/patients").data
+app.extensions["clinic"].keyring.warm(["hillside"])
 """
 
 
@@ -58,28 +62,30 @@ def _listening(server: "subprocess.Popen[bytes]", log: Path) -> str:
 def test_four_workers_write_and_read_with_keys_opened_before_the_fork(address: str, tmp_path: Path) -> None:
     def add(number: int) -> str:
         browser = build_opener(HTTPCookieProcessor(CookieJar()))
-        page = browser.open(f"{address}/hillside/patients/new", timeout=30).read().decode()
-        token = re.search(r'name="token" value="([^"]+)"', page)
-        assert token
-        form = {
-            "name": f"Patient {number}",
-            "ssn": f"{number:03}",
-            "email": f"{number}@x.org",
-            "born": "2000-01-01",
-        }
-        body = urlencode({**form, "history": "", "token": token[1]}).encode()
-        answer = browser.open(f"{address}/hillside/patients/new", body, timeout=30)
-        assert f"Patient {number}" in answer.read().decode()
-        return str(answer.headers["X-Worker"])
+
+        def send(path: str, form: dict[str, str]) -> str:
+            page = browser.open(f"{address}{path}", timeout=30).read().decode()
+            token = TOKEN.search(page)
+            assert token
+            body = urlencode({**form, "csrf_token": token[1]}).encode()
+            answer = browser.open(f"{address}{path}", body, timeout=30)
+            worker.append(str(answer.headers["X-Worker"]))
+            return str(answer.read().decode())
+
+        worker: list[str] = []
+        send("/sign-in", {"email": "reception@hillside.example", "password": PASSWORD})
+        form = {"name": f"Patient {number}", "number": f"{number:03}", "born": "2000-01-01", "notes": ""}
+        assert f"Patient {number}" in send("/patients/new", form)
+        return worker[-1]
 
     with ThreadPoolExecutor(4) as pool:
-        workers = set(pool.map(add, range(60)))
+        workers = set(pool.map(add, range(40)))
     assert len(workers) > 1
     storage = Storage(tmp_path / "data")
     with Session(storage.engine) as session:
         names = {patient.name for patient in session.scalars(select(Patient))}
     storage.close()
-    assert {f"Patient {number}" for number in range(60)} <= names
+    assert {f"Patient {number}" for number in range(40)} <= names
 
 
 def test_the_address_is_on_loopback_only(address: str) -> None:

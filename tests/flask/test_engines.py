@@ -223,9 +223,10 @@ import sys
 from pathlib import Path
 sys.modules["greenlet"] = None
 from sqlalchemy_cmk.flask import CMK
-from examples.clinic import create_app
+from examples.clinic import create_app, seed
+seed.PATIENTS = {}
 app = create_app(Path(sys.argv[1]))
-print(app.test_client().get("/hillside/patients").status_code)
+print(app.test_client().get("/sign-in").status_code)
 app.extensions["clinic"].close()
 """
 

@@ -45,6 +45,7 @@ OTHER_SUBJECTS = {
     "speed": ("benchmarks",),
     "web frameworks in their newest releases": (
         "recipes",
+        "examples/clinic",
         *(f"flask/test_{name}.py" for name in ("commands", "configuration", "problems", "requests")),
         "flask/test_served.py",
         "flask/test_states.py",

@@ -1,0 +1,10 @@
+"""Who uses the application: three clinics, and the company that runs it for them."""
+
+CLINICS = {
+    "riverside": "Riverside Clinic",
+    "hillside": "Hillside Practice",
+    "lakeside": "Lakeside Children's Clinic",
+}
+# Whoever runs the platform is a tenant too: its own staff are sealed under the platform's key.
+OPERATIONS = "operations"
+TENANTS = {**CLINICS, OPERATIONS: "Platform operations"}

@@ -1,0 +1,1 @@
+"""The customers' side: their vaults, and the portal in which they switch their keys off."""
