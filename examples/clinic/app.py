@@ -9,8 +9,9 @@ from flask import Flask
 from examples.clinic.clinics import OPERATIONS, TENANTS
 from examples.clinic.seed import seed
 from examples.clinic.services.accounts import Accounts
+from examples.clinic.services.reencryption import Reencryptions
 from examples.clinic.storage import Storage
-from examples.clinic.web import appointments, current, documents, guard, patients, sign_in, start
+from examples.clinic.web import appointments, console, current, documents, guard, patients, sign_in, start
 from sqlalchemy_cmk.flask import CMK, health
 
 
@@ -30,10 +31,12 @@ def application(storage: Storage) -> Flask:
     app.config.update(SECRET_KEY=key, DEMONSTRATION=True)
     app.extensions["clinic"] = storage
     app.extensions["clinic_accounts"] = Accounts(key)
+    app.extensions["clinic_reencryptions"] = Reencryptions(storage)
+    storage.acting = current.acting
     guard.protect(app)
     current.close(app)
     CMK(app, storage.keyring, tenant=current.tenant, engine=storage.engine)
-    for one in (start, sign_in, patients, appointments, documents):
+    for one in (start, sign_in, patients, appointments, documents, console):
         app.register_blueprint(one.pages)
     app.register_blueprint(health)
     app.jinja_env.globals.update(

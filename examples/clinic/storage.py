@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from getpass import getuser
 from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, event, inspect
@@ -43,6 +45,8 @@ class Storage:
         self.engine: Engine = create_engine(url or f"sqlite:///{folder / 'clinic.db'}")
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _careful)
+        # Who acts, for the audit trail; the application knows better while it answers somebody.
+        self.acting: Callable[[], str] = getuser
         self.vaults: dict[str, Vault] = {
             clinic: FileVault(folder / "vaults", clinic, CLINICS[clinic]) for clinic in WITH_VAULT
         }
@@ -57,6 +61,7 @@ class Storage:
             platform_key=PLATFORM_KEY,
             providers=[*providers, LocalKeyProvider(folder / "keys.json")],
             kek_allowed=self.may_serve,
+            actor=lambda: self.acting(),
             revalidate_after=REVALIDATE_AFTER,
             retry_after=3,
         )
@@ -70,7 +75,7 @@ class Storage:
     def may_serve(self, tenant: str, kek_uri: str) -> bool:
         """Say whose key may serve whom: the platform's everyone, a customer's nobody but the customer."""
         vault = self.vaults.get(tenant)
-        return kek_uri == PLATFORM_KEY or (vault is not None and kek_uri in vault.kek_uris)
+        return kek_uri == PLATFORM_KEY or (vault is not None and kek_uri in vault.allowed)
 
     def prepare(self) -> None:
         """Make the tables, and give their own key to those who begin with one.
@@ -88,7 +93,7 @@ class Storage:
         known = {line.tenant: line for line in self.keyring.status()}
         for clinic in AT_FIRST:
             vault, line = self.vaults[clinic], known.get(clinic)
-            moves = line is not None and line.kek_uri in vault.kek_uris[1:]
+            moves = line is not None and line.kek_uri in vault.former
             if line is None or moves:
                 with suppress(KeyRevoked):  # it stays under the key that is switched off, until that is on
                     self.keyring.assign(clinic, vault.kek_uri)

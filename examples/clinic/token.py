@@ -35,7 +35,9 @@ class Token(Vault):
         self._off = self._folder / "off"
         self.before = before
         self.title = before.title
-        self.kek_uris = (KEK_URI, *before.kek_uris)
+        self.kek_uri = KEK_URI
+        self.second_region = before.second_region
+        self.former = (before.kek_uri,)
         config = self._folder / "softhsm2.conf"
         # SoftHSM reads where its tokens are when it is initialized.
         os.environ["SOFTHSM2_CONF"] = str(config.resolve())

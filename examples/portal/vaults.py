@@ -49,19 +49,24 @@ class Vault(ABC):
     Attributes:
         title: whose it is.
         kind: what it is, in words.
-        kek_uris: the URIs of its key, the one for new assignments first.
+        kek_uri: the URI of its key.
+        second_region: that of a key in a second region.
+        former: URIs by which the application knew its key before.
         providers: what the application uses it by.
         state: ``enabled``, ``disabled`` or ``deleted``.
     """
 
     title: str
     kind: str
-    kek_uris: Sequence[str]
+    kek_uri: str
+    second_region: str
+    former: Sequence[str] = ()
     providers: Sequence[KeyProvider]
 
     @property
-    def kek_uri(self) -> str:
-        return self.kek_uris[0]
+    def allowed(self) -> Sequence[str]:
+        """The URIs of all its keys."""
+        return (self.kek_uri, self.second_region, *self.former)
 
     @property
     @abstractmethod
@@ -93,12 +98,14 @@ class FileVault(Vault):
     def __init__(self, folder: Path, name: str, title: str) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.title = title
-        self.kek_uris = (f"local:{name}-vault/clinic-kek",)
+        self.kek_uri = f"local:{name}-vault/clinic-kek"
+        self.second_region = f"local:{name}-vault-west/clinic-kek"
         self._log = folder / f"{name}.log"
         self._deleted = folder / f"{name}.deleted"
         self._file = folder / f"{name}.json"
         self._keys = LocalKeyProvider(self._file)
-        self._keys.ensure(self.kek_uri)
+        for kek_uri in self.allowed:
+            self._keys.ensure(kek_uri)
         self.providers = (_Logged(self._keys, self),)
 
     @property
@@ -121,9 +128,9 @@ class FileVault(Vault):
 
     def change(self, action: str) -> None:
         work: dict[str, Callable[[], object]] = {
-            "disable": lambda: self._keys.disable(self.kek_uri),
-            "enable": lambda: self._keys.enable(self.kek_uri),
-            "rotate": lambda: self._keys.rotate(self.kek_uri),
+            "disable": lambda: [self._keys.disable(one) for one in self.allowed],
+            "enable": lambda: [self._keys.enable(one) for one in self.allowed],
+            "rotate": lambda: [self._keys.rotate(one) for one in self.allowed],
             "delete": lambda: self._deleted.touch(mode=0o600),
             "recover": lambda: self._deleted.unlink(missing_ok=True),
         }
@@ -156,7 +163,7 @@ class _Logged(KeyProvider):
         self._vault = vault
 
     def handles(self, kek_uri: str) -> bool:
-        return kek_uri in self._vault.kek_uris
+        return kek_uri in self._vault.allowed
 
     def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
         return self._ask("wrap", lambda: self._keys.wrap(kek_uri, dek))

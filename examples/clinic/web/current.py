@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import wraps
+from getpass import getuser
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from flask import Flask, abort, current_app, g, redirect, request, session, url_for
+from flask import Flask, abort, current_app, g, has_request_context, redirect, request, session, url_for
 from sqlalchemy.orm import Session
 
 from examples.clinic.clinics import OPERATIONS
@@ -40,6 +41,14 @@ def identity() -> Identity | None:
         secret = session.get("secret")
         g.who = accounts().who(db(), secret, time.time()) if isinstance(secret, str) else None
     return g.who  # type: ignore[no-any-return]
+
+
+def acting() -> str:
+    """Return who acts, for the audit trail: whose staff, and on which page."""
+    if not has_request_context():
+        return getuser()
+    who = g.get("who")
+    return f"{'nobody yet' if who is None else f'staff {who.staff_id} of {who.clinic}'}, {request.endpoint}"
 
 
 def tenant() -> str | None:
