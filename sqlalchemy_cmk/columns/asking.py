@@ -46,9 +46,9 @@ def answer_by_index(
             op,
             operands,
             options,
-            lambda part, one=one: Asked(_hidden(expression, one), one, part),  # type: ignore[misc]
+            lambda part, one=one: Asked(hidden_of(expression, one), one, part),  # type: ignore[misc]
             lambda operand, one=one: _asked_beside(operand, one),  # type: ignore[misc]
-            lambda part, operand, one=one: _parameter(  # type: ignore[misc]
+            lambda part, operand, one=one: as_parameter(  # type: ignore[misc]
                 operand, TokenType(one.index, part, one)
             ),
         )
@@ -68,7 +68,7 @@ def _indexes(column: SealedColumn) -> tuple[TokenIndex, ...]:
     return token_indexes(table).get(str(column.column.key), ()) if isinstance(table, Table) else ()
 
 
-def _hidden(expression: Any, one: TokenIndex, number: int = 0) -> ColumnElement[Any]:
+def hidden_of(expression: Any, one: TokenIndex, number: int = 0) -> ColumnElement[Any]:
     """Return a hidden column of the FROM that an expression is of, which may be an alias."""
     columns = getattr(getattr(expression, "table", None), "c", None)
     hidden = None if columns is None else columns.get(one.key)
@@ -82,12 +82,12 @@ def _hidden(expression: Any, one: TokenIndex, number: int = 0) -> ColumnElement[
     return second_of(hidden, one) if number else hidden
 
 
-def _parameter(operand: Any, type_: TokenType) -> Any:
+def as_parameter(operand: Any, type_: Any) -> Any:
     """Return an operand as parameters of a type, which no type that the caller gave takes the place of."""
     if isinstance(operand, list | tuple | set | frozenset):
         if not any(isinstance(one, ClauseElement) or hasattr(one, "__clause_element__") for one in operand):
             return bindparam(None, list(operand), type_=type_, unique=True, expanding=True)
-        found = [_parameter(one, type_) for one in operand]
+        found = [as_parameter(one, type_) for one in operand]
         return None if any(one is None for one in found) else found
     element = operand.__clause_element__() if hasattr(operand, "__clause_element__") else operand
     if isinstance(element, ColumnOperators) and not isinstance(element, ClauseElement):
@@ -114,15 +114,15 @@ def hidden_beside(operand: Any, slot: Slot, view: IndexView) -> ColumnElement[An
     if theirs is None:
         return None
     if theirs is slot.index:
-        return _hidden(element, theirs, slot.number)
+        return hidden_of(element, theirs, slot.number)
     asked = slots_of(theirs, view).asked
-    return _hidden(element, theirs, asked.number) if asked and asked.purpose is slot.purpose else None
+    return hidden_of(element, theirs, asked.number) if asked and asked.purpose is slot.purpose else None
 
 
 def _asked_beside(operand: Any, one: TokenIndex) -> ColumnElement[Any] | None:
     """Return the tokens of another sealed column, if its index makes equal tokens of equal values."""
     element, theirs = _alike(operand, one)
-    return None if theirs is None else Asked(_hidden(element, theirs), theirs, "", one)
+    return None if theirs is None else Asked(hidden_of(element, theirs), theirs, "", one)
 
 
 def _alike(operand: Any, one: TokenIndex) -> tuple[Any, TokenIndex | None]:

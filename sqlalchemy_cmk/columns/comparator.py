@@ -14,7 +14,8 @@ from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator
 
 from sqlalchemy_cmk.columns.answers import called
-from sqlalchemy_cmk.columns.asking import answer_by_index
+from sqlalchemy_cmk.columns.asking import answer_by_index, as_parameter
+from sqlalchemy_cmk.columns.compounds import COMBINED, answered_together, compounds_of
 from sqlalchemy_cmk.columns.ignoring_case import iequals_op
 from sqlalchemy_cmk.columns.refused import RefusingComparator
 
@@ -35,7 +36,13 @@ class SealedComparator(RefusingComparator, TypeDecorator.Comparator[Any]):
         sealed: EncryptedType = self.type  # type: ignore[assignment]
         if not _answers(sealed, op, other):
             answer, reason = answer_by_index(self.expr, sealed, op, other, kwargs)
-            return self.refused(op, other, kwargs, reason) if answer is None else answer
+            if answer is not None:
+                return answer
+            compounds = compounds_of(sealed) if op in COMBINED else ()
+            if compounds:
+                reason = reason or answered_together(compounds)
+            value = as_parameter(other[0], sealed) if compounds else None
+            return self.refused(op, other, kwargs, reason, value)
         if other and isinstance(other[0], bool):
             # SQLAlchemy would compare with the constant "true", which is equal to no sealed value.
             other = (literal(other[0], sealed), *other[1:])

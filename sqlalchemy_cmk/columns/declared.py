@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.schema import ColumnCollectionConstraint, SchemaItem
 
 from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY, SealedColumn
+from sqlalchemy_cmk.columns.compounds import INDEXES_INFO_KEY
 from sqlalchemy_cmk.columns.computing import expressions_of, named_in
 from sqlalchemy_cmk.columns.identity import identity_of
 from sqlalchemy_cmk.columns.tenants import ROW_INFO_KEY, refuse_shared_type, sealed_columns, tenant_source
@@ -31,7 +32,7 @@ from sqlalchemy_cmk.keys.declarations import check_again
 
 # Column constraints that are no unique constraint; PostgreSQL's EXCLUDE is one as far as sealing goes.
 _OTHERS = (CheckConstraint, ForeignKeyConstraint, PrimaryKeyConstraint)
-_INFO_KEYS = (TENANT_INFO_KEY, ROW_INFO_KEY)
+_INFO_KEYS = (TENANT_INFO_KEY, ROW_INFO_KEY, INDEXES_INFO_KEY)
 
 Sealed = Mapping[str, SealedColumn]
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.compounds import compounds_with
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, token_indexes
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from sqlalchemy_cmk.keys.indexes.records import IndexState, IndexView, StoredIndex
@@ -70,7 +71,8 @@ def keys_to_write(column: SealedColumn, owner: str, view: IndexView) -> set[tupl
     """Return whose DEKs of which purposes a value of an owner is written with: sealed, and its tokens."""
     table = column.column.table
     indexes = token_indexes(table).get(str(column.column.key), ()) if isinstance(table, Table) else ()
-    slots = (slot for one in indexes for slot in slots_of(one, view).written)
+    every = (*indexes, *compounds_with(column))
+    slots = (slot for one in every for slot in slots_of(one, view).written)
     return {(owner, column.scheme.purpose), *((one.index.owner(owner), one.purpose) for one in slots)}
 
 

@@ -1,4 +1,7 @@
-"""What a mapped class says of its rows: ``__cmk_tenant__`` and ``__cmk_row__``, noted on its tables."""
+"""What a mapped class says of its rows, noted on its tables.
+
+That is ``__cmk_tenant__``, ``__cmk_row__`` and ``__cmk_indexes__``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY
+from sqlalchemy_cmk.columns.compounds import INDEXES_ATTRIBUTE, checked, declare_compounds
 from sqlalchemy_cmk.columns.nesting import refuse_inside
 from sqlalchemy_cmk.columns.tenants import (
     MODEL_ATTRIBUTE,
@@ -24,6 +28,7 @@ from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.declarations import check_again
 
 _MISSING = object()
+_ATTRIBUTES = (MODEL_ATTRIBUTE, ROW_ATTRIBUTE, INDEXES_ATTRIBUTE)
 _names: WeakKeyDictionary[Table, set[str]] = WeakKeyDictionary()
 
 
@@ -49,6 +54,7 @@ def note_tenant_column(mapper: Mapper[Any], model: type[Any]) -> None:
     if not isinstance(mapper.local_table, Table | Join):
         return  # a union or a subquery of tables that say it themselves
     _note_row(mapper, model)
+    _note_indexes(mapper, model)
     name = getattr(model, MODEL_ATTRIBUTE, _MISSING)
     if name is _MISSING:
         return
@@ -95,8 +101,8 @@ def _refuse_unknown_names(model: type[Any]) -> None:
         mangled = f"_{one.__name__.lstrip('_')}__"
         for name in vars(one):
             name = name.removeprefix(mangled[:-2]) if name.startswith(mangled) else name
-            if name.lower().startswith("__cmk") and name not in (MODEL_ATTRIBUTE, ROW_ATTRIBUTE):
-                known = get_close_matches(name.lower(), (MODEL_ATTRIBUTE, ROW_ATTRIBUTE), 1, 0)[0]
+            if name.lower().startswith("__cmk") and name not in _ATTRIBUTES:
+                known = get_close_matches(name.lower(), _ATTRIBUTES, 1, 0)[0]
                 raise ConfigurationError(f"{one.__name__}.{name} means nothing: did you mean {known}?")
 
 
@@ -129,6 +135,26 @@ def _note_row(mapper: Mapper[Any], model: type[Any]) -> None:
         f"{model.__name__}.{ROW_ATTRIBUTE} names {', '.join(map(repr, names))}, which are not columns of one "
         "table of the model"
     )
+
+
+def _note_indexes(mapper: Mapper[Any], model: type[Any]) -> None:
+    """Note on a new model's tables the indexes over several columns that ``__cmk_indexes__`` declares."""
+    for index in checked(getattr(model, INDEXES_ATTRIBUTE, ()), model.__name__):
+        columns = [mapper.columns.get(name) for name in index.columns]
+        missing = [name for name, column in zip(index.columns, columns, strict=True) if column is None]
+        if missing:
+            raise ConfigurationError(
+                f"{model.__name__}.{INDEXES_ATTRIBUTE} names {missing[0]!r}, which is no column of the model"
+            )
+        tables = {column.table for column in columns if column is not None}
+        table = next(iter(tables))
+        if len(tables) > 1 or not isinstance(table, Table):
+            raise ConfigurationError(
+                f"{model.__name__}.{INDEXES_ATTRIBUTE}: {', '.join(map(repr, index.columns))} are columns of "
+                "several tables: an index is in the table of its columns"
+            )
+        declare_compounds(table, [index.over(tuple(str(column.key) for column in columns))])  # type: ignore[union-attr]
+        check_again(table.metadata)
 
 
 def _keys(mapper: Mapper[Any], table: Table, holder: Table) -> tuple[Column[Any], ...]:

@@ -110,7 +110,12 @@ class RefusingComparator(TypeEngine.Comparator[Any]):
         return self._refused(op, sql, on_plain)
 
     def refused(
-        self, op: OperatorType, others: tuple[Any, ...], options: dict[str, Any], reason: str | None = None
+        self,
+        op: OperatorType,
+        others: tuple[Any, ...],
+        options: dict[str, Any],
+        reason: str | None = None,
+        value: Any = None,
     ) -> RefusedOperation:
         """Return an operation that is refused.
 
@@ -119,13 +124,15 @@ class RefusingComparator(TypeEngine.Comparator[Any]):
             others: the other operands.
             options: of the operator, such as ``escape``.
             reason: why an index that answers such operations does not answer this one.
+            value: the other operand as a parameter, where a statement may yet have an answer.
         """
         sql = _sql(others)
+        right = sql if value is None else value
 
         def on_plain(left: Any, right: Any) -> Any:
             return left.operate(op, *(others if sql is None else (right, *others[1:])), **options)
 
-        return self._refused(op, sql, on_plain, None if reason else answer_to(op, others), reason)
+        return self._refused(op, right, on_plain, None if reason else answer_to(op, others), reason)
 
     def __getattr__(self, name: str) -> Any:
         op: OperatorType = operators.custom_op(name)

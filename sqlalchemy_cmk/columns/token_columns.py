@@ -243,24 +243,33 @@ def attach_tokens(table: Table) -> None:
     for indexes in token_indexes(table).values():
         for one in indexes:
             one.index.refuse_type(one.sealed.column.type)  # type: ignore[arg-type]
-            indexed_metadatas.add(table.metadata)
-            type_ = TokenType(one.index, token_index=one)
-            there = table.c.get(one.key)
-            if there is None:
-                table.append_column(TokenColumn(one.key, type_, nullable=True))
-                _add_index(table, one)
-            elif isinstance(there.type, TokenType) or _is_reflected(there):
-                there.type = type_
-                private.leave_out(there)
-            else:
-                raise ConfigurationError(
-                    f"{one.where} holds the tokens of an index, and is declared as something else: rename "
-                    f'it, or give the index another name, as in {type(one.index).__name__}(name="other")'
-                )
-            second = table.c.get(one.keys[1])
-            if second is not None:  # of a table that was reflected
-                second.type = type_
-                private.leave_out(second)
+            attach_index(table, one)
+
+
+def attach_index(table: Table, one: TokenIndex) -> None:
+    """Give a table the hidden column of one index, with what the database searches it by.
+
+    Raises:
+        ConfigurationError: the table has another column of its name.
+    """
+    indexed_metadatas.add(table.metadata)
+    type_ = TokenType(one.index, token_index=one)
+    there = table.c.get(one.key)
+    if there is None:
+        table.append_column(TokenColumn(one.key, type_, nullable=True))
+        _add_index(table, one)
+    elif isinstance(there.type, TokenType) or _is_reflected(there):
+        there.type = type_
+        private.leave_out(there)
+    else:
+        raise ConfigurationError(
+            f"{one.where} holds the tokens of an index, and is declared as something else: rename it, or "
+            f'give the index another name, as in {type(one.index).__name__}(name="other")'
+        )
+    second = table.c.get(one.keys[1])
+    if second is not None:  # of a table that was reflected
+        second.type = type_
+        private.leave_out(second)
 
 
 def attach_second(one: TokenIndex) -> None:

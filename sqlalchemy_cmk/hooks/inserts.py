@@ -11,6 +11,7 @@ from sqlalchemy_cmk.columns.lookups import owners_in_database
 from sqlalchemy_cmk.columns.tenants import TenantSource, tenant_source
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import TenantRequired, UnsupportedOperation
+from sqlalchemy_cmk.hooks.compounds import compound_elements, write_compounds
 from sqlalchemy_cmk.hooks.defaults import depended_on, fill_defaults
 from sqlalchemy_cmk.hooks.rows import RowWriter
 from sqlalchemy_cmk.hooks.upserts import seal_upsert
@@ -68,11 +69,12 @@ class _InsertSealer:
         identities = self.identities(given, None)
         embedded = {key: value for key, value in self.embedded.items() if key in self.writer.columns}
         written = [key for key in self.writer.columns if key not in embedded]
+        together = write_compounds(self.writer, given, tenants, embedded)
         self.writer.seal_rows(given, tenants, written, identities)
         statement = self.statement
         if embedded:
             refuse_shared(self.statement, embedded.values(), given)
-            sealed = self.writer.seal_embedded(embedded, given, tenants, identities)
+            sealed = {**self.writer.seal_embedded(embedded, given, tenants, identities), **together}
             statement = private.with_single_values(statement, self.original_keys(sealed))
         return self.upsert(statement, given, tenants), given if rows or any(given) else rows
 
@@ -84,10 +86,12 @@ class _InsertSealer:
         tenants = self.tenants(given, params)
         identities = self.identities(given, params)
         for i, (row, tenant) in enumerate(zip(given, tenants, strict=True)):
+            together = compound_elements(self.writer, row, tenant, params)
             for key in self.writer.columns.keys() & row.keys():
                 identity = identities and identities[i]
                 row.update(self.writer.token_elements(key, row[key], tenant, params))
                 row[key] = self.writer.seal_value(key, row[key], tenant, params, identity)
+            row.update(together)
         statement = private.with_multi_values(self.statement, given)
         return self.upsert(statement, rows or [{}], tenants), rows
 

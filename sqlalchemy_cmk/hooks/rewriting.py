@@ -1,25 +1,38 @@
 """What is asked of an indexed column in a form that its comparator does not see.
 
 ``func.lower(column) == x`` compares a function with something, and ``order_by(column)`` has no operator.
-Only what stands in a statement's own WHERE and ORDER BY is put into another form; elsewhere, as in a subquery
-or in what the ORM adds by itself, it is refused, and the error says how to write it.
+So are equalities of several columns, which an index over these answers together (``combining.py``). What
+stands in WHERE, in the ON of ``join()`` and in ORDER BY is put into another form, of a statement and of the
+SELECTs in it. Elsewhere, as in what the ORM adds by itself, it is refused; the error says how to write it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import BinaryExpression, BindParameter, Delete, Select, UnaryExpression, Update
+from sqlalchemy import (
+    BinaryExpression,
+    BindParameter,
+    CompoundSelect,
+    Delete,
+    Select,
+    UnaryExpression,
+    Update,
+    and_,
+)
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BooleanClauseList, Grouping
 from sqlalchemy.sql.functions import Function
-from sqlalchemy.sql.visitors import replacement_traverse
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 from sqlalchemy_cmk.columns.ignoring_case import iequals_op, iin_op, not_iequals_op, not_iin_op
 from sqlalchemy_cmk.columns.refused import RefusedOperation
+from sqlalchemy_cmk.columns.token_columns import indexed_metadatas
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
+from sqlalchemy_cmk.hooks.combining import Combining
+from sqlalchemy_cmk.hooks.inner_selects import selects_in
 
 _IGNORING_CASE: dict[Any, Any] = {
     **{operators.eq: iequals_op, operators.ne: not_iequals_op},
@@ -35,19 +48,69 @@ _IGNORING_CASE: dict[Any, Any] = {
 _DIRECTIONS = (operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op)
 
 
-def rewritten(statement: Any) -> Any:
-    """Return a statement that asks indexes what it asked otherwise; or the statement itself."""
-    if isinstance(statement, Select | Update | Delete):
+def rewritten(statement: Any, params: dict[str, Any] | None = None) -> Any:
+    """Return a statement that asks indexes what it asked otherwise; or the statement itself.
+
+    Args:
+        statement: the statement.
+        params: the values of its named parameters, changed in place: those that it has no more are taken
+            out; ``None`` where there are several sets.
+    """
+    if not indexed_metadatas or not isinstance(statement, Select | CompoundSelect | Update | Delete):
+        return statement
+    combining = Combining(params)
+    changed = _Rewriting(combining).of(statement)
+    if params and not combining.used.isdisjoint(params):
+        left = {one.key for one in iterate(changed) if isinstance(one, BindParameter)}
+        for name in combining.used - left:
+            params.pop(name, None)
+    return changed
+
+
+class _Rewriting:
+    def __init__(self, combining: Combining) -> None:
+        self._combining = combining
+
+    def of(self, statement: Any) -> Any:
+        """Return a statement and those inside it rewritten."""
+        statement = self._own(statement)
+        inner = {id(one) for one in selects_in(statement) if self._own(one) is not one}
+        if not inner:
+            return statement
+
+        def replace(element: Any, **_: Any) -> Any:
+            return self.of(element) if id(element) in inner else None
+
+        return replacement_traverse(statement, {}, replace)
+
+    def _own(self, statement: Any) -> Any:
+        """Return a statement with its own WHERE, ON and ORDER BY rewritten."""
+        if isinstance(statement, CompoundSelect):
+            return statement
         criteria = private.criteria(statement)
-        if any(map(_has_lower, criteria)):
-            changed = [replacement_traverse(one, {}, _replace_lower) for one in criteria]
-            statement = private.with_criteria(statement, changed)
-    if isinstance(statement, Select):
+        changed = self._conditions(criteria)
+        if changed is not criteria:
+            statement = private.with_criteria(statement, list(changed))
+        if not isinstance(statement, Select):
+            return statement
+        joined = private.on_clauses(statement)
+        on = [one if one is None else self._on_clause(one) for one in joined]
+        if any(one is not other for one, other in zip(on, joined, strict=True)):
+            statement = private.with_on_clauses(statement, on)
         ordering = private.ordering(statement)
         if any(_ordered(one) is not None for one in ordering):
-            changed = [one if (found := _ordered(one)) is None else found for one in ordering]
-            statement = statement.order_by(None).order_by(*changed)
-    return statement
+            ordered = [one if (found := _ordered(one)) is None else found for one in ordering]
+            statement = statement.order_by(None).order_by(*ordered)
+        return statement
+
+    def _conditions(self, criteria: Sequence[Any]) -> Sequence[Any]:
+        if any(map(_has_lower, criteria)):
+            criteria = [replacement_traverse(one, {}, _replace_lower) for one in criteria]
+        return self._combining.of(criteria)
+
+    def _on_clause(self, clause: Any) -> Any:
+        changed = self._conditions((clause,))
+        return clause if len(changed) == 1 and changed[0] is clause else and_(*changed)
 
 
 def _has_lower(element: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Null, Table, bindparam
@@ -10,9 +10,11 @@ from sqlalchemy.sql import ClauseElement
 
 from sqlalchemy_cmk.columns.asking import hidden_beside
 from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.compounds import Combination, CompoundIndex, compound_indexes
 from sqlalchemy_cmk.columns.index_slots import Slot, slots_of, unknown_index
+from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.columns.tenants import sealed_columns
-from sqlalchemy_cmk.columns.token_columns import TokenType, attach_second, token_indexes
+from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, attach_second, token_indexes
 from sqlalchemy_cmk.columns.tokens import TokenWriter
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.hooks.values import MISSING, Row, known_value
@@ -28,6 +30,9 @@ class RowTokens:
         table: the table.
         connection: where the statement runs.
         holders: what the statement holds of its keys.
+
+    Attributes:
+        compounds: the table's indexes over several columns; none in a dry run.
     """
 
     def __init__(self, table: Table, connection: Connection, holders: Holders) -> None:
@@ -36,6 +41,7 @@ class RowTokens:
         # In a dry run values are not sealed, and have no tokens.
         self._is_dry = dry_run_of(table.metadata) is not None
         self._indexes = {} if self._is_dry else token_indexes(table)
+        self.compounds: tuple[CompoundIndex, ...] = () if self._is_dry else compound_indexes(table)
         self._connection = connection
         self._holders = holders
         self._view: IndexView | None = None
@@ -80,17 +86,66 @@ class RowTokens:
             if (element := self._element(slot, value, owner, params)) is not None
         }
 
+    def write_together(
+        self, one: CompoundIndex, rows: Sequence[Row], values: Sequence[Combination], owner: str
+    ) -> None:
+        """Put tokens of several columns' values into the parameters of their rows.
+
+        Args:
+            one: the index over these columns.
+            rows: the parameters of each row, changed in place.
+            values: those of each row.
+            owner: whose rows they are.
+
+        Raises:
+            UnsupportedOperation: a value is ``Sealed``.
+        """
+        for key, tokens in self._together(one, values, owner):
+            for row, token in zip(rows, tokens, strict=True):
+                row[key] = token
+
+    def elements_together(self, one: CompoundIndex, values: Combination, owner: str) -> dict[str, Any]:
+        """Return what ``values()`` writes for the values of several columns; raises as above."""
+        return {
+            key: bindparam(None, tokens[0], type_=TokenType(one.index, token_index=one), unique=True)
+            for key, tokens in self._together(one, (values,), owner)
+        }
+
+    def slots_together(self, one: CompoundIndex) -> list[Slot]:
+        """Return the hidden columns of an index over several columns that are written."""
+        return self._written((one,), self._seen(one.sealed))
+
+    def _together(
+        self, one: CompoundIndex, values: Sequence[Combination], owner: str
+    ) -> Iterator[tuple[str, list[Any]]]:
+        if any(type(part) is Sealed for row in values for part in row.values):
+            raise UnsupportedOperation(
+                f"{one.where}: a Sealed value has no token for {one.named}: leave all of its columns out, so "
+                "that they keep their values"
+            )
+        whole = [None if row.has_null else row for row in values]
+        for slot in self.slots_together(one):
+            yield slot.key, self._writer(slot).of_all(whole, owner)
+
     def _slots(self, key: str) -> Iterable[Slot]:
         if self._is_dry:
             return ()
-        view = self._view
-        if view is None:
-            catalogue = self._columns[key].keys_on(self._connection, writes=True).indexes
-            # Where no index is declared nobody pays for a look, nor waits for the key tables in an outage.
-            view = self._view = catalogue.view() if self._indexes else catalogue.last_view
+        view = self._seen(self._columns[key])
         if view.by_table:
             self._refuse_unknown(key, view)
-        found = [slot for one in self._indexes.get(key, ()) for slot in slots_of(one, view).written]
+        return self._written(self._indexes.get(key, ()), view)
+
+    def _seen(self, column: SealedColumn) -> IndexView:
+        view = self._view
+        if view is None:
+            catalogue = column.keys_on(self._connection, writes=True).indexes
+            # Where no index is declared nobody pays for a look, nor waits for the key tables in an outage.
+            declared = self._indexes or self.compounds
+            view = self._view = catalogue.view() if declared else catalogue.last_view
+        return view
+
+    def _written(self, indexes: Iterable[TokenIndex], view: IndexView) -> list[Slot]:
+        found = [slot for one in indexes for slot in slots_of(one, view).written]
         for slot in found:
             if slot.number:
                 attach_second(slot.index)
@@ -98,7 +153,8 @@ class RowTokens:
 
     def _refuse_unknown(self, key: str, view: IndexView) -> None:
         column = self._columns[key]
-        known = {hidden for one in self._indexes.get(key, ()) for hidden in one.keys}
+        of_first = [one for one in self.compounds if one.sealed is column]
+        known = {hidden for one in (*self._indexes.get(key, ()), *of_first) for hidden in one.keys}
         unknown = unknown_index(column, known, view)
         if unknown is not None:
             raise UnsupportedOperation(

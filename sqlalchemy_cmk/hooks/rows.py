@@ -42,6 +42,7 @@ class RowWriter:
     Attributes:
         columns: the table's sealed columns by key.
         identity: what identifies its rows for row-bound columns; ``None`` where it has none.
+        tokens: makes what is written into hidden columns.
     """
 
     def __init__(self, table: Table, connection: Connection) -> None:
@@ -52,7 +53,7 @@ class RowWriter:
         self.identity: RowIdentity | None = identity_of(table) if bound else None
         self._encode = None if self.identity is None else self.identity.encoder(connection.dialect)
         self._holders = Holders()
-        self._tokens = RowTokens(table, connection, self._holders)
+        self.tokens = RowTokens(table, connection, self._holders)
         self._writers: dict[str, ColumnWriter | PlainWriter] = {}
 
     def seal_rows(
@@ -80,8 +81,8 @@ class RowWriter:
             for tenant, at in owned.items():
                 chosen = [rows[i] for i in at]
                 values = [row[key] for row in chosen]
-                self._require_owner(key, values, tenant)
-                self._tokens.write(key, chosen, values, tenant)
+                self.require_owner(key, values, tenant)
+                self.tokens.write(key, chosen, values, tenant)
                 bound = None
                 if is_bound and every is not None:
                     bound = [every[i] for i in at]
@@ -100,7 +101,7 @@ class RowWriter:
             if len(owned) > 1 and isinstance(writer, ColumnWriter):
                 for tenant, at in owned.items():
                     values = [rows[i][key] for i in at]
-                    self._require_owner(key, values, tenant)
+                    self.require_owner(key, values, tenant)
                     needed |= dict.fromkeys(writer.keys_for(values, tenant), writer)
         if needed:
             next(iter(needed.values())).open_all(needed)
@@ -141,7 +142,7 @@ class RowWriter:
                 self._require_one(key, value, rows, tenants)
             for row, tenant, identity in zip(rows if named else rows[:1], tenants, each, strict=False):
                 if named:
-                    self._tokens.write(key, (row,), (row[value.key],), self._owner(key, tenant))
+                    self.tokens.write(key, (row,), (row[value.key],), self.owner(key, tenant))
                 else:
                     sealed.update(self.token_elements(key, value, tenant, row))
                 sealed[key] = self.seal_element(key, value, tenant, row, identity)
@@ -209,16 +210,16 @@ class RowWriter:
 
     def is_indexed(self, key: str) -> bool:
         """Return whether tokens are written beside a column's values."""
-        return self._tokens.is_indexed(key)
+        return self.tokens.is_indexed(key)
 
     def token_elements(self, key: str, value: Any, tenant: str, params: Row) -> Row:
         """Return what ``values()`` writes into hidden columns beside a value that is not sealed yet."""
-        return self._tokens.elements(key, value, self._owner(key, tenant), params)
+        return self.tokens.elements(key, value, self.owner(key, tenant), params)
 
     def seal_plain(self, key: str, value: Any, tenant: str, identity: Sequence[Any] | None = None) -> Any:
         """Return a Python value sealed; raises as :meth:`ColumnWriter.seal` does."""
-        owner = self._owner(key, tenant)
-        self._require_owner(key, (value,), owner)
+        owner = self.owner(key, tenant)
+        self.require_owner(key, (value,), owner)
         return self.writer(key).seal(value, owner, self.bound(key, value, identity))
 
     def seal_element(
@@ -257,12 +258,18 @@ class RowWriter:
             "__cmk_row__"
         )
 
-    def _require_owner(self, key: str, values: Iterable[Any], owner: str) -> None:
+    def require_owner(self, key: str, values: Iterable[Any], owner: str) -> None:
+        """Refuse values of a column of tenants whose row names none.
+
+        Raises:
+            TenantRequired: one of them is not ``None``.
+        """
         column = self.columns[key]
         if owner == PLATFORM_TENANT and column.is_tenants and any(value is not None for value in values):
             raise TenantRequired(f"{column.where}: the row does not name its tenant: set its tenant column")
 
-    def _owner(self, key: str, tenant: str) -> str:
+    def owner(self, key: str, tenant: str) -> str:
+        """Return whose value it is that a tenant's row has in a column."""
         return tenant if self.columns[key].is_tenants else PLATFORM_TENANT
 
     def _owners(self, key: str, tenants: Sequence[str]) -> Sequence[str]:

@@ -50,7 +50,9 @@ def before_execute(
     """Seal what an INSERT or UPDATE writes, and hide the named parameters of criteria."""
     look_at_indexes(connection)
     many = bool(multiparams)
-    statement = rewritten(statement)
+    if params and not many:
+        params = dict(params)
+    statement = rewritten(statement, None if many else params)
     if isinstance(statement, Insert | Update):
         table = _plain_table(statement.table)
         if table is None or not _concerns(table):

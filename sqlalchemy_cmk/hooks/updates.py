@@ -14,6 +14,7 @@ from sqlalchemy_cmk.columns.tenants import TenantSource, tenant_source
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.databases.comparing import exactly
 from sqlalchemy_cmk.errors import TenantMismatch, UnsupportedOperation
+from sqlalchemy_cmk.hooks.compounds import RestOfRows, write_compounds
 from sqlalchemy_cmk.hooks.criteria import seal_named
 from sqlalchemy_cmk.hooks.defaults import fill_defaults
 from sqlalchemy_cmk.hooks.equality import named_tenant, pinned
@@ -214,12 +215,16 @@ class _UpdateSealer:
         """Seal the parameters and the embedded values; return the statement to execute."""
         self.seal_criteria(rows, tenants)
         given = [key for key in written if key not in self.embedded]
+        keys = tuple(self.table.primary_key) if self.source is None else self.source.keys
+        rest = RestOfRows(self.connection, self.writer, keys, list(map(self.primary_key, rows)), tenants)
+        values = {key: value for key, (_, value) in self.embedded.items()}
+        together = write_compounds(self.writer, rows, tenants, values, rest)
         self.writer.seal_rows(rows, tenants, given, identities)
         statement = self.statement
         embedded = {key: value for key, (_, value) in self.embedded.items() if key in self.columns}
         if embedded:
             refuse_shared(self.statement, embedded.values(), rows)
-            sealed = self.writer.seal_embedded(embedded, rows, tenants, identities)
+            sealed = {**self.writer.seal_embedded(embedded, rows, tenants, identities), **together}
             statement = private.with_single_values(
                 statement,
                 {self.embedded[key][0] if key in self.embedded else key: one for key, one in sealed.items()},

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Dialect, Insert, and_, case, type_coerce
 
+from sqlalchemy_cmk.columns.asking import hidden_of
 from sqlalchemy_cmk.columns.tenants import TenantSource
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.databases.comparing import exactly
 from sqlalchemy_cmk.errors import TenantRequired, UnsupportedOperation
+from sqlalchemy_cmk.hooks.compounds import compound_elements
 from sqlalchemy_cmk.hooks.rows import RowWriter
 from sqlalchemy_cmk.hooks.values import Row, column_of, refuse_shared
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
@@ -109,11 +111,12 @@ class _UpsertSealer:
         owner = self.source.column
         return exactly(owner, self.dialect) == exactly(new[owner.key], self.dialect)
 
-    def assignments(self, pairs: Iterable[tuple[Any, Any]]) -> tuple[list[tuple[Any, Any]], bool]:
+    def assignments(self, given: Iterable[tuple[Any, Any]]) -> tuple[list[tuple[Any, Any]], bool]:
         """Return the clause's pairs with their values sealed, and whether they touch what a tenant owns."""
         changed, touches = [], False
-        for raw, value in pairs:
-            key = column_of(self.statement, self.table, raw)
+        pairs = [(raw, value, column_of(self.statement, self.table, raw)) for raw, value in given]
+        together = list(self.together({key: value for _, value, key in pairs if key is not None}))
+        for raw, value, key in pairs:
             if key is None:
                 self.refuse_unknown(raw)
             column = self.columns.get(key or "")
@@ -128,7 +131,37 @@ class _UpsertSealer:
                 touches = True
                 self.refuse_moving(self.source, value)
             changed.append((raw, value))
-        return changed, touches
+        return [*changed, *together], touches
+
+    def together(self, given: Row) -> Iterator[tuple[str, Any]]:
+        """Return what the clause writes for indexes over several columns; before values are sealed."""
+        for one in self.writer.tokens.compounds:
+            values = [given[key] for key in one.column_keys if key in given]
+            if values and len(values) < len(one.column_keys):
+                raise UnsupportedOperation(
+                    f"{self.table.fullname}: an upsert sets some of the columns of {one.named}, whose token "
+                    "is of all of them: set all"
+                )
+            if not values:
+                continue
+            if all(map(self.is_of_new_row, one.column_keys, values)):
+                for slot in self.writer.tokens.slots_together(one):
+                    yield slot.key, hidden_of(values[0], one, slot.number)
+                continue
+            if len(self.rows) > 1 and any(isinstance(one, BindParameter) for one in values):
+                raise UnsupportedOperation(
+                    f"{self.table.fullname}: an upsert of several rows writes the tokens of {one.named} from "
+                    "excluded columns only, not from parameters"
+                )
+            tenant = self.only() if one.sealed.is_tenants else PLATFORM_TENANT
+            yield from compound_elements(
+                self.writer, dict(zip(one.column_keys, values, strict=True)), tenant, self.rows[0]
+            ).items()
+
+    def is_of_new_row(self, key: str, value: Any) -> bool:
+        """Return whether a value is a column as the row has it that an upsert brings."""
+        table = getattr(value, "table", None)
+        return table not in (None, self.table) and self.table.c[key] in getattr(value, "base_columns", ())
 
     def sealed(self, key: str, value: Any) -> Any:
         self.refuse_row_bound(key)

@@ -8,6 +8,7 @@ Usage::
 ``docs/search.md`` says which index answers what, and what a reader of the database learns from it.
 """
 
+from sqlalchemy_cmk.search.indexes.compound import Compound
 from sqlalchemy_cmk.search.indexes.exact import Exact
 from sqlalchemy_cmk.search.indexes.ngram import NGram
 from sqlalchemy_cmk.search.indexes.ordered import Ordered
@@ -16,6 +17,7 @@ from sqlalchemy_cmk.search.indexes.range import Range
 from sqlalchemy_cmk.search.normalizers import Normalizer, fold, identity, register_normalizer
 
 __all__ = [
+    "Compound",
     "Exact",
     "NGram",
     "Normalizer",

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BindParameter,
     Column,
     Engine,
+    ForeignKey,
     Integer,
     MetaData,
     Sequence,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     insert,
     insert_sentinel,
     inspect,
+    literal,
     literal_column,
     select,
     text,
@@ -44,6 +46,7 @@ from sqlalchemy.orm import (
     deferred,
     foreign,
     mapped_column,
+    relationship,
     remote,
 )
 from sqlalchemy.schema import CreateTable
@@ -66,6 +69,16 @@ UPSERTS: dict[str, Any] = {
     "mysql": mysql.insert(table).on_duplicate_key_update(b="new"),
     "mysql, a list": mysql.insert(table).on_duplicate_key_update([("b", "new")]),
 }
+
+
+class Base(DeclarativeBase): ...
+
+
+class Node(Base):
+    __tablename__ = "nodes"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("nodes.id"))
+    children = relationship("Node")
 
 
 @pytest.fixture
@@ -130,6 +143,8 @@ def test_with_single_values_keeps_an_order_that_was_given() -> None:
     assert str(changed) == str(statement) == "UPDATE t SET b=:b, a=:a"
     assert changed.compile().params == {"b": "new", "a": 1}
     assert statement.compile().params == {"b": "old", "a": 1}
+    added = private.with_single_values(update(table).ordered_values((b, "old")), {"a": _new()})
+    assert str(added) == "UPDATE t SET b=:b, a=:a"
 
 
 def _new() -> Any:
@@ -527,6 +542,30 @@ def test_with_criteria_copies_a_statement(make: Any) -> None:
     changed = private.with_criteria(statement, [b == "y"])
     assert "t.a = " not in str(changed).split("WHERE")[1]
     assert [str(one) for one in private.criteria(statement)] == ["t.a = :a_1"]
+
+
+def test_clauses_of_a_select_are_all_that_may_hold_another() -> None:
+    made = [select(literal(n)).scalar_subquery() for n in range(7)]
+    source = select(a).subquery()
+    statement = select(made[0]).select_from(source).join(table, made[1] == a).where(made[2] == 1)
+    statement = statement.having(made[3] == 1).group_by(made[4]).order_by(made[5])
+    found = private.clauses_of(statement)
+    held = {id(part) for one in found for part in iterate(one)}
+    assert {id(one) for one in made[:6]} | {id(source)} <= held
+
+
+def test_on_clauses_are_those_of_the_joins_of_a_select() -> None:
+    other = table.alias("other")
+    joined = select(Node).join(other, Node.id == other.c.a).join(Node.children)
+    found = private.on_clauses(joined)
+    assert [None if one is None else str(one) for one in found] == ["nodes.id = other.a", None]
+
+
+def test_with_on_clauses_copies_a_select() -> None:
+    other = table.alias("other")
+    joined = select(a).join(other, a == other.c.a)
+    assert "JOIN t AS other ON other.b = " in str(private.with_on_clauses(joined, [other.c.b == "x"]))
+    assert "ON t.a = other.a" in str(joined) == str(private.with_on_clauses(joined, [None]))
 
 
 def test_marked_like_takes_over_what_relationships_look_for() -> None:

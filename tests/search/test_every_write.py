@@ -5,21 +5,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import ForeignKey, String, bindparam, event, func, insert, null, select, update
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, KeyRevoked, TenantRequired, UnsupportedOperation, tenant_scope
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.search import Exact
+from tests.support.upserts import brought, on_conflict, upsert
 from tests.support.vault import Vault
-
-UPSERT: dict[str, Any] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-    "mysql": mysql.insert,
-    "mariadb": mysql.insert,
-}
 
 
 class Clinic:
@@ -55,18 +48,14 @@ class Clinic:
         with self.vault.session() as session:
             return list(session.scalars(query.order_by(self.Patient.id)))
 
-    def upsert(self, **values: Any) -> Any:
-        return UPSERT[self.vault.engine.dialect.name](self.table).values(**values)
-
-    def on_conflict(self, statement: Any, **set_: Any) -> Any:
-        if hasattr(statement, "on_duplicate_key_update"):
-            return statement.on_duplicate_key_update(**set_)
-        return statement.on_conflict_do_update(index_elements=["id"], set_=set_)
-
 
 @pytest.fixture
 def clinic(vault: Vault) -> Clinic:
     return Clinic(vault)
+
+
+def _upsert(clinic: Clinic, **values: Any) -> Any:
+    return upsert(clinic.vault.engine, clinic.table).values(**values)
 
 
 def _add(clinic: Clinic, session: Any) -> None:
@@ -105,7 +94,7 @@ def _named(clinic: Clinic, session: Any) -> None:
 
 def _upserts(clinic: Clinic, session: Any) -> None:
     for n in (11, 12):
-        session.execute(clinic.on_conflict(clinic.upsert(id=n, clinic="acme", email=f"{n}@new"), email="no"))
+        session.execute(on_conflict(_upsert(clinic, id=n, clinic="acme", email=f"{n}@new"), email="no"))
 
 
 def _update(clinic: Clinic, session: Any) -> None:
@@ -134,15 +123,14 @@ def _update_named(clinic: Clinic, session: Any) -> None:
 def _conflicts(clinic: Clinic, session: Any) -> None:
     _old(clinic, session)
     for n in (11, 12):
-        session.execute(clinic.on_conflict(clinic.upsert(id=n, clinic="acme"), email=f"{n}@new"))
+        session.execute(on_conflict(_upsert(clinic, id=n, clinic="acme"), email=f"{n}@new"))
 
 
 def _excluded(clinic: Clinic, session: Any) -> None:
     _old(clinic, session)
     for n in (11, 12):
-        statement = clinic.upsert(id=n, clinic="acme", email=f"{n}@new")
-        new = getattr(statement, "excluded", None) or statement.inserted
-        session.execute(clinic.on_conflict(statement, email=new.email))
+        statement = _upsert(clinic, id=n, clinic="acme", email=f"{n}@new")
+        session.execute(on_conflict(statement, email=brought(statement).email))
 
 
 def _moved(clinic: Clinic, session: Any) -> None:

@@ -111,6 +111,18 @@ class Maker:
                 found.append({**one, "bits": bits, "plaintext": plaintext.hex(), "token": token})
         return found
 
+    def compound(self) -> list[dict[str, Any]]:
+        lp = self.code["lp"]
+        context = b"\x02\x02" + self.column + b"\x00" + lp(b"") + lp(b"patients") + lp(b"born")
+        info = self.code["index_info"]("compound", context, "identity/1", {"bits": 128})
+        key = self.code["index_key"](DEK, info)
+        found = []
+        for plaintexts in ((b"", b""), (b"x", b""), (b"", b"x"), (PLAINTEXTS[2], PLAINTEXTS[3])):
+            token = self.code["compound_token"](key, plaintexts).hex()
+            shown = {"context": context.hex(), "info": info.hex(), "key": key.hex()}
+            found.append({**shown, "plaintexts": [one.hex() for one in plaintexts], "token": token})
+        return found
+
     def prefix(self) -> list[dict[str, Any]]:
         found = []
         for options in ({"min": 2, "max": 12, "width": 4}, {"min": 1, "max": 3, "width": 1}):
@@ -230,7 +242,7 @@ def document() -> dict[str, Any]:
         "fold": [{"text": text, "folded": folded} for text, folded in FOLDED],
         **{
             name: getattr(maker, name)()
-            for name in ("exact", "prefix", "ngram", "numbers", "range", "intervals", "ordered")
+            for name in ("exact", "compound", "prefix", "ngram", "numbers", "range", "intervals", "ordered")
         },
     }
 

@@ -32,10 +32,13 @@ def with_multi_values(statement: Insert, rows: list[Values]) -> Insert:
 
 
 def with_single_values(statement: Insert | Update, values: Values) -> Any:
-    """Return a copy of a statement with some of its values replaced, in their order."""
+    """Return a copy of a statement with some of its values replaced, in their order, and others added."""
     changed: Any = statement._generate()
     if getattr(statement, "_ordered_values", None):
-        changed._ordered_values = [(key, values.get(key, value)) for key, value in statement._ordered_values]  # type: ignore[union-attr]
+        ordered: list[Any] = list(statement._ordered_values)  # type: ignore[union-attr]
+        known = dict(ordered)
+        added = [pair for pair in values.items() if pair[0] not in known]
+        changed._ordered_values = [(key, values.get(key, value)) for key, value in ordered] + added
     else:
         changed._values = immutabledict({**dict(statement._values or {}), **values})
     return changed
@@ -50,6 +53,30 @@ def with_criteria(statement: Any, changed: list[Any]) -> Any:
     """Return a copy of a statement with other conditions."""
     copied = statement._generate()
     copied._where_criteria = tuple(changed)
+    return copied
+
+
+def clauses_of(select: Any) -> list[Any]:
+    """Return what a SELECT consists of: its columns, FROMs, joins, conditions, groups and order."""
+    joined = [part for target, on, *_ in select._setup_joins for part in (target, on) if part is not None]
+    return [
+        *(*select._raw_columns, *select._from_obj, *joined, *select._where_criteria),
+        *(*select._having_criteria, *select._group_by_clauses, *select._order_by_clauses),
+    ]
+
+
+def on_clauses(statement: Any) -> list[Any]:
+    """Return the conditions of what ``join()`` put into a SELECT; ``None`` for one of a relationship."""
+    return [on if isinstance(on, ColumnElement) else None for _, on, _, _ in statement._setup_joins]
+
+
+def with_on_clauses(statement: Any, changed: list[Any]) -> Any:
+    """Return a copy of a SELECT with other conditions in its joins."""
+    copied = statement._generate()
+    copied._setup_joins = tuple(
+        (target, one if one is not None else on, *rest)
+        for (target, on, *rest), one in zip(statement._setup_joins, changed, strict=True)
+    )
     return copied
 
 

@@ -6,6 +6,7 @@ One class for each kind of index, made with the key of one index of one tenant (
 class                         stored                 answers
 ============================  =====================  ====================================================
 :class:`ExactTokens`          up to 32 bytes         is it equal
+:class:`CompoundTokens`       16 bytes               are several columns equal together
 :class:`PrefixTokens`         some bytes a prefix    does it begin with: one interval of tokens
 :class:`RangeTokens`          a number               is it between: a few intervals of tokens
 :class:`OrderedTokens`        a byte a bit           is it less, and ``ORDER BY``
@@ -17,6 +18,7 @@ class                         stored                 answers
 text, :mod:`..domains` for numbers, dates and moments.
 """
 
+from sqlalchemy_cmk.search.tokens.compound import CompoundTokens
 from sqlalchemy_cmk.search.tokens.exact import ExactTokens
 from sqlalchemy_cmk.search.tokens.keys import KEY_BYTES, index_info, index_key
 from sqlalchemy_cmk.search.tokens.ngrams import NGramTokens
@@ -26,6 +28,7 @@ from sqlalchemy_cmk.search.tokens.ranges import RangeTokens, slots
 
 __all__ = [
     "KEY_BYTES",
+    "CompoundTokens",
     "ExactTokens",
     "NGramTokens",
     "OrderedTokens",
