@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from sqlalchemy import ColumnElement, TypeCoerce
+from sqlalchemy import BindParameter, ColumnElement, TypeCoerce
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.operators import OperatorType
 
@@ -57,7 +57,9 @@ def _compile(element: Asked, compiler: Any, **options: Any) -> str:
     slot = chosen_slot(compiler, element.index)
     if element._beside is not None:
         vars(compiler).setdefault(_BESIDE, []).append((element.index, element._beside))
-    second = slot is not None and slot.number == 1
+    # In a statement that loads what belongs to an object, a parameter stands in the column's place.
+    is_column = not isinstance(element.clause, BindParameter)
+    second = is_column and slot is not None and slot.number == 1
     column = second_of(element.clause, element.index) if second else element.clause
     return str(compiler.process(column, **options))
 

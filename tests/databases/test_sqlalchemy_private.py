@@ -48,6 +48,7 @@ from sqlalchemy.orm import (
     mapped_column,
     relationship,
     remote,
+    with_parent,
 )
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.expression import Join
@@ -77,6 +78,7 @@ class Base(DeclarativeBase): ...
 class Node(Base):
     __tablename__ = "nodes"
     id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("nodes.id"))
     children = relationship("Node")
 
@@ -552,6 +554,22 @@ def test_clauses_of_a_select_are_all_that_may_hold_another() -> None:
     found = private.clauses_of(statement)
     held = {id(part) for one in found for part in iterate(one)}
     assert {id(one) for one in made[:6]} | {id(source)} <= held
+
+
+def test_stand_for_gives_a_relationship_the_value_that_it_compares() -> None:
+    owners = Table(
+        "owners", Base.metadata, Column("id", Integer, primary_key=True), Column("shown", String(9))
+    )
+
+    class Owner(Base):
+        __table__ = owners
+        nodes = relationship(Node, primaryjoin=lambda: foreign(Node.name) == owners.c.hidden, uselist=True)
+
+    owners.append_column(Column("hidden", String(9)))
+    mapper = inspect(Owner)
+    private.stand_for(mapper, mapper.get_property_by_column(owners.c.shown), owners.c.hidden)
+    criterion = with_parent(Owner(id=1, shown="x"), Owner.nodes)
+    assert list(criterion.compile().params.values()) == ["x"]
 
 
 def test_on_clauses_are_those_of_the_joins_of_a_select() -> None:

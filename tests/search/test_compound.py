@@ -229,9 +229,9 @@ def test_a_row_is_found_by_what_was_written_last_in_every_way(clinic: Clinic) ->
 
 def test_rows_of_a_tenant_are_unique_in_all_columns_together(clinic: Clinic) -> None:
     with clinic.vault.session() as session:
-        session.add_all(clinic.Patient(clinic="acme", last="Bob") for _ in range(2))
+        session.add_all(clinic.Patient(id=n, clinic="acme", last="Bob") for n in (11, 12))
         session.commit()
-        session.add(clinic.Patient(clinic="acme", last="Ann", born=MAY))
+        session.add(clinic.Patient(id=13, clinic="acme", last="Ann", born=MAY))
         with pytest.raises(IntegrityError):
             session.commit()
 

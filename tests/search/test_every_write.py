@@ -54,8 +54,8 @@ def clinic(vault: Vault) -> Clinic:
     return Clinic(vault)
 
 
-def _upsert(clinic: Clinic, **values: Any) -> Any:
-    return upsert(clinic.vault.engine, clinic.table).values(**values)
+def _upsert(of: Clinic, **values: Any) -> Any:
+    return upsert(of.vault.engine, of.table).values(**values)
 
 
 def _add(clinic: Clinic, session: Any) -> None:

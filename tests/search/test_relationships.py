@@ -4,9 +4,23 @@ from typing import Any
 
 import pytest
 from sqlalchemy import String, select
-from sqlalchemy.orm import Mapped, foreign, joinedload, mapped_column, relationship, selectinload
+from sqlalchemy.exc import NoSuchColumnError
+from sqlalchemy.orm import (
+    Mapped,
+    contains_eager,
+    foreign,
+    immediateload,
+    joinedload,
+    lazyload,
+    mapped_column,
+    relationship,
+    remote,
+    selectinload,
+    subqueryload,
+    with_parent,
+)
 
-from sqlalchemy_cmk import EncryptedType
+from sqlalchemy_cmk import ConfigurationError, EncryptedType
 from sqlalchemy_cmk.search import Exact
 from tests.support.vault import Vault
 
@@ -16,7 +30,7 @@ def models(make_vault: Any) -> Any:
     vault: Vault = make_vault()
 
     def sealed() -> Any:
-        return mapped_column(EncryptedType(String(40), index=[Exact()], context="email"))
+        return mapped_column(EncryptedType(String(40), index=[Exact()], context="email"), nullable=True)
 
     class Login(vault.base):
         __tablename__ = "logins"
@@ -27,8 +41,12 @@ def models(make_vault: Any) -> Any:
         __tablename__ = "people"
         id: Mapped[int] = mapped_column(primary_key=True)
         email = sealed()
-        logins = relationship(
-            Login, primaryjoin=lambda: Person.email == foreign(Login.email), viewonly=True, uselist=True
+        logins = relationship(Login, primaryjoin=lambda: Person.email == foreign(Login.email), uselist=True)
+        dynamic = relationship(
+            Login, primaryjoin=lambda: Person.email == foreign(Login.email), viewonly=True, lazy="dynamic"
+        )
+        written = relationship(
+            Login, primaryjoin=lambda: Person.email == foreign(Login.email), viewonly=True, lazy="write_only"
         )
 
     vault.create()
@@ -39,7 +57,7 @@ def models(make_vault: Any) -> Any:
     return vault, Person, Login
 
 
-@pytest.mark.parametrize("load", [joinedload, selectinload])
+@pytest.mark.parametrize("load", [joinedload, selectinload, lazyload, immediateload])
 def test_a_relationship_is_loaded_by_tokens(models: Any, load: Any) -> None:
     vault, Person, _ = models
     with vault.session() as session:
@@ -54,3 +72,53 @@ def test_a_relationship_is_joined_and_asked_by_tokens(models: Any) -> None:
         asked = select(Person.id).where(Person.logins.any(Login.email == "a@b"))
         assert session.scalars(asked).all() == [1]
         assert session.scalars(select(Person.id).where(~Person.logins.any())).all() == [2]
+        with_logins = select(Person).join(Person.logins).options(contains_eager(Person.logins))
+        assert [len(one.logins) for one in session.scalars(with_logins).unique()] == [2]
+
+
+def test_what_belongs_to_an_object_is_asked_by_tokens(models: Any) -> None:
+    vault, Person, Login = models
+    with vault.session() as session:
+        person, login = session.get_one(Person, 1), session.get_one(Login, 1)
+        mine = select(Login.id).where(with_parent(person, Person.logins)).order_by(Login.id)
+        assert session.scalars(mine).all() == [1, 2]
+        assert [one.id for one in person.dynamic.order_by(Login.id)] == [1, 2]
+        assert [one.id for one in session.scalars(person.written.select().order_by(Login.id))] == [1, 2]
+        assert session.scalars(select(Person.id).where(Person.logins.contains(login))).all() == [1]
+
+
+def test_a_flush_gives_what_is_added_the_value_that_is_compared(models: Any) -> None:
+    vault, Person, Login = models
+    with vault.session() as session:
+        person = session.get_one(Person, 2)
+        person.logins.append(Login(id=9))
+        session.commit()
+        assert session.get_one(Login, 9).email == "x"
+        assert session.scalars(select(Login.id).where(Login.email == "x")).all() == [9]
+        person.logins.clear()
+        session.commit()
+        assert session.get_one(Login, 9).email is None
+
+
+def test_loading_by_a_subquery_gives_no_rows(models: Any, make_vault: Any) -> None:
+    vault, Person, _ = models
+    with vault.session() as session, pytest.raises(NoSuchColumnError, match="email_exact"):
+        session.scalars(select(Person).options(subqueryload(Person.logins))).all()
+
+
+def test_a_relationship_that_loads_by_a_subquery_is_refused(make_vault: Any) -> None:
+    vault: Vault = make_vault()
+
+    class Node(vault.base):
+        __tablename__ = "nodes"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(EncryptedType(String(40), index=[Exact()]))
+        alike = relationship(
+            "Node",
+            primaryjoin=lambda: Node.name == foreign(remote(Node.name)),
+            viewonly=True,
+            lazy="subquery",
+        )
+
+    with pytest.raises(ConfigurationError, match='take lazy="selectin"'):
+        vault.base.registry.configure()

@@ -4,6 +4,7 @@
 """
 
 from sqlalchemy_cmk.databases.sqlalchemy_private.identities import watch_lookups, watch_merges
+from sqlalchemy_cmk.databases.sqlalchemy_private.mappers import stand_for
 from sqlalchemy_cmk.databases.sqlalchemy_private.parameters import (
     parameter_name,
     parameter_value,
@@ -140,6 +141,7 @@ __all__ = [
     "row_processors",
     "row_types",
     "single_values",
+    "stand_for",
     "take_out_processors",
     "takes_context",
     "text_of",
