@@ -11,7 +11,17 @@ from examples.clinic.seed import seed
 from examples.clinic.services.accounts import Accounts
 from examples.clinic.services.reencryption import Reencryptions
 from examples.clinic.storage import Storage
-from examples.clinic.web import appointments, console, current, documents, guard, patients, sign_in, start
+from examples.clinic.web import (
+    appointments,
+    console,
+    current,
+    documents,
+    guard,
+    patients,
+    sign_in,
+    start,
+    stored,
+)
 from sqlalchemy_cmk.flask import CMK, health
 
 
@@ -33,10 +43,10 @@ def application(storage: Storage) -> Flask:
     app.extensions["clinic_accounts"] = Accounts(key)
     app.extensions["clinic_reencryptions"] = Reencryptions(storage)
     storage.acting = current.acting
-    guard.protect(app)
+    guard.protect(app, cookie="clinic")
     current.close(app)
     CMK(app, storage.keyring, tenant=current.tenant, engine=storage.engine)
-    for one in (start, sign_in, patients, appointments, documents, console):
+    for one in (start, sign_in, patients, appointments, documents, console, stored):
         app.register_blueprint(one.pages)
     app.register_blueprint(health)
     app.jinja_env.globals.update(

@@ -20,7 +20,7 @@ def portal(storage: Storage) -> Flask:
     """Return the portal over the vaults of a storage."""
     app = Flask(__name__)
     app.config.update(SECRET_KEY=secrets.token_bytes(32))
-    guard.protect(app)
+    guard.protect(app, cookie="portal")
     app.jinja_env.filters["moment"] = _moment
 
     @app.get("/")

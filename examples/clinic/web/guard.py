@@ -31,14 +31,18 @@ class InMemory(Request):
         return BytesIO()
 
 
-def protect(app: Flask) -> None:
-    """Guard an application's pages."""
+def protect(app: Flask, cookie: str) -> None:
+    """Guard an application's pages.
+
+    Args:
+        cookie: the name of its session's cookie. A host's applications share cookies, whatever their ports.
+    """
     app.request_class = InMemory
     app.config.update(
         TRUSTED_HOSTS=HOSTS,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_NAME=app.name.rpartition(".")[2],
+        SESSION_COOKIE_NAME=cookie,
         MAX_CONTENT_LENGTH=UPLOAD,
         WTF_CSRF_TIME_LIMIT=None,
     )

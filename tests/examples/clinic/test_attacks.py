@@ -61,11 +61,11 @@ def test_a_form_that_another_site_has_made_is_refused(clinic: Clinic, staff: Bro
 def test_a_session_that_was_planted_before_signing_in_is_worth_nothing(clinic: Clinic) -> None:
     attacker, victim = clinic.browser(), clinic.browser()
     known_token = attacker.token("/sign-in")
-    planted = attacker.http.get_cookie("app")
+    planted = attacker.http.get_cookie("clinic")
     assert planted is not None
-    victim.http.set_cookie("app", planted.value)
+    victim.http.set_cookie("clinic", planted.value)
     victim.post("/sign-in", {"email": STAFF, "password": "open sesame 2026"})
-    after = victim.http.get_cookie("app")
+    after = victim.http.get_cookie("clinic")
     assert after is not None and after.value != planted.value
     assert attacker.get("/patients").status_code == 303  # to the sign-in page
     answer = victim.http.post("/patients/new", data={**ADA, "csrf_token": known_token})
@@ -73,10 +73,10 @@ def test_a_session_that_was_planted_before_signing_in_is_worth_nothing(clinic: C
 
 
 def test_a_copied_cookie_ends_when_its_owner_signs_out(clinic: Clinic, staff: Browser) -> None:
-    cookie = staff.http.get_cookie("app")
+    cookie = staff.http.get_cookie("clinic")
     assert cookie is not None and cookie.http_only and cookie.same_site == "Lax"
     thief = clinic.browser()
-    thief.http.set_cookie("app", cookie.value)
+    thief.http.set_cookie("clinic", cookie.value)
     assert thief.get("/patients").status_code == 200
     staff.post("/sign-out", {}, seen_at="/patients")
     assert thief.get("/patients").status_code == 303 and staff.get("/patients").status_code == 303
