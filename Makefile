@@ -2,6 +2,7 @@
 
 PYTEST_ARGS ?=
 HSM ?=
+STEP ?=
 # More than the two cores of a small machine: many tests wait for others, for servers or for a rate.
 PYTEST_WORKERS ?= 4
 ROWS ?= 1000000
@@ -29,7 +30,7 @@ MAKEFLAGS += --no-print-directory
 # The tests start some hundred processes, which find the modules compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-tenants bench-search bench-rekey demo clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-tenants bench-search bench-rekey demo tour clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -93,8 +94,11 @@ bench-rekey: .venv/stamp | servers ## Measure re-keying: pace, memory, what writ
 	.venv/bin/python -m benchmarks.rekey_memory $(ROWS)
 	.venv/bin/python -m benchmarks.rekey_writes
 
-demo: .venv-demo/stamp$(HSM) ## Run the example application; with HSM=softhsm one clinic's key is in a token
+demo: .venv-demo/stamp$(HSM) ## Run the example application and its customers' portal; HSM=softhsm: a key in a token
 	CLINIC_HSM=$(HSM) .venv-demo/bin/python -m examples.clinic
+
+tour: .venv-demo/stamp ## Tell the story of one clinic's keys in the terminal; STEP=1 waits after each step
+	@.venv-demo/bin/python -m examples.tour $(if $(STEP),--step)
 
 clean: ## Remove the environments and everything generated
 	rm -rf .venv .venv-sa20 .venv-lowest .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

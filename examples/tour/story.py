@@ -1,0 +1,165 @@
+"""The story: each chapter does one thing to a clinic and its keys, and says what came of it.
+
+The clinic is that of ``examples.clinic``, empty and in a folder of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from examples.clinic.models import Patient
+from examples.clinic.services.keys import jobs
+from examples.clinic.storage import Storage
+from sqlalchemy_cmk import KeyRevoked
+from sqlalchemy_cmk.format import parse_header
+from sqlalchemy_cmk.keys.model import TenantStatus
+from sqlalchemy_cmk.rekey import Rekey
+
+CLINIC = "riverside"
+NAMES = ("Lovelace, Ada", "Hopper, Grace", "Lamarr, Hedy", "Noether, Emmy", "Franklin, Rosalind")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of the story.
+
+    Attributes:
+        title: what is done.
+        why: why anybody would.
+        work: does it, and returns what came of it, a line each.
+    """
+
+    title: str
+    why: str
+    work: Callable[[Storage], Sequence[str]]
+
+
+def create(storage: Storage) -> Sequence[str]:
+    storage.prepare()
+    storage.keyring.warm([CLINIC])
+    return [f"{CLINIC} has a DEK, wrapped by {_line(storage).kek_uri}."]
+
+
+def seal(storage: Storage) -> Sequence[str]:
+    with Session(storage.engine) as session:
+        for number, name in enumerate(NAMES, 1):
+            born = date(1900 + number, 12, 10)
+            row = {"name": name, "number": f"900-01-{number:04}", "born": born, "notes": "Healthy."}
+            session.add(Patient(clinic=CLINIC, **row))
+        session.commit()
+    return [f"{len(NAMES)} patients were added by session.add(Patient(...)): no word of keys in that line."]
+
+
+def look_at_the_row(storage: Storage) -> Sequence[str]:
+    with storage.engine.connect() as connection:
+        stored = bytes(connection.execute(text("SELECT name FROM patients LIMIT 1")).scalar_one())
+    suite, dek_id = parse_header(stored)
+    return [
+        f"name = {stored.hex()}",
+        f"{stored[:1].hex()} is the suite ({suite.name}), {dek_id.hex()} the DEK; then nonce, ciphertext, tag.",
+    ]
+
+
+def search(storage: Storage) -> Sequence[str]:
+    asked = {
+        "name.istartswith('lo')": Patient.name.istartswith("lo"),
+        "name.icontains('opper')": Patient.name.icontains("opper"),
+        "number == '900-01-0003'": Patient.number == "900-01-0003",
+        "born.between(1904, 1905)": Patient.born.between(date(1904, 1, 1), date(1905, 12, 31)),
+    }
+    found = []
+    with Session(storage.engine) as session:
+        for words, condition in asked.items():
+            rows = session.scalars(select(Patient).where(Patient.clinic == CLINIC, condition))
+            found.append(f"{words}: {'; '.join(row.name for row in rows)}")
+    return found
+
+
+def take_the_key(storage: Storage) -> Sequence[str]:
+    before = _stored(storage)
+    storage.keyring.assign(CLINIC, storage.vaults[CLINIC].kek_uri)
+    touched = sum(one != other for one, other in zip(before, _stored(storage), strict=True))
+    return [f"{_line(storage).kek_uri} wraps the DEKs now; {touched} rows were touched."]
+
+
+def rotate_the_kek(storage: Storage) -> Sequence[str]:
+    storage.vaults[CLINIC].change("rotate")
+    report = storage.keyring.lifecycle.rewrap(CLINIC)
+    return [f"The vault made a new version; {report.rewrapped} DEKs were wrapped by it. No row was touched."]
+
+
+def re_encrypt(storage: Storage) -> Sequence[str]:
+    before = _deks(storage)
+    storage.keyring.lifecycle.rotate_dek(CLINIC)
+    changed = sum(Rekey(storage.keyring).run(job).rows_changed for job in jobs(CLINIC))
+    (old,), (new,) = before, _deks(storage)
+    return [f"{changed} rows went from DEK {old.hex()} to {new.hex()}, while the application could go on."]
+
+
+def revoke(storage: Storage) -> Sequence[str]:
+    storage.vaults[CLINIC].change("disable")
+    storage.keyring.forget(CLINIC)  # as happens by itself, within revalidate_after
+    bound = storage.keyring.revalidate_after
+    return [f"The customer disabled the key in their vault. Every process stops within {bound:.0f} seconds."]
+
+
+def be_refused(storage: Storage) -> Sequence[str]:
+    try:
+        _names(storage)
+    except KeyRevoked as error:
+        return [f"KeyRevoked: {error}", "Search, writes and exports are refused alike; other clinics go on."]
+    raise AssertionError("a patient was read although the key is switched off")
+
+
+def restore(storage: Storage) -> Sequence[str]:
+    storage.vaults[CLINIC].change("enable")
+    storage.keyring.forget(CLINIC)
+    return [f"The key is on, and the rows are read again: {'; '.join(_names(storage))}."]
+
+
+def shred(storage: Storage) -> Sequence[str]:
+    storage.keyring.lifecycle.shred(CLINIC, confirm=CLINIC)
+    try:
+        _names(storage)
+    except KeyRevoked as error:
+        rows = len(_stored(storage))
+        return [f"{rows} rows are still there, and nobody can open them: {error}"]
+    raise AssertionError("a patient was read although the keys were destroyed")
+
+
+CHAPTERS = (
+    Chapter("Create", "Each customer has data keys (DEKs), which another key (a KEK) wraps.", create),
+    Chapter("Seal", "The models say EncryptedType; the code stays as it was.", seal),
+    Chapter("Look at the raw row", "This is what the database, a backup and a thief have.", look_at_the_row),
+    Chapter("Search", "Indexes answer what was declared, without the plain values.", search),
+    Chapter("Switch to the customer's key", "From a platform-managed key to the customer's own: one line.", take_the_key),
+    Chapter("Rotate the KEK", "As the vault's policy asks for, once a year.", rotate_the_kek),
+    Chapter("Re-encrypt", "A DEK may have leaked: the rows get a new one.", re_encrypt),
+    Chapter("Revoke", "The customer switches the key off.", revoke),
+    Chapter("Be refused", "Nothing that the key sealed can be read.", be_refused),
+    Chapter("Restore", "The customer switches it on again.", restore),
+    Chapter("Shred", "The customer leaves: every wrapping is destroyed.", shred),
+)  # fmt: skip
+
+
+def _line(storage: Storage) -> TenantStatus:
+    return storage.keyring.status([CLINIC])[0]
+
+
+def _names(storage: Storage) -> list[str]:
+    with Session(storage.engine) as session:
+        return [row.name for row in session.scalars(select(Patient).where(Patient.clinic == CLINIC))]
+
+
+def _stored(storage: Storage) -> list[bytes]:
+    with storage.engine.connect() as connection:
+        return [bytes(one) for one in connection.scalars(text("SELECT name FROM patients ORDER BY id"))]
+
+
+def _deks(storage: Storage) -> set[bytes]:
+    return {parse_header(one)[1] for one in _stored(storage)}

@@ -1,0 +1,39 @@
+"""The tour in the terminal: it is told to its end, and each step says what it did."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from examples.tour.__main__ import main
+from examples.tour.story import CHAPTERS, NAMES
+
+
+def told(*arguments: str) -> str:
+    screen = Console(file=io.StringIO(), width=200, highlight=False)
+    main(list(arguments), screen)
+    return screen.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_story_is_told_to_its_end() -> None:
+    text = told()
+    assert text.count(" ms ") == len(CHAPTERS)
+    for said in (
+        "local:pmk",
+        "name = 01",
+        "istartswith('lo'): Lovelace, Ada",
+        "icontains('opper'): Hopper, Grace",
+        "local:riverside-vault/clinic-kek wraps the DEKs now; 0 rows were touched",
+        "5 rows went from DEK",
+        "KeyRevoked: ",
+        f"read again: {'; '.join(NAMES)}",
+        "5 rows are still there",
+    ):
+        assert said in text, said
+
+
+def test_it_waits_after_each_step_where_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(Console, "input", lambda _, words: waited.append(words) or "")
+    told("--step")
+    assert len(waited) == len(CHAPTERS)
