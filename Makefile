@@ -30,7 +30,7 @@ MAKEFLAGS += --no-print-directory
 # The tests start some hundred processes, which find the modules compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-tenants bench-search bench-rekey demo tour clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-tenants bench-search bench-rekey demo tour pictures clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -100,6 +100,9 @@ demo: .venv-demo/stamp$(HSM) ## Run the example application and its customers' p
 tour: .venv-demo/stamp ## Tell the story of one clinic's keys in the terminal; STEP=1 waits after each step
 	@.venv-demo/bin/python -m examples.tour $(if $(STEP),--step)
 
+pictures: .venv/stamp | servers ## Take the pictures of the example that the README shows
+	CLINIC_PICTURES=docs/images .venv/bin/python -m pytest -q tests/examples/clinic/test_browser.py -k either_light
+
 clean: ## Remove the environments and everything generated
 	rm -rf .venv .venv-sa20 .venv-lowest .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .hypothesis
@@ -110,7 +113,7 @@ python:
 	@tools/install_servers.sh python3-venv
 
 servers: tokens
-	@tools/install_servers.sh postgresql mariadb-server
+	@tools/install_servers.sh postgresql mariadb-server chromium
 
 tokens:
 	@tools/install_servers.sh tokens

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Installs what the tests need of the system and is missing: Python's venv module, PostgreSQL and MariaDB, and
-# PKCS#11 tokens: SoftHSM, NSS through p11-kit's proxy, openCryptoki, p11-kit's remoting, and a TPM in software.
+# Installs what the tests need of the system and is missing: Python's venv module, PostgreSQL and MariaDB,
+# Chromium, and PKCS#11 tokens: SoftHSM, NSS through p11-kit's proxy, openCryptoki, p11-kit's remoting, and a
+# TPM in software.
 # Usage: install_servers.sh [PACKAGE...]   (all of the packages below without arguments)
 #
 # It uses apt-get as root or by sudo without a password, starts no service, says what it could not do and
@@ -12,7 +13,7 @@ cd "$(dirname "$0")"
 wanted=("$@")
 TOKENS=(softhsm2 libnss3 p11-kit-modules p11-kit opencryptoki swtpm dbus-daemon tpm2-abrmd libtss2-tcti-swtpm0
     libtss2-tcti-tabrmd0 libtpm2-pkcs11-1)
-[ $# -gt 0 ] || wanted=(python3-venv postgresql mariadb-server tokens)
+[ $# -gt 0 ] || wanted=(python3-venv postgresql mariadb-server tokens chromium)
 [[ " ${wanted[*]} " != *" tokens "* ]] || wanted=("${wanted[@]/tokens/}" "${TOKENS[@]}")
 POLICY=/usr/sbin/policy-rc.d
 
@@ -32,7 +33,7 @@ is_there() {
         softhsm2) has_softhsm ;;
         libnss3) has_library libsoftokn3.so ;;
         p11-kit-modules) has_library p11-kit-proxy.so && has_library pkcs11/p11-kit-client.so ;;
-        p11-kit | swtpm | dbus-daemon | tpm2-abrmd) has_program "$1" ;;
+        p11-kit | swtpm | dbus-daemon | tpm2-abrmd | chromium) has_program "$1" ;;
         opencryptoki) has_program pkcsslotd && has_library pkcs11/libopencryptoki.so ;;
         libtss2-tcti-swtpm0) has_library 'libtss2-tcti-swtpm.so.*' ;;
         libtss2-tcti-tabrmd0) has_library 'libtss2-tcti-tabrmd.so.*' ;;

@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument("--portal-port", type=int, default=5001, help="likewise, of the customers' portal")
     parser.add_argument("--data", default=None, help="the data folder (default: $CLINIC_DATA or ./.demo)")
     options = parser.parse_args()
-    logging.getLogger("sqlalchemy_cmk").setLevel(logging.ERROR)
+    for name in ("sqlalchemy_cmk", "werkzeug"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         if options.data is None:
             storage = Storage.from_environment()

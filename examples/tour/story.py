@@ -61,7 +61,7 @@ def look_at_the_row(storage: Storage) -> Sequence[str]:
     suite, dek_id = parse_header(stored)
     return [
         f"name = {stored.hex()}",
-        f"{stored[:1].hex()} is the suite ({suite.name}), {dek_id.hex()} the DEK; then nonce, ciphertext, tag.",
+        f"{stored[:1].hex()} is {suite.name}, {dek_id.hex()} the DEK; the rest is nonce, value and tag.",
     ]
 
 
@@ -137,7 +137,7 @@ CHAPTERS = (
     Chapter("Seal", "The models say EncryptedType; the code stays as it was.", seal),
     Chapter("Look at the raw row", "This is what the database, a backup and a thief have.", look_at_the_row),
     Chapter("Search", "Indexes answer what was declared, without the plain values.", search),
-    Chapter("Switch to the customer's key", "From a platform-managed key to the customer's own: one line.", take_the_key),
+    Chapter("Switch to the customer's key", "It takes one line, keyring.assign(...).", take_the_key),
     Chapter("Rotate the KEK", "As the vault's policy asks for, once a year.", rotate_the_kek),
     Chapter("Re-encrypt", "A DEK may have leaked: the rows get a new one.", re_encrypt),
     Chapter("Revoke", "The customer switches the key off.", revoke),

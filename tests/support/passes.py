@@ -46,6 +46,7 @@ OTHER_SUBJECTS = {
     "web frameworks in their newest releases": (
         "recipes",
         "examples/clinic",
+        "examples/test_tour.py",
         *(f"flask/test_{name}.py" for name in ("commands", "configuration", "problems", "requests")),
         "flask/test_served.py",
         "flask/test_states.py",

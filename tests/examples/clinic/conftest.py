@@ -1,7 +1,9 @@
 """The clinic over a copy of a data folder that was filled once, and browsers of its staff."""
 
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,9 @@ FEW = {"riverside": 9, "hillside": 7, "lakeside": 3}
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a few patients."""
+    """A data folder with a few patients; with all of them for pictures."""
     folder = tmp_path_factory.mktemp("clinic")
-    with few_patients():
+    with nullcontext() if os.environ.get("CLINIC_PICTURES") else few_patients():
         Clinic(folder).close()
     return folder
 
