@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -18,7 +19,7 @@ from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.identity import NO_IDENTITY, IdentityEncoder
 from sqlalchemy_cmk.columns.processors import processor_with_keys
 from sqlalchemy_cmk.columns.reading import Owners, reader_of
-from sqlalchemy_cmk.columns.tenants import tenant_source
+from sqlalchemy_cmk.columns.tenants import TenantSource, tenant_source
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.hooks.candidates import drop_candidates
@@ -94,7 +95,8 @@ def open_result(
     if positions[0].column.dry_run is None:
         redact_rows(connection.engine)
         private.take_out_processors(result, tuple(position.index for position in positions))
-    opener = RowOpener(result.context, positions, loaded)
+    says = partial(statement_tenant, result.context)
+    opener = RowOpener(result.context.root_connection, positions, loaded, says)
     # Under asyncio rows may be read outside of the bridge, where no key can be opened: open them now.
     now, sealed = on_the_bridge(), [position.index for position in positions]
     if not drop_candidates(connection, result, opener.open, sealed, now=now):
@@ -118,19 +120,24 @@ class RowOpener:
     """Opens the sealed values of the rows of one fetch.
 
     Args:
-        context: SQLAlchemy's execution context.
+        connection: where the rows come from.
         positions: where the rows carry sealed values.
         loaded: what is known of the one row that is loaded; ``None`` for other statements.
+        says: returns the tenant that the statement's criteria name for the rows of a FROM, if any.
     """
 
-    def __init__(self, context: Any, positions: Sequence[SealedPosition], loaded: LoadedRow | None) -> None:
-        self._context = context
+    def __init__(
+        self,
+        connection: Connection,
+        positions: Sequence[SealedPosition],
+        loaded: LoadedRow | None,
+        says: Callable[[TenantSource, Any], str | None],
+    ) -> None:
+        self._says = says
         self._positions = positions
         self._loaded = loaded
         self._holders = Holders()
-        self._readers = [
-            reader_of(position.column, context.root_connection, self._holders) for position in positions
-        ]
+        self._readers = [reader_of(position.column, connection, self._holders) for position in positions]
 
     def open(self, rows: Sequence[Any]) -> Sequence[Any]:
         """Return the raw rows of one batch with their sealed values opened."""
@@ -204,7 +211,7 @@ class RowOpener:
         source = tenant_source(position.column.table)
         if source is None or position.origin is None:
             return None
-        return statement_tenant(self._context, source, position.origin)
+        return self._says(source, position.origin)
 
     def _identities(self, position: SealedPosition, columns: Sequence[Sequence[Any]]) -> list[bytes]:
         encode = position.encode

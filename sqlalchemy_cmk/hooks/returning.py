@@ -6,6 +6,7 @@ They are opened at the cursor, and wrapped, so that the type's result processor 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from sqlalchemy_cmk.columns.processors import Opened
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.hooks.candidates import note_sent
+from sqlalchemy_cmk.hooks.equality import statement_tenant
 from sqlalchemy_cmk.hooks.fetch import RowOpener, refuse_without_row
 from sqlalchemy_cmk.hooks.positions import SealedPosition, find_positions
 from sqlalchemy_cmk.keys.dry_run import noting
@@ -72,10 +74,11 @@ def after_cursor_execute(
 
 
 def _opened(context: Any, positions: Sequence[SealedPosition], rows: Sequence[Any]) -> Sequence[Any]:
+    opener = RowOpener(context.root_connection, positions, None, partial(statement_tenant, context))
     if positions[0].column.dry_run is not None:
-        return RowOpener(context, positions, None).open(rows)
+        return opener.open(rows)
     indexes = {position.index for position in positions}
     return [
         tuple(Opened(value) if i in indexes and value is not None else value for i, value in enumerate(row))
-        for row in RowOpener(context, positions, None).open(rows)
+        for row in opener.open(rows)
     ]

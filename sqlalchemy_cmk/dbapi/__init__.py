@@ -1,0 +1,7 @@
+"""SQL that is written by hand, over tables with sealed columns: ``wrap`` a driver's connection."""
+
+from sqlalchemy_cmk.dbapi.connection import Connection
+from sqlalchemy_cmk.dbapi.cursor import Cursor
+from sqlalchemy_cmk.dbapi.wrapping import wrap
+
+__all__ = ["Connection", "Cursor", "wrap"]

@@ -1,0 +1,38 @@
+"""Values that SQL text compares sealed columns with: sealed for whose rows the statement is about."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.columns.presealed import strip
+from sqlalchemy_cmk.columns.tenants import tenant_source
+from sqlalchemy_cmk.columns.writing import ColumnWriter
+from sqlalchemy_cmk.dbapi.parameters import Values
+from sqlalchemy_cmk.keys.binding.held_keys import Holders
+from sqlalchemy_cmk.scope import PLATFORM_TENANT
+from sqlalchemy_cmk.sql import Path, Plan
+
+
+def seal_compared(connection: Connection, plan: Plan, values: Values) -> None:
+    """Replace the values that sealed columns are compared with by sealed ones.
+
+    Raises:
+        TenantRequired: neither the statement nor a scope names the tenant whose values are compared.
+    """
+    holders, done = Holders(), set()
+    for number, one in plan.compared.items():
+        key = values.key(number)
+        if key in done or values.known[key] is None:
+            continue
+        done.add(key)
+        owner = _owner(one.column, one.path, values)
+        writer = ColumnWriter(one.column, holders[one.column.keys_on(connection)])
+        values.known[key] = strip(writer.seal_compared(values.known[key], owner))
+
+
+def _owner(column: SealedColumn, path: Path, values: Values) -> str:
+    if not column.is_tenants:
+        return PLATFORM_TENANT
+    source = tenant_source(column.table)
+    return column.owner(None if source is None else values.tenant(path, source))

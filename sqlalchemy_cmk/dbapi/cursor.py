@@ -1,0 +1,209 @@
+"""A cursor of a driver that seals what it sends and opens what it fetches. See :class:`Cursor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from sqlalchemy_cmk.dbapi.statements import Known, Sent
+from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.hooks.fetch import AT_ONCE, RowOpener
+
+if TYPE_CHECKING:
+    from sqlalchemy_cmk.dbapi.connection import Connection
+
+_OURS = ("_connection", "_cursor", "_opener", "_rows", "_rowcount")
+
+
+class Cursor:
+    """A PEP 249 cursor around a driver's own.
+
+    What is not here is the driver's: ``description``, ``arraysize``, ``lastrowid`` and the rest. Made by
+    :meth:`Connection.cursor`.
+
+    Args:
+        connection: the wrapped connection.
+        cursor: the driver's cursor.
+    """
+
+    def __init__(self, connection: Connection, cursor: Any) -> None:
+        self._connection = connection
+        self._cursor = cursor
+        self._opener: RowOpener | None = None
+        # Rows that were read and opened together, and not handed out yet; the next one last.
+        self._rows: list[Any] = []
+        self._rowcount: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _UNKNOWN:
+            raise UnsupportedOperation(f"{name}() of a wrapped cursor: what it sends could not be sealed")
+        return getattr(self._cursor, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OURS:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._cursor, name, value)
+
+    @property
+    def connection(self) -> Connection:
+        """The wrapped connection."""
+        return self._connection
+
+    @property
+    def rowcount(self) -> int:
+        """As the driver's."""
+        return self._cursor.rowcount if self._rowcount is None else self._rowcount
+
+    def execute(self, statement: Any, parameters: Any = None, *args: Any, **options: Any) -> Any:
+        """Execute a statement, with what it writes and compares sealed; return what the driver does.
+
+        Args:
+            statement: the SQL text.
+            parameters: as the driver takes them.
+            *args: the driver's own, as are ``options``.
+
+        Raises:
+            CmkError: the statement is refused, or a key cannot be used.
+        """
+        self._forget()
+        known = self._connection.known(statement)
+        if known is None:
+            return self._send(statement, parameters, args, options)
+        if args or options:
+            raise UnsupportedOperation(
+                "options of execute() with a table that has sealed columns: leave them out"
+            )
+        sent = self._connection.seal(known, statement, parameters)
+        returned = self._send(sent.statement, sent.parameters, (), {})
+        self._open(known, sent)
+        return returned
+
+    def executemany(self, statement: Any, parameters: Any, *args: Any, **options: Any) -> Any:
+        """Execute a statement for many sets of parameters; raises as :meth:`execute` does."""
+        self._forget()
+        known = self._connection.known(statement)
+        if known is None:
+            return self._own(self._cursor.executemany(statement, parameters, *args, **options))
+        if args or options:
+            raise UnsupportedOperation("options of executemany() with a table that has sealed columns")
+        every = list(parameters)
+        sent = self._connection.seal_many(known, statement, every)
+        if sent is not None:
+            return self._own(self._cursor.executemany(sent.statement, sent.parameters))
+        count, returned = 0, None
+        for one in every:
+            returned = self.execute(statement, one)
+            count += max(self._cursor.rowcount, 0)
+        self._rowcount = count
+        return count if isinstance(returned, int) else returned
+
+    def callproc(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Refuse: what a procedure writes cannot be seen.
+
+        Raises:
+            UnsupportedOperation: always.
+        """
+        raise UnsupportedOperation(
+            "callproc: what a stored procedure does with its parameters cannot be seen: call it on the "
+            "driver's own connection, with values sealed by keyring.seal()"
+        )
+
+    def fetchone(self) -> Any:
+        """Return the next row, opened; ``None`` after the last."""
+        if self._opener is None:
+            return self._cursor.fetchone()
+        if not self._rows:
+            self._read(self._cursor.fetchmany(AT_ONCE))
+        return self._rows.pop() if self._rows else None
+
+    def fetchmany(self, size: int | None = None) -> Any:
+        """Return the next rows, opened; ``arraysize`` of them where no size is given."""
+        if self._opener is None:
+            return self._cursor.fetchmany() if size is None else self._cursor.fetchmany(size)
+        wanted = self._cursor.arraysize if size is None else size
+        while len(self._rows) < wanted:
+            raw = self._cursor.fetchmany(max(wanted - len(self._rows), AT_ONCE))
+            if not raw:
+                break
+            self._read(raw)
+        return [self._rows.pop() for _ in range(min(wanted, len(self._rows)))]
+
+    def fetchall(self) -> Any:
+        """Return all rows that are left, opened."""
+        if self._opener is None:
+            return self._cursor.fetchall()
+        left = self._rows[::-1]
+        self._rows.clear()
+        raw = self._cursor.fetchall()
+        return [*left, *self._opened(raw)] if raw else left
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._opener is None:
+            return iter(self._cursor)
+        return iter(self.fetchone, None)
+
+    def __next__(self) -> Any:
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
+
+    def nextset(self) -> Any:
+        """Go to the next result, where the driver has several."""
+        self._forget()
+        return self._cursor.nextset()
+
+    def close(self) -> None:
+        """Close the driver's cursor, and drop rows that were opened."""
+        self._forget()
+        self._cursor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, statement: Any, parameters: Any, args: Any, options: Any) -> Any:
+        if parameters is None and not args:
+            return self._own(self._cursor.execute(statement, **options))
+        return self._own(self._cursor.execute(statement, parameters, *args, **options))
+
+    def _own(self, returned: Any) -> Any:
+        return self if returned is self._cursor else returned
+
+    def _forget(self) -> None:
+        self._opener = None
+        self._rowcount = None
+        self._rows.clear()
+
+    def _open(self, known: Known, sent: Sent) -> None:
+        described = self._cursor.description
+        if described is not None and sent.values is not None:
+            try:
+                self._opener = known.opener.on(
+                    self._connection.bound, [one[0] for one in described], sent.values
+                )
+            except BaseException:
+                self._cursor.close()  # nothing of it is handed out unopened
+                raise
+
+    def _read(self, raw: Sequence[Any]) -> None:
+        self._rows = [*self._opened(raw)[::-1], *self._rows] if self._rows else list(self._opened(raw))[::-1]
+
+    def _opened(self, raw: Sequence[Any]) -> Sequence[Any]:
+        if self._opener is None or not raw:
+            return raw
+        if type(raw[0]) not in (tuple, list):
+            raise UnsupportedOperation(
+                f"rows of type {type(raw[0]).__name__}: a wrapped connection opens tuples: leave "
+                "row_factory, cursorclass and the like at the driver's defaults"
+            )
+        return self._opener.open(raw)
+
+
+# Ways of drivers to send SQL or rows past execute().
+_UNKNOWN = frozenset(
+    {"executescript", "copy", "stream", "mogrify", "nextset_", "copy_from", "copy_to", "copy_expert"}
+)

@@ -1,0 +1,100 @@
+"""A driver's connection as SQLAlchemy has it: it never ends the caller's transaction. See :class:`Lent`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, StaticPool, create_engine
+
+from sqlalchemy_cmk.errors import ConfigurationError
+
+# The drivers, and how SQLAlchemy calls them.
+_DRIVERS = {"sqlite3": "sqlite+pysqlite", "psycopg": "postgresql+psycopg", "pymysql": "mysql+pymysql"}
+_OPTIONS: dict[str, dict[str, Any]] = {"postgresql+psycopg": {"use_native_hstore": False}}
+
+
+class Lent:
+    """Passes everything on but the end of a transaction, and closing.
+
+    Args:
+        raw: the driver's connection.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        object.__setattr__(self, "_raw", raw)
+        object.__setattr__(self, "_passes", False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._raw, name, value)
+
+    def commit(self) -> None:
+        """Commit, if the caller does."""
+        if self._passes:
+            self._raw.commit()
+
+    def rollback(self) -> None:
+        """Roll back, if the caller does."""
+        if self._passes:
+            self._raw.rollback()
+
+    def close(self) -> None:
+        """Do nothing: the connection is the caller's."""
+
+    @contextmanager
+    def passing_on(self) -> Iterator[None]:
+        """Let commits and rollbacks pass in the block."""
+        object.__setattr__(self, "_passes", True)
+        try:
+            yield
+        finally:
+            object.__setattr__(self, "_passes", False)
+
+
+def driver_of(raw: Any) -> str:
+    """Return how SQLAlchemy calls the driver of a connection.
+
+    Raises:
+        ConfigurationError: it is none of those that are known.
+    """
+    for kind in type(raw).__mro__:
+        found = _DRIVERS.get(kind.__module__.partition(".")[0])
+        if found is not None:
+            return found
+    raise ConfigurationError(
+        f"a connection of type {type(raw).__module__}.{type(raw).__name__} cannot be wrapped: give one of "
+        f"{', '.join(_DRIVERS)}"
+    )
+
+
+def bound_to(raw: Any) -> tuple[Lent, Connection]:
+    """Return a driver's connection as SQLAlchemy has it, and SQLAlchemy's connection over it."""
+    driver = driver_of(raw)
+    lent = Lent(raw)
+    engine = create_engine(
+        f"{driver}://",
+        creator=lambda: lent,
+        poolclass=StaticPool,
+        pool_reset_on_return=None,
+        **_OPTIONS.get(driver, {}),
+    )
+    before = _in_transaction(raw)
+    connection = engine.connect()
+    if before is False and _in_transaction(raw):
+        raw.rollback()  # SQLAlchemy has asked for the server's version
+    return lent, connection
+
+
+def _in_transaction(raw: Any) -> bool | None:
+    """Return whether a transaction is under way; ``None`` where the driver does not say."""
+    if hasattr(raw, "in_transaction"):
+        return bool(raw.in_transaction)
+    if hasattr(raw, "info"):
+        return bool(raw.info.transaction_status != 0)
+    if hasattr(raw, "server_status"):
+        return bool(raw.server_status & 1)
+    return None

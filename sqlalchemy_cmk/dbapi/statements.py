@@ -1,0 +1,158 @@
+"""Statements of SQL text: read once, and sealed for each execution. See :class:`Statements`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection, Dialect
+
+from sqlalchemy_cmk.columns.index_catalogues import look_at_indexes
+from sqlalchemy_cmk.dbapi.comparing import seal_compared
+from sqlalchemy_cmk.dbapi.inserting import seal_insert
+from sqlalchemy_cmk.dbapi.parameters import Values, WrongParameters
+from sqlalchemy_cmk.dbapi.results import ResultOpener
+from sqlalchemy_cmk.dbapi.updating import Ask, UpdateSealer
+from sqlalchemy_cmk.keys.storage.callers import lending
+from sqlalchemy_cmk.sql import Plan, Schema, read_statement
+
+MAX_KEPT = 1000
+
+_KINDS = {"mariadb": "mysql"}
+_STYLES = {"qmark": "sqlite", "named": "sqlite", "numeric_dollar": "dollar"}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A statement that names a protected table.
+
+    Attributes:
+        plan: what has to be done.
+        opener: opens what it returns.
+    """
+
+    plan: Plan
+    opener: ResultOpener
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One execution, as the driver is given it.
+
+    Attributes:
+        statement: the text.
+        parameters: its parameters; for ``executemany`` one set for each execution.
+        values: those of the first execution, for what is returned; ``None`` where nothing is.
+    """
+
+    statement: str
+    parameters: Any
+    values: Values | None = None
+
+
+class Statements:
+    """Reads and seals the statements that are written for one kind of driver.
+
+    Args:
+        schema: the tables.
+        dialect: of the database and its driver.
+    """
+
+    def __init__(self, schema: Schema, dialect: Dialect) -> None:
+        self.schema = schema
+        self._dialect = dialect
+        self._kind = _KINDS.get(dialect.name, dialect.name)
+        self._style = _STYLES.get(dialect.paramstyle, "percent")
+        self._kept: dict[str, Known | None] = {}
+        self._lock = Lock()
+
+    def known(self, statement: str) -> Known | None:
+        """Return what is known of a statement; ``None`` where it names no protected table.
+
+        Raises:
+            UnsupportedOperation: it is not understood, or would misuse a sealed column.
+        """
+        try:
+            return self._kept[statement]
+        except KeyError:
+            pass
+        found = None
+        if self.schema.may_concern(statement):
+            plan = read_statement(statement, self._kind, self._style, self.schema)
+            if plan is not None:
+                found = Known(plan, ResultOpener(plan.outputs, self._dialect))
+                found.opener.refuse_unbound()
+        with self._lock:
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[statement] = found
+        return found
+
+    def seal(self, connection: Connection, known: Known, statement: str, given: Any, ask: Ask) -> Sent:
+        """Return one execution with all that it writes and compares sealed.
+
+        Args:
+            connection: where it runs.
+            known: the statement.
+            statement: its text.
+            given: its parameters, as the caller gave them.
+            ask: runs a query on the caller's connection.
+
+        Raises:
+            CmkError: as the ORM does for the same statement.
+        """
+        try:
+            values = Values(known.plan, given)
+        except WrongParameters:
+            return Sent(statement, _emptied(given))
+        plan = known.plan
+        look_at_indexes(connection)
+        with lending(connection):
+            seal_compared(connection, plan, values)
+            if plan.inserted is not None:
+                text, sets = seal_insert(connection, plan, plan.inserted, [values])
+                return Sent(text, sets[0], values)
+            if plan.updated is not None:
+                text, sent = UpdateSealer(connection, plan, plan.updated, ask).sealed(values)
+                return Sent(text, sent, values)
+        if not plan.compared:
+            return Sent(statement, given, values)
+        if isinstance(given, Mapping):
+            return Sent(statement, values.known, values)
+        return Sent(statement, tuple(values.known.values()), values)
+
+    def seal_many(
+        self, connection: Connection, known: Known, statement: str, every: Sequence[Any]
+    ) -> Sent | None:
+        """Return an INSERT of many rows sealed; ``None`` for what is executed set by set.
+
+        Args:
+            connection: where it runs.
+            known: the statement.
+            statement: its text.
+            every: the parameters of each execution.
+        """
+        plan = known.plan
+        if plan.updated is not None or plan.compared:
+            return None
+        if plan.inserted is None:
+            return Sent(statement, every)
+        if not every:
+            return Sent(statement, every)
+        try:
+            sets = [Values(plan, given) for given in every]
+        except WrongParameters:
+            return Sent(statement, [_emptied(given) for given in every])
+        look_at_indexes(connection)
+        with lending(connection):
+            text, sent = seal_insert(connection, plan, plan.inserted, sets)
+        return Sent(text, sent)
+
+
+def _emptied(given: Any) -> Any:
+    """Return parameters that the driver will refuse, without what they hold."""
+    if isinstance(given, Mapping):
+        return dict.fromkeys(given)
+    return None if given is None else (None,) * len(given)

@@ -1,0 +1,58 @@
+"""``wrap``: a driver's own connection, whose cursors seal what they send and open what they fetch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection as BoundConnection
+from sqlalchemy import MetaData, inspect
+
+from sqlalchemy_cmk.dbapi.connection import Connection
+from sqlalchemy_cmk.dbapi.lent import bound_to
+from sqlalchemy_cmk.dbapi.statements import Statements
+from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.declarations import refuse_wrong_declarations
+from sqlalchemy_cmk.sql import Schema
+
+
+def wrap(connection: Any, keyring: Keyring, tables: MetaData | Any) -> Connection:
+    """Return a PEP 249 connection whose cursors open sealed values that they fetch, and seal what they send.
+
+    Statements that name no table with sealed columns pass as they are. Others are read with the declared
+    tables at hand; what is not understood for certain is refused, saying what to write instead.
+
+    Args:
+        connection: a connection of ``sqlite3``, ``psycopg`` or ``pymysql``, to a database that the keyring
+            serves.
+        keyring: the keyring, which protects ``tables``.
+        tables: the declarative base, or its ``MetaData``.
+
+    Raises:
+        ConfigurationError: the driver is not known, the keyring does not protect the tables, or does not
+            serve the database that the connection leads to.
+    """
+    metadata = tables if isinstance(tables, MetaData) else tables.metadata
+    if metadata not in keyring.protected:
+        raise ConfigurationError(
+            "this keyring does not protect these tables: call keyring.protect(Base) first"
+        )
+    refuse_wrong_declarations(metadata)
+    lent, bound = bound_to(connection)
+    keyring.for_connection(bound)
+    schema = schema_of(metadata, bound)
+    return Connection(connection, lent, bound, Statements(schema, bound.dialect))
+
+
+def schema_of(metadata: MetaData, connection: BoundConnection) -> Schema:
+    """Return the tables of a metadata, with the views over them that a connection's database has."""
+    inspector = inspect(connection)
+    default = str(inspector.default_schema_name or "")
+    definitions = {name: inspector.get_view_definition(name) for name in inspector.get_view_names()}
+    views: set[str] = set()
+    while True:  # there may be views over views
+        known = Schema(metadata, [default], views)
+        new = {name for name, text in definitions.items() if not text or known.may_concern(str(text))}
+        if new <= views:
+            return known
+        views |= new

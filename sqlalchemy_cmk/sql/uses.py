@@ -1,0 +1,190 @@
+"""What SQL text does with sealed columns: all is refused but what is listed. See :class:`Uses`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column
+
+from sqlalchemy_cmk.columns.column import SealedColumn
+from sqlalchemy_cmk.sql.columns import Outputs, Path, Value, sealed_in
+from sqlalchemy_cmk.sql.refusals import refuse_literal, refuse_randomized, refuse_text, refuse_use
+from sqlalchemy_cmk.sql.scope import Scope
+from sqlalchemy_cmk.sql.text import MARK, SqlText
+from sqlalchemy_cmk.sql.trees import expressions, unwrapped, user_of
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value that a statement gives: a parameter, or one that stands in its text.
+
+    Attributes:
+        number: which parameter of the text; ``None`` for a value in the text.
+        value: the value in the text.
+    """
+
+    number: int | None
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A parameter that a sealed column is compared with.
+
+    Attributes:
+        column: the sealed column.
+        path: of which row.
+    """
+
+    column: SealedColumn
+    path: Path
+
+
+class Uses:
+    """Looks at each use of a column, and notes what is compared.
+
+    Args:
+        text: the statement.
+
+    Attributes:
+        compared: what the parameters are compared with, by their numbers.
+        equalities: what the top level of WHERE clauses says of the rows of each path.
+        looked: the columns of the tree that were looked at.
+    """
+
+    def __init__(self, text: SqlText) -> None:
+        self._text = text
+        self.compared: dict[int, Compared] = {}
+        self.equalities: dict[Path, list[tuple[Column[Any], Given]]] = {}
+        self.looked: set[int] = set()
+
+    def look(self, node: Any, scope: Scope) -> None:
+        """Look at one use of a column.
+
+        Raises:
+            UnsupportedOperation: it has no meaning on sealed bytes, or would send a plaintext.
+        """
+        exp = expressions()
+        self.looked.add(id(node))
+        user, used = user_of(node)
+        if isinstance(node.this, exp.Star):
+            listed = isinstance(user, exp.Select | exp.Returning)
+            if not listed and any(sealed_in(scope.outputs_of(node.table.casefold()))):
+                refuse_text(f"{node.table}.* outside of a SELECT's list")
+            return
+        value = scope.resolve(node)
+        sealed = None if value is None else value.sealed
+        if value is None or sealed is None:
+            return
+        if isinstance(user, exp.EQ | exp.In) and not isinstance(user.parent, exp.Update):
+            self._compare(user, used, value, sealed, scope)
+        elif not _is_allowed(user, used, sealed):
+            refuse_use(sealed, user.key.upper())
+
+    def look_at_query(self, node: Any, outputs: Outputs) -> None:
+        """Look at how a query inside an expression is used: as a value it would be sealed bytes."""
+        user, _ = user_of(node)
+        for sealed in sealed_in(outputs):
+            if not isinstance(user, expressions().Exists):
+                refuse_use(sealed, "a SELECT in an expression")
+
+    def pass_by(self, node: Any) -> None:
+        """Note names that are those of a result, and were looked at as such.
+
+        Raises:
+            UnsupportedOperation: there is a query among them.
+        """
+        if node.find(expressions().Query) is not None:
+            refuse_text("a query in the ORDER BY of a UNION")
+        self.looked.update(id(one) for one in node.find_all(expressions().Column))
+
+    def note_equalities(self, criteria: Any, scope: Scope) -> None:
+        """Note what the top level of a WHERE clause compares plain columns with."""
+        for left, right in _equalities(criteria):
+            value = scope.resolve(left)
+            given = self.given(right)
+            if value is not None and value.sealed is None and given is not None:
+                self.equalities.setdefault(value.path, []).append((value.column, given))
+
+    def given(self, node: Any) -> Given | None:
+        """Return the value that an expression gives; ``None`` where the database computes it."""
+        exp = expressions()
+        node = unwrapped(node)
+        if isinstance(node, exp.Placeholder):
+            return Given(self.number(node))
+        if isinstance(node, exp.Null):
+            return Given(None)
+        if isinstance(node, exp.Literal):
+            if node.is_string:
+                return Given(None, node.this)
+            return Given(None, int(node.this)) if node.this.isdecimal() else None
+        return None
+
+    def number(self, placeholder: Any) -> int:
+        """Return which parameter of the text a placeholder is."""
+        name = placeholder.name
+        if not name.startswith(MARK) or not name.removeprefix(MARK).isdecimal():
+            refuse_text("a parameter in a form that the driver does not have")
+        return self._text.number(name)
+
+    def _compare(self, user: Any, used: Any, value: Value, sealed: SealedColumn, scope: Scope) -> None:
+        exp = expressions()
+        if isinstance(user, exp.In):
+            others = user.expressions
+            if used is not user.this or user.args.get("query") or user.args.get("field") or not others:
+                refuse_use(sealed, "this form of IN")
+        else:
+            others = [user.expression if used is user.this else user.this]
+        if not sealed.scheme.deterministic:
+            if sealed.scheme.index:
+                refuse_use(sealed, "to ask a search index")
+            refuse_randomized(sealed, "a comparison")
+        for other in map(unwrapped, others):
+            if isinstance(other, exp.Placeholder):
+                self.compared[self.number(other)] = Compared(sealed, value.path)
+            elif isinstance(other, exp.Column) and isinstance(user, exp.EQ):
+                self._require_alike(sealed, scope.resolve(other))
+            else:
+                refuse_literal(sealed)
+
+    def _require_alike(self, sealed: SealedColumn, value: Value | None) -> None:
+        other = None if value is None else value.sealed
+        if other is None:
+            refuse_literal(sealed)
+        alike = other.context == sealed.context and other.is_tenants is sealed.is_tenants
+        if not alike or not other.scheme.deterministic:
+            refuse_use(sealed, f"a comparison with {other.where}")
+
+
+def _equalities(criteria: Any) -> Iterator[tuple[Any, Any]]:
+    exp = expressions()
+    criteria = unwrapped(criteria)
+    if isinstance(criteria, exp.And):
+        yield from _equalities(criteria.this)
+        yield from _equalities(criteria.expression)
+    elif isinstance(criteria, exp.EQ):
+        left, right = unwrapped(criteria.this), unwrapped(criteria.expression)
+        if not isinstance(left, exp.Column):
+            left, right = right, left
+        if isinstance(left, exp.Column) and not isinstance(left.this, exp.Star):
+            yield left, right
+
+
+def _is_allowed(user: Any, used: Any, sealed: SealedColumn) -> bool:
+    exp = expressions()
+    if isinstance(user, exp.Alias):
+        user, used = user.parent, user
+    if isinstance(user, exp.Select | exp.Returning):
+        return any(one is used for one in user.expressions)
+    if isinstance(user, exp.Is):
+        other = user.expression.this if isinstance(user.expression, exp.Not) else user.expression
+        return used is user.this and isinstance(other, exp.Null)
+    if isinstance(user, exp.Count):
+        return used is user.this
+    if isinstance(user, exp.Group) or (isinstance(user, exp.Distinct) and isinstance(user.parent, exp.Count)):
+        if not sealed.scheme.deterministic:
+            refuse_randomized(sealed, user.key.upper())
+        return True
+    return False

@@ -1,0 +1,228 @@
+"""SQL that is written by hand through a wrapped connection writes and reads what the ORM does."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from sqlalchemy_cmk import (
+    CmkError,
+    TamperedError,
+    TenantMismatch,
+    TenantRequired,
+    UnsupportedOperation,
+    tenant_scope,
+)
+from sqlalchemy_cmk.format import is_header
+from tests.dbapi.conftest import Clinic
+
+ROWS = [
+    (1, "acme", "ssn 1", "a@x", "Ms"),
+    (2, "acme", "ssn 2", "b@x", None),
+    (3, "globex", "ssn 3", "a@x", "Mr"),
+    (4, "globex", None, None, None),
+]
+INSERT = "INSERT INTO patients (id, clinic, ssn, email, title) VALUES (?, ?, ?, ?, ?)"
+SELECT = "SELECT id, clinic, ssn, email, title FROM patients ORDER BY id"
+
+
+@pytest.fixture
+def filled(clinic: Clinic) -> Clinic:
+    with clinic.vault.engine.begin() as connection:
+        names = ("id", "clinic", "ssn", "email", "title")
+        connection.execute(insert(clinic.Patient), [dict(zip(names, row, strict=True)) for row in ROWS])
+        connection.execute(insert(clinic.Place), [{"id": 1, "name": "here"}, {"id": 2, "name": "there"}])
+    return clinic
+
+
+def stored(clinic: Clinic, column: str = "ssn") -> list[Any]:
+    return [row[0] for row in clinic.vault.raw(f"SELECT {column} FROM patients ORDER BY id")]
+
+
+def read(cursor: Any, statement: str) -> list[Any]:
+    cursor.execute(statement)
+    return list(cursor.fetchall())
+
+
+def test_what_a_cursor_writes_the_orm_reads(clinic: Clinic) -> None:
+    connection = clinic.wrapped()
+    cursor = connection.cursor()
+    cursor.execute(clinic.mark(INSERT), ROWS[0])
+    cursor.executemany(clinic.mark(INSERT), ROWS[1:])
+    assert cursor.rowcount == 3
+    connection.commit()
+    with clinic.vault.session() as session:
+        found = session.execute(select(*clinic.Patient.__table__.c).order_by(clinic.Patient.id)).all()
+    assert [tuple(row) for row in found] == ROWS
+    assert all(is_header(bytes(one)[:9]) for one in stored(clinic) if one is not None)
+    assert [clinic.vault.owner(one) for one in stored(clinic)[:3]] == ["acme", "acme", "globex"]
+
+
+def test_what_the_orm_writes_a_cursor_reads(filled: Clinic) -> None:
+    cursor = filled.wrapped().cursor()
+    cursor.execute(SELECT)
+    assert list(cursor.fetchall()) == ROWS
+    cursor.execute("SELECT * FROM patients ORDER BY id")
+    assert list(cursor.fetchall()) == ROWS
+
+
+@pytest.mark.parametrize(
+    "statement, expected",
+    [
+        ("SELECT p.ssn AS s, p.clinic FROM patients p WHERE p.id = 1", [("ssn 1", "acme")]),
+        ("SELECT ssn FROM patients WHERE clinic = 'acme' AND id < 3 ORDER BY id", [("ssn 1",), ("ssn 2",)]),
+        (
+            "WITH a AS (SELECT * FROM patients) SELECT a.ssn, a.clinic, p.name FROM a "
+            "JOIN places p ON p.id = a.id ORDER BY a.id",
+            [("ssn 1", "acme", "here"), ("ssn 2", "acme", "there")],
+        ),
+        (
+            "SELECT x.s, x.clinic FROM (SELECT id, ssn AS s, clinic FROM patients) x WHERE x.id = 3",
+            [("ssn 3", "globex")],
+        ),
+        (
+            "SELECT ssn, clinic FROM patients WHERE id = 1 UNION ALL "
+            "SELECT ssn, clinic FROM patients WHERE id = 3",
+            [("ssn 1", "acme"), ("ssn 3", "globex")],
+        ),
+        (
+            "SELECT p.ssn, q.ssn, p.clinic, q.clinic FROM patients p JOIN patients q ON q.id = p.id + 2 "
+            "WHERE p.id = 1",
+            [("ssn 1", "ssn 3", "acme", "globex")],
+        ),
+        ("SELECT q.* FROM places p JOIN patients q ON p.id = q.id WHERE p.id = 2", [ROWS[1]]),
+        ("SELECT COUNT(ssn), COUNT(*) FROM patients WHERE ssn IS NOT NULL", [(3, 3)]),
+        ("SELECT name FROM places p WHERE EXISTS (SELECT 1 FROM patients q WHERE q.id = p.id) ORDER BY id",
+         [("here",), ("there",)]),
+    ],
+)  # fmt: skip
+def test_columns_are_found_through_aliases_queries_and_joins(
+    filled: Clinic, statement: str, expected: list[Any]
+) -> None:
+    cursor = filled.wrapped().cursor()
+    cursor.execute(statement)
+    assert list(cursor.fetchall()) == expected
+
+
+def test_values_are_compared_for_the_tenant_that_is_named(filled: Clinic) -> None:
+    cursor = filled.wrapped().cursor()
+    one = filled.mark("SELECT id FROM patients WHERE email = ? AND clinic = ?")
+    cursor.execute(one, ("a@x", "acme"))
+    assert list(cursor.fetchall()) == [(1,)]
+    with tenant_scope("globex"):
+        cursor.execute(filled.mark("SELECT id, ssn FROM patients WHERE email IN (?, ?)"), ("a@x", "b@x"))
+        assert list(cursor.fetchall()) == [(3, "ssn 3")]
+    with pytest.raises(TenantRequired):
+        cursor.execute(filled.mark("SELECT id FROM patients WHERE email = ?"), ("a@x",))
+    with pytest.raises(TenantMismatch), tenant_scope("globex"):
+        cursor.execute(one, ("a@x", "acme"))
+
+
+def test_an_update_seals_for_whose_rows_it_matches(filled: Clinic) -> None:
+    connection = filled.wrapped()
+    cursor = connection.cursor()
+    cursor.execute(filled.mark("UPDATE patients SET ssn = ?, title = ? WHERE id = ?"), ("new", "Dr", 3))
+    assert cursor.rowcount == 1
+    cursor.executemany(
+        filled.mark("UPDATE patients SET ssn = ? WHERE id = ?"), [("x", 1), ("y", 4), ("z", 9)]
+    )
+    assert cursor.rowcount == 2
+    with tenant_scope("acme"):
+        cursor.execute(
+            filled.mark("UPDATE patients SET email = ? WHERE title IS NULL AND clinic = 'acme'"), ("c@x",)
+        )
+    connection.commit()
+    cursor.execute(SELECT)
+    assert list(cursor.fetchall()) == [
+        (1, "acme", "x", "a@x", "Ms"),
+        (2, "acme", "ssn 2", "c@x", None),
+        (3, "globex", "new", "a@x", "Dr"),
+        (4, "globex", "y", None, None),
+    ]
+    assert [filled.vault.owner(one) for one in stored(filled)] == ["acme", "acme", "globex", "globex"]
+
+
+def test_an_update_of_several_tenants_rows_is_refused(filled: Clinic) -> None:
+    cursor = filled.wrapped().cursor()
+    before = stored(filled)
+    with pytest.raises(TenantRequired):
+        cursor.execute(filled.mark("UPDATE patients SET ssn = ? WHERE id > ?"), ("x", 0))
+    with pytest.raises(TenantMismatch), tenant_scope("acme"):
+        cursor.execute(filled.mark("UPDATE patients SET ssn = ?"), ("x",))
+    with pytest.raises(TenantMismatch), tenant_scope("acme"):
+        cursor.execute(filled.mark("UPDATE patients SET ssn = ? WHERE id = ?"), ("x", 3))
+    assert stored(filled) == before
+
+
+def test_a_row_bound_value_is_written_and_read_with_its_row(clinic: Clinic) -> None:
+    connection = clinic.wrapped()
+    cursor = connection.cursor()
+    cursor.execute(clinic.mark("INSERT INTO notes (id, text) VALUES (?, ?), (2, ?)"), (1, {"a": 1}, ["b"]))
+    cursor.execute(clinic.mark("UPDATE notes SET text = ? WHERE id = ?"), ({"c": 2}, 2))
+    connection.commit()
+    cursor.execute("SELECT id, text FROM notes ORDER BY id")
+    assert list(cursor.fetchall()) == [(1, {"a": 1}), (2, {"c": 2})]
+    with pytest.raises(UnsupportedOperation, match="row identity"):
+        cursor.execute("SELECT text FROM notes")
+    with pytest.raises(UnsupportedOperation, match="one row"):
+        cursor.execute(clinic.mark("UPDATE notes SET text = ?"), (1,))
+    with clinic.vault.engine.begin() as other:
+        other.exec_driver_sql("UPDATE notes SET id = 7 WHERE id = 1")
+    connection.rollback()  # MariaDB goes on with what the transaction has seen
+    with pytest.raises(TamperedError):
+        read(cursor, "SELECT id, text FROM notes ORDER BY id")
+
+
+@pytest.mark.parametrize(
+    "statement, parameters",
+    [
+        ("INSERT INTO patients (id, clinic, ssn) VALUES (9, 'acme', 'plain')", ()),
+        ("INSERT INTO patients (id, clinic, ssn) VALUES (9, 'acme', UPPER(?))", ("plain",)),
+        ("INSERT INTO patients VALUES (?, ?, ?, ?, ?)", (9, "acme", "plain", None, None)),
+        ("INSERT INTO patients (id, clinic, ssn) SELECT 9, 'acme', ?", ("plain",)),
+        ("UPDATE patients SET ssn = 'plain' WHERE id = 1", ()),
+        ("UPDATE patients SET ssn = COALESCE(?, ssn) WHERE id = 1", ("plain",)),
+        ("UPDATE patients SET clinic = ? WHERE id = 1", ("globex",)),
+        ("UPDATE patients SET title = ssn WHERE id = 1", ()),
+        ("UPDATE places SET name = (SELECT ssn FROM patients WHERE id = 1)", ()),
+        ("INSERT INTO places (id, name) SELECT id, ssn FROM patients", ()),
+        ("SELECT id FROM patients WHERE clinic = 'acme' AND email = 'a@x'", ()),
+        ("SELECT id FROM patients WHERE clinic = 'acme' AND ssn = ?", ("ssn 1",)),
+        ("SELECT UPPER(ssn) FROM patients", ()),
+        ("SELECT id FROM patients ORDER BY ssn", ()),
+        ("DELETE FROM patients WHERE ssn = ?", ("ssn 1",)),
+        ("CREATE VIEW all_patients AS SELECT * FROM patients", ()),
+        ("DROP TABLE patients", ()),
+    ],
+)
+def test_what_would_store_or_send_a_plaintext_is_refused(
+    filled: Clinic, statement: str, parameters: tuple[Any, ...]
+) -> None:
+    connection = filled.wrapped()
+    with pytest.raises(UnsupportedOperation):
+        connection.cursor().execute(filled.mark(statement), parameters)
+    connection.rollback()
+    assert len(stored(filled)) == 4
+
+
+def test_a_row_that_names_no_tenant_is_refused(clinic: Clinic) -> None:
+    cursor = clinic.wrapped().cursor()
+    for statement in (
+        "INSERT INTO patients (id, ssn) VALUES (1, ?)",
+        "INSERT INTO patients (id, clinic, ssn) VALUES (1, NULL, ?)",
+    ):
+        with pytest.raises(TenantRequired):
+            cursor.execute(clinic.mark(statement), ("x",))
+
+
+def test_a_value_whose_row_does_not_name_its_tenant_opens_in_a_scope_only(filled: Clinic) -> None:
+    cursor = filled.wrapped().cursor()
+    one = "SELECT ssn FROM patients WHERE id = 1"
+    with pytest.raises(TenantRequired):
+        read(cursor, one)
+    with pytest.raises(TenantMismatch), tenant_scope("globex"):
+        read(cursor, one)
+    with tenant_scope("acme"):
+        assert read(cursor, one) == [("ssn 1",)]
+    with pytest.raises(CmkError), tenant_scope("acme"):
+        read(cursor, "SELECT ssn, clinic FROM patients")
