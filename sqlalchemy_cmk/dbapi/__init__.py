@@ -2,6 +2,7 @@
 
 from sqlalchemy_cmk.dbapi.connection import Connection
 from sqlalchemy_cmk.dbapi.cursor import Cursor
+from sqlalchemy_cmk.dbapi.engines import transparent
 from sqlalchemy_cmk.dbapi.wrapping import wrap
 
-__all__ = ["Connection", "Cursor", "wrap"]
+__all__ = ["Connection", "Cursor", "transparent", "wrap"]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from sqlalchemy_cmk.dbapi.fetching import OpeningCursor
 from sqlalchemy_cmk.dbapi.statements import Known, Sent
 from sqlalchemy_cmk.errors import UnsupportedOperation
-from sqlalchemy_cmk.hooks.fetch import AT_ONCE, RowOpener
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.dbapi.connection import Connection
 
-_OURS = ("_connection", "_cursor", "_opener", "_rows", "_rowcount")
 
-
-class Cursor:
+class Cursor(OpeningCursor):
     """A PEP 249 cursor around a driver's own.
 
     What is not here is the driver's: ``description``, ``arraysize``, ``lastrowid`` and the rest. Made by
@@ -27,23 +25,14 @@ class Cursor:
     """
 
     def __init__(self, connection: Connection, cursor: Any) -> None:
+        super().__init__(cursor, None)
         self._connection = connection
-        self._cursor = cursor
-        self._opener: RowOpener | None = None
-        # Rows that were read and opened together, and not handed out yet; the next one last.
-        self._rows: list[Any] = []
         self._rowcount: int | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name in _UNKNOWN:
             raise UnsupportedOperation(f"{name}() of a wrapped cursor: what it sends could not be sealed")
         return getattr(self._cursor, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _OURS:
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self._cursor, name, value)
 
     @property
     def connection(self) -> Connection:
@@ -109,46 +98,6 @@ class Cursor:
             "driver's own connection, with values sealed by keyring.seal()"
         )
 
-    def fetchone(self) -> Any:
-        """Return the next row, opened; ``None`` after the last."""
-        if self._opener is None:
-            return self._cursor.fetchone()
-        if not self._rows:
-            self._read(self._cursor.fetchmany(AT_ONCE))
-        return self._rows.pop() if self._rows else None
-
-    def fetchmany(self, size: int | None = None) -> Any:
-        """Return the next rows, opened; ``arraysize`` of them where no size is given."""
-        if self._opener is None:
-            return self._cursor.fetchmany() if size is None else self._cursor.fetchmany(size)
-        wanted = self._cursor.arraysize if size is None else size
-        while len(self._rows) < wanted:
-            raw = self._cursor.fetchmany(max(wanted - len(self._rows), AT_ONCE))
-            if not raw:
-                break
-            self._read(raw)
-        return [self._rows.pop() for _ in range(min(wanted, len(self._rows)))]
-
-    def fetchall(self) -> Any:
-        """Return all rows that are left, opened."""
-        if self._opener is None:
-            return self._cursor.fetchall()
-        left = self._rows[::-1]
-        self._rows.clear()
-        raw = self._cursor.fetchall()
-        return [*left, *self._opened(raw)] if raw else left
-
-    def __iter__(self) -> Iterator[Any]:
-        if self._opener is None:
-            return iter(self._cursor)
-        return iter(self.fetchone, None)
-
-    def __next__(self) -> Any:
-        row = self.fetchone()
-        if row is None:
-            raise StopIteration
-        return row
-
     def nextset(self) -> Any:
         """Go to the next result, where the driver has several."""
         self._forget()
@@ -157,7 +106,7 @@ class Cursor:
     def close(self) -> None:
         """Close the driver's cursor, and drop rows that were opened."""
         self._forget()
-        self._cursor.close()
+        super().close()
 
     def __enter__(self) -> Self:
         return self
@@ -189,18 +138,13 @@ class Cursor:
                 self._cursor.close()  # nothing of it is handed out unopened
                 raise
 
-    def _read(self, raw: Sequence[Any]) -> None:
-        self._rows = [*self._opened(raw)[::-1], *self._rows] if self._rows else list(self._opened(raw))[::-1]
-
     def _opened(self, raw: Sequence[Any]) -> Sequence[Any]:
-        if self._opener is None or not raw:
-            return raw
-        if type(raw[0]) not in (tuple, list):
+        if self._opener is not None and raw and type(raw[0]) not in (tuple, list):
             raise UnsupportedOperation(
                 f"rows of type {type(raw[0]).__name__}: a wrapped connection opens tuples: leave "
                 "row_factory, cursorclass and the like at the driver's defaults"
             )
-        return self._opener.open(raw)
+        return super()._opened(raw)
 
 
 # Ways of drivers to send SQL or rows past execute().

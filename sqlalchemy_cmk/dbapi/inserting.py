@@ -13,6 +13,7 @@ from sqlalchemy_cmk.databases.quoting import Quoting
 from sqlalchemy_cmk.dbapi.parameters import Values
 from sqlalchemy_cmk.dbapi.stored import stored
 from sqlalchemy_cmk.errors import TenantRequired
+from sqlalchemy_cmk.hooks.compounds import write_compounds
 from sqlalchemy_cmk.hooks.rows import RowWriter
 from sqlalchemy_cmk.hooks.values import MISSING, Row
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant
@@ -43,7 +44,9 @@ def seal_insert(
     identities = None
     if writer.identity is not None:
         identities = [[row.get(key, MISSING) for key in writer.identity.keys] for row in rows]
-    writer.seal_rows(rows, _tenants(connection, writer, rows, keys), keys, identities)
+    tenants = _tenants(connection, writer, rows, keys)
+    write_compounds(writer, rows, tenants, {})
+    writer.seal_rows(rows, tenants, keys, identities)
     hidden = sorted({key for row in rows for key in row} - before)
     return _written(connection, plan, inserted, every, rows, hidden)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, StaticPool, create_engine
+from sqlalchemy import Connection, PoolProxiedConnection, StaticPool, create_engine
 
 from sqlalchemy_cmk.errors import ConfigurationError
 
@@ -73,8 +73,9 @@ def driver_of(raw: Any) -> str:
 
 def bound_to(raw: Any) -> tuple[Lent, Connection]:
     """Return a driver's connection as SQLAlchemy has it, and SQLAlchemy's connection over it."""
-    driver = driver_of(raw)
-    lent = Lent(raw)
+    own = _drivers_own(raw)
+    driver = driver_of(own)
+    lent = Lent(own)
     engine = create_engine(
         f"{driver}://",
         creator=lambda: lent,
@@ -82,15 +83,28 @@ def bound_to(raw: Any) -> tuple[Lent, Connection]:
         pool_reset_on_return=None,
         **_OPTIONS.get(driver, {}),
     )
-    before = _in_transaction(raw)
-    connection = engine.connect()
-    if before is False and _in_transaction(raw):
-        raw.rollback()  # SQLAlchemy has asked for the server's version
-    return lent, connection
+    return lent, engine.connect()
 
 
-def _in_transaction(raw: Any) -> bool | None:
+@contextmanager
+def without_transaction(raw: Any) -> Iterator[None]:
+    """End the transaction that queries of the block began, where none was under way before."""
+    before = in_transaction(raw)
+    try:
+        yield
+    finally:
+        if before is False and in_transaction(raw):
+            raw.rollback()
+
+
+def _drivers_own(raw: Any) -> Any:
+    """Return the driver's connection, also of one that a pool has lent."""
+    return raw.driver_connection if isinstance(raw, PoolProxiedConnection) else raw
+
+
+def in_transaction(raw: Any) -> bool | None:
     """Return whether a transaction is under way; ``None`` where the driver does not say."""
+    raw = _drivers_own(raw)
     if hasattr(raw, "in_transaction"):
         return bool(raw.in_transaction)
     if hasattr(raw, "info"):

@@ -119,14 +119,12 @@ class Statements:
                 return Sent(text, sent, values)
         if not plan.compared:
             return Sent(statement, given, values)
-        if isinstance(given, Mapping):
-            return Sent(statement, values.known, values)
-        return Sent(statement, tuple(values.known.values()), values)
+        return Sent(_text(plan, statement), _as_given(values, given), values)
 
     def seal_many(
         self, connection: Connection, known: Known, statement: str, every: Sequence[Any]
     ) -> Sent | None:
-        """Return an INSERT of many rows sealed; ``None`` for what is executed set by set.
+        """Return a statement for many sets sealed; ``None`` for an UPDATE, executed set by set.
 
         Args:
             connection: where it runs.
@@ -135,11 +133,9 @@ class Statements:
             every: the parameters of each execution.
         """
         plan = known.plan
-        if plan.updated is not None or plan.compared:
+        if plan.updated is not None:
             return None
-        if plan.inserted is None:
-            return Sent(statement, every)
-        if not every:
+        if not every or not (plan.inserted or plan.compared):
             return Sent(statement, every)
         try:
             sets = [Values(plan, given) for given in every]
@@ -147,8 +143,22 @@ class Statements:
             return Sent(statement, [_emptied(given) for given in every])
         look_at_indexes(connection)
         with lending(connection):
-            text, sent = seal_insert(connection, plan, plan.inserted, sets)
-        return Sent(text, sent)
+            for values in sets:
+                seal_compared(connection, plan, values)
+            if plan.inserted is not None:
+                text, sent = seal_insert(connection, plan, plan.inserted, sets)
+                return Sent(text, sent)
+        sent = [_as_given(values, given) for values, given in zip(sets, every, strict=True)]
+        return Sent(_text(plan, statement), sent)
+
+
+def _text(plan: Plan, statement: str) -> str:
+    return plan.text.written(0, len(plan.text.parsed))[0] if plan.text.is_changed else statement
+
+
+def _as_given(values: Values, given: Any) -> Any:
+    """Return values in the form in which they were given."""
+    return values.known if isinstance(given, Mapping) else tuple(values.known.values())
 
 
 def _emptied(given: Any) -> Any:

@@ -16,6 +16,7 @@ from sqlalchemy_cmk.databases.quoting import Quoting
 from sqlalchemy_cmk.dbapi.parameters import Values
 from sqlalchemy_cmk.dbapi.stored import stored
 from sqlalchemy_cmk.errors import TenantMismatch, UnsupportedOperation
+from sqlalchemy_cmk.hooks.compounds import RestOfRows, write_compounds
 from sqlalchemy_cmk.hooks.rows import RowWriter
 from sqlalchemy_cmk.hooks.values import Row
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, current_tenant
@@ -65,6 +66,11 @@ class UpdateSealer:
             return self._written({}, values, None)
         held = self._held(identity, checked, found)
         row: Row = {str(one.key): values.of(given) for one, given in self._updated.written.items()}
+        keys = tuple(self._updated.table.primary_key) if source is None else source.keys
+        name = tuple(values.equal(self._updated.path, key) for key in keys)
+        names = [None if None in name else name]
+        rest = RestOfRows(self._connection, self._writer, keys, names, [tenant])
+        write_compounds(self._writer, [row], [tenant], {}, rest)
         self._writer.seal_rows([row], [tenant], self._keys, None if held is None else [held])
         guard = [(column, found[0][i]) for i, (column, _) in enumerate(checked)]
         return self._written(row, values, guard)

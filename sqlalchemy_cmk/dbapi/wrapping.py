@@ -8,7 +8,7 @@ from sqlalchemy import Connection as BoundConnection
 from sqlalchemy import MetaData, inspect
 
 from sqlalchemy_cmk.dbapi.connection import Connection
-from sqlalchemy_cmk.dbapi.lent import bound_to
+from sqlalchemy_cmk.dbapi.lent import bound_to, without_transaction
 from sqlalchemy_cmk.dbapi.statements import Statements
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
@@ -38,9 +38,11 @@ def wrap(connection: Any, keyring: Keyring, tables: MetaData | Any) -> Connectio
             "this keyring does not protect these tables: call keyring.protect(Base) first"
         )
     refuse_wrong_declarations(metadata)
-    lent, bound = bound_to(connection)
-    keyring.for_connection(bound)
-    schema = schema_of(metadata, bound)
+    with without_transaction(connection):
+        lent, bound = bound_to(connection)
+        keyring.for_connection(bound)
+        schema = schema_of(metadata, bound)
+        bound.rollback()  # of SQLAlchemy's own, which has not begun one
     return Connection(connection, lent, bound, Statements(schema, bound.dialect))
 
 

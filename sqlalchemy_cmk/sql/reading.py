@@ -18,6 +18,13 @@ from sqlalchemy_cmk.sql.trees import expressions, parse, part
 from sqlalchemy_cmk.sql.uses import Uses
 from sqlalchemy_cmk.sql.writing import read_insert, read_update
 
+# Statements that tell what a table is like, and touch no row.
+_CATALOGUE = re.compile(
+    r"\s*(?:PRAGMA\s+(?:\S+\.)?(?:table_x?info|index_x?info|index_list|foreign_key_list)\s*\([^()]*\)|"
+    r"SHOW\s[^()]*|DESC(?:RIBE)?\s+[^()\s]+)[\s;]*$",
+    re.IGNORECASE,
+)
+
 
 def read_statement(statement: str, kind: str, style: str, schema: Schema) -> Plan | None:
     """Return what has to be done for a statement; ``None`` where it names no protected table after all.
@@ -34,6 +41,8 @@ def read_statement(statement: str, kind: str, style: str, schema: Schema) -> Pla
         ConfigurationError: sqlglot is not installed.
     """
     text = read_text(statement, kind, style)
+    if _CATALOGUE.match(text.bare):
+        return None
     tree = parse(text.parsed, kind)
     exp = expressions()
     if not isinstance(tree, exp.Query | exp.Insert | exp.Update | exp.Delete):
@@ -69,8 +78,9 @@ class _Reader:
             plan = self.changed()
         self.require_all_looked_at()
         self.require_one_use(plan)
+        sealed = (*plan.written, *self.uses.compared)
         return Plan(
-            plan.text,
+            self.text.without_casts(self.uses.cast.intersection(sealed)),
             plan.outputs,
             self.uses.compared,
             self.uses.equalities,

@@ -7,9 +7,10 @@ what this reader, sqlglot's and the database's could read in different ways. It 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import NoReturn
 
 from sqlalchemy_cmk.errors import UnsupportedOperation
 
@@ -17,6 +18,11 @@ Key = int | str
 
 # What the parameters are called in the text that is parsed.
 MARK = "cmk_parameter_"
+
+# As SQLAlchemy writes it behind a parameter for PostgreSQL.
+_CAST = re.compile(
+    r"::\s*(?:TIME(?:STAMP)? WITH(?:OUT)? TIME ZONE|DOUBLE PRECISION|[A-Z]\w*)(?![\w(\[])", re.IGNORECASE
+)
 
 _QUOTED = {
     "sqlite": r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]",
@@ -67,6 +73,7 @@ class SqlText:
         names: what quotes hold that are no strings in every database.
         parameters: its parameters, in the order of the text.
         style: how its driver writes parameters: ``sqlite``, ``percent`` or ``dollar``.
+        is_changed: whether the text is not the one that the caller gave.
     """
 
     parsed: str
@@ -74,6 +81,22 @@ class SqlText:
     names: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     style: str
+    is_changed: bool = False
+
+    def without_casts(self, numbers: Iterable[int]) -> SqlText:
+        """Return the text without the casts behind some parameters: sealed bytes are of no other type.
+
+        Raises:
+            UnsupportedOperation: one is cast in another form than ``::TYPE``.
+        """
+        parsed = self.parsed
+        for number in numbers:
+            end = self.parameters[number].end
+            cast = _CAST.match(parsed, end)
+            if cast is None:
+                _refuse("a parameter for a sealed column is cast: give it as it is")
+            parsed = parsed[:end] + " " * len(cast.group()) + parsed[cast.end() :]
+        return self if parsed == self.parsed else replace(self, parsed=parsed, is_changed=True)
 
     def number(self, name: str) -> int:
         """Return which parameter a name in the parsed text stands for."""
@@ -94,36 +117,38 @@ class SqlText:
             (at, at, parts) for at, parts in added
         ]
         found += [(one.start, one.end, one) for one in self.parameters if start <= one.start < end]
-        pieces: list[str] = []
+        pieces: list[str | Parameter] = []
         keys: list[Key] = []
         at = start
         for begin, finish, part in sorted(found, key=lambda one: one[0]):
             pieces.append(self._plain(self.parsed[at:begin]))
             at = finish
             if isinstance(part, Parameter):
-                pieces.append(self._placeholder(part.key))
+                pieces.append(part)
                 keys.append(part.key)
                 continue
             given = iter(part)
             for one in given:
                 if one == -1:
-                    key = next(given)
-                    pieces.append(self._placeholder(key))
-                    keys.append(key)
+                    keys.append(next(given))
+                    pieces.append(Parameter(keys[-1], begin, begin))
                 else:
                     pieces.append(self._plain(str(one)))
         pieces.append(self._plain(self.parsed[at:end]))
-        return "".join(pieces), keys
+        # Numbers without gaps, in the order of the values.
+        numbers = {key: i + 1 for i, key in enumerate(sorted({key for key in keys if isinstance(key, int)}))}
+        written = (one if isinstance(one, str) else self._placeholder(one.key, numbers) for one in pieces)
+        return "".join(written), keys
 
     def _plain(self, text: str) -> str:
         return text.replace("%", "%%") if self.style == "percent" else text
 
-    def _placeholder(self, key: Key) -> str:
+    def _placeholder(self, key: Key, numbers: dict[int, int]) -> str:
         if self.style == "sqlite":
             return "?" if isinstance(key, int) else f":{key}"
         if self.style == "percent":
             return "%s" if isinstance(key, int) else f"%({key})s"
-        return f"${int(key) + 1}"
+        return f"${numbers[int(key)]}"
 
 
 def read_text(statement: str, kind: str, style: str) -> SqlText:
@@ -215,7 +240,7 @@ def _check_quoted(text: str, kind: str, style: str) -> None:
         _refuse("it has a percent sign in quotes: give the text as a parameter, or write %%")
 
 
-def _refuse(reason: str) -> None:
+def _refuse(reason: str) -> NoReturn:
     raise UnsupportedOperation(
         f"the SQL text names a table with sealed columns, and cannot be read for certain: {reason}"
     )

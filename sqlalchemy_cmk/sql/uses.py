@@ -52,6 +52,7 @@ class Uses:
         compared: what the parameters are compared with, by their numbers.
         equalities: what the top level of WHERE clauses says of the rows of each path.
         looked: the columns of the tree that were looked at.
+        cast: the parameters that are cast, by their numbers.
     """
 
     def __init__(self, text: SqlText) -> None:
@@ -59,6 +60,7 @@ class Uses:
         self.compared: dict[int, Compared] = {}
         self.equalities: dict[Path, list[tuple[Column[Any], Given]]] = {}
         self.looked: set[int] = set()
+        self.cast: set[int] = set()
 
     def look(self, node: Any, scope: Scope) -> None:
         """Look at one use of a column.
@@ -111,7 +113,7 @@ class Uses:
     def given(self, node: Any) -> Given | None:
         """Return the value that an expression gives; ``None`` where the database computes it."""
         exp = expressions()
-        node = unwrapped(node)
+        node = self.without_cast(node)
         if isinstance(node, exp.Placeholder):
             return Given(self.number(node))
         if isinstance(node, exp.Null):
@@ -121,6 +123,15 @@ class Uses:
                 return Given(None, node.this)
             return Given(None, int(node.this)) if node.this.isdecimal() else None
         return None
+
+    def without_cast(self, node: Any) -> Any:
+        """Return a node without brackets, and a parameter without the cast that SQLAlchemy gives it."""
+        exp = expressions()
+        node = unwrapped(node)
+        if type(node) is exp.Cast and isinstance(node.this, exp.Placeholder) and not node.to.expressions:
+            self.cast.add(self.number(node.this))
+            return node.this
+        return node
 
     def number(self, placeholder: Any) -> int:
         """Return which parameter of the text a placeholder is."""
@@ -141,7 +152,7 @@ class Uses:
             if sealed.scheme.index:
                 refuse_use(sealed, "to ask a search index")
             refuse_randomized(sealed, "a comparison")
-        for other in map(unwrapped, others):
+        for other in map(self.without_cast, others):
             if isinstance(other, exp.Placeholder):
                 self.compared[self.number(other)] = Compared(sealed, value.path)
             elif isinstance(other, exp.Column) and isinstance(user, exp.EQ):

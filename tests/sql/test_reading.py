@@ -85,6 +85,7 @@ def test_it_is_told_what_each_column_of_a_result_is(
         "INSERT INTO patients VALUES (?, ?, ?, ?, ?)",
         "INSERT INTO patients (id, ssn) SELECT 1, ?",
         "INSERT INTO patients (id, nonsense) VALUES (1, ?)",
+        "INSERT INTO patients (id, ssn) VALUES (1, CAST(? AS CHAR))",
         "UPDATE patients SET ssn = 'x'",
         "UPDATE patients SET ssn = ssn",
         "UPDATE patients SET ssn = CASE WHEN title = ? THEN ? ELSE NULL END",
@@ -145,7 +146,7 @@ def test_it_is_told_what_each_column_of_a_result_is(
         "CREATE VIEW v AS SELECT ssn FROM patients",
         "CREATE TABLE copy AS SELECT ssn FROM patients",
         "TRUNCATE patients",
-        "PRAGMA table_info(patients)",
+        "PRAGMA foreign_key_check(patients)",
         "WITH x AS (DELETE FROM patients RETURNING ssn) SELECT * FROM x",
         "WITH RECURSIVE x AS (SELECT ssn FROM patients UNION ALL SELECT ssn FROM x) SELECT ssn FROM x",
         "SELECT ssn FROM patients; DELETE FROM patients",
@@ -178,6 +179,8 @@ def test_what_is_not_understood_or_not_possible_is_refused(statement: str, kind:
         "CREATE TABLE visits (ssn TEXT)",
         "INSERT INTO clinics (name) VALUES ('patients')",
         "BEGIN",
+        'PRAGMA main.table_info("patients")',
+        "SHOW CREATE TABLE patients",
     ],
 )
 def test_statements_without_a_protected_table_pass(statement: str) -> None:
@@ -208,6 +211,13 @@ def test_what_drivers_and_databases_may_read_in_two_ways_is_refused(
 ) -> None:
     with pytest.raises(UnsupportedOperation):
         read_statement(statement, kind, style, SCHEMA)
+
+
+def test_the_cast_of_a_parameter_that_is_sealed_is_left_out() -> None:
+    found = plan("UPDATE patients SET ssn = ?::VARCHAR WHERE id = ?::INTEGER", "postgresql", "dollar")
+    assert found is not None
+    statement, _ = found.text.written(0, len(found.text.parsed))
+    assert " ".join(statement.split()) == "UPDATE patients SET ssn = $1 WHERE id = $2::INTEGER"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""Rows that SQL text writes are found by the search indexes of their columns."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+from sqlalchemy import Date, String, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from sqlalchemy_cmk import EncryptedType
+from sqlalchemy_cmk.dbapi import wrap
+from sqlalchemy_cmk.search import Compound, Exact, NGram, Range
+from tests.support.vault import Vault
+
+BORN = Range(date(1900, 1, 1), date(2100, 1, 1))
+
+
+@pytest.fixture
+def person(vault: Vault) -> Any:
+    class Person(vault.base):
+        __tablename__ = "people"
+        __cmk_tenant__ = "clinic"
+        __cmk_indexes__ = (Compound("last", "born"),)
+        id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+        clinic: Mapped[str] = mapped_column(String(20))
+        last: Mapped[str | None] = mapped_column(EncryptedType(String(20), index=[Exact(), NGram(3)]))
+        born: Mapped[date | None] = mapped_column(EncryptedType(Date, index=[BORN]))
+
+    vault.create()
+    vault.keyring.warm(["acme"], ["randomized", "search"])
+    return Person
+
+
+def test_rows_are_found_as_those_of_the_orm(vault: Vault, person: Any) -> None:
+    dialect = vault.engine.dialect
+    args, options = dialect.create_connect_args(vault.engine.url)
+    raw = dialect.loaded_dbapi.connect(*args, **options)
+    mark: Callable[[str], str] = lambda sql: sql if dialect.name == "sqlite" else sql.replace("?", "%s")  # noqa: E731
+    connection = wrap(raw, vault.keyring, vault.base)
+    cursor = connection.cursor()
+    insert = "INSERT INTO people (id, clinic, last, born) VALUES (?, 'acme', ?, ?), (?, 'acme', ?, NULL)"
+    cursor.execute(mark(insert), (1, "Harris", date(1980, 1, 1), 2, "Tanaka"))
+    cursor.execute(mark("UPDATE people SET born = ? WHERE id = ?"), (date(2001, 2, 3), 2))
+    connection.commit()
+    raw.close()
+    mine = person.clinic == "acme"
+    for criteria, expected in (
+        (person.last == "Harris", [1]),
+        (person.last.contains("anak"), [2]),
+        (person.born > date(1990, 1, 1), [2]),
+        ((person.last == "Tanaka") & (person.born == date(2001, 2, 3)), [2]),
+        ((person.last == "Harris") & (person.born == date(2001, 2, 3)), []),
+    ):
+        with vault.session() as session:
+            assert [one.id for one in session.scalars(select(person).where(mine, criteria))] == expected
