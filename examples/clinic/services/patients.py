@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from examples.clinic.models import NEWEST, OLDEST, Appointment, Document, DocumentPart, Patient
 
 PAGE_SIZES = (25, 100)
+# What a list shows, and what these values are bound to: nothing else is read, and nothing else opened.
+LISTED = load_only(Patient.name, Patient.number, Patient.born, Patient.ref, Patient.clinic)
 MOST_FOUND = 50
 NAME, NUMBER, NOTES = 80, 11, 2000
 
@@ -38,7 +40,7 @@ def listed(db: Session, clinic: str, *, after: int, size: int, newest_first: boo
         after: the id of the last patient on the page before; 0 for the first page.
     """
     key = Patient.id.desc() if newest_first else Patient.id
-    query = select(Patient).where(Patient.clinic == clinic).order_by(key).limit(size + 1)
+    query = select(Patient).options(LISTED).where(Patient.clinic == clinic).order_by(key).limit(size + 1)
     if after:
         query = query.where(Patient.id < after if newest_first else Patient.id > after)
     rows = db.scalars(query).all()
@@ -59,7 +61,7 @@ def found(db: Session, clinic: str, kind: str, text: str) -> Sequence[Patient]:
     if kind not in QUESTIONS or not text.strip():
         raise NotValid("Type what to look for.")
     condition = QUESTIONS[kind](text.strip())
-    query = select(Patient).where(Patient.clinic == clinic, condition).order_by(Patient.id)
+    query = select(Patient).options(LISTED).where(Patient.clinic == clinic, condition).order_by(Patient.id)
     return db.scalars(query.limit(MOST_FOUND)).all()
 
 
