@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import BindParameter, Table
+from sqlalchemy import BindParameter, Label, ScalarSelect, Select, Table
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, Grouping
@@ -78,7 +78,7 @@ def compiled_equalities(compiled: Compiled) -> tuple[Named, ...]:
     """Return what a compiled statement compares with one value at the top level of its WHERE clause."""
     found = _compiled.get(compiled)
     if found is None:
-        criteria = getattr(compiled.statement, "whereclause", None)
+        criteria = _criteria(compiled.statement)
         found = _compiled[compiled] = tuple(
             Named(column.table, column.base_columns, name)
             for column, bind in equalities(criteria)
@@ -86,6 +86,22 @@ def compiled_equalities(compiled: Compiled) -> tuple[Named, ...]:
             and getattr(column, "table", None) is not None
         )
     return found
+
+
+def lone_subquery(statement: Any) -> Select[Any] | None:
+    """Return the SELECT inside a statement that gives one scalar subquery and nothing else."""
+    columns = private.raw_columns(statement) if isinstance(statement, Select) else ()
+    if len(columns) != 1 or statement.whereclause is not None:
+        return None
+    only = columns[0].element if isinstance(columns[0], Label) else columns[0]
+    inner = only.element if isinstance(only, ScalarSelect) else None
+    return inner if isinstance(inner, Select) and not statement.get_final_froms() else None
+
+
+def _criteria(statement: Any) -> Any:
+    """Return the WHERE clause that says whose rows a statement gives."""
+    inner = lone_subquery(statement)
+    return getattr(statement if inner is None else inner, "whereclause", None)
 
 
 def statement_tenant(context: Any, source: TenantSource, table: Any = None, row: int = 0) -> str | None:
@@ -106,6 +122,23 @@ def statement_tenant(context: Any, source: TenantSource, table: Any = None, row:
         if source.column in one.columns and (table is None or hash(one.table) == hash(table))
     ]
     return _only(source, held)
+
+
+def rows_tenant(context: Any, source: TenantSource, origin: Any) -> str | None:
+    """Return the tenant that an execution's WHERE clause names for the rows of a FROM.
+
+    Args:
+        context: SQLAlchemy's execution context.
+        source: where rows tell their tenant.
+        origin: the FROM of a result column; ``None`` where it is not seen, as that of a subquery's value.
+
+    Raises:
+        TenantMismatch: it names several.
+    """
+    if origin is None:
+        inner = lone_subquery(context.compiled.statement)
+        origin = None if inner is None else getattr(next(iter(inner.selected_columns)), "table", None)
+    return None if origin is None else statement_tenant(context, source, origin)
 
 
 def _only(source: TenantSource, held: list[Any]) -> str | None:

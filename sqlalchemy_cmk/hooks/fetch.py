@@ -23,7 +23,7 @@ from sqlalchemy_cmk.columns.tenants import TenantSource, tenant_source
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.hooks.candidates import drop_candidates
-from sqlalchemy_cmk.hooks.equality import statement_tenant
+from sqlalchemy_cmk.hooks.equality import rows_tenant
 from sqlalchemy_cmk.hooks.positions import SealedPosition, nested_columns, sealed_positions
 from sqlalchemy_cmk.hooks.redaction import redact_rows
 from sqlalchemy_cmk.keys.binding.held_keys import Holders
@@ -95,7 +95,7 @@ def open_result(
     if positions[0].column.dry_run is None:
         redact_rows(connection.engine)
         private.take_out_processors(result, tuple(position.index for position in positions))
-    says = partial(statement_tenant, result.context)
+    says = partial(rows_tenant, result.context)
     opener = RowOpener(result.context.root_connection, positions, loaded, says)
     # Under asyncio rows may be read outside of the bridge, where no key can be opened: open them now.
     now, sealed = on_the_bridge(), [position.index for position in positions]
@@ -123,7 +123,8 @@ class RowOpener:
         connection: where the rows come from.
         positions: where the rows carry sealed values.
         loaded: what is known of the one row that is loaded; ``None`` for other statements.
-        says: returns the tenant that the statement's criteria name for the rows of a FROM, if any.
+        says: returns the tenant that the statement's criteria name for the rows of a FROM, if any; the FROM is
+            ``None`` where a result column does not show it.
     """
 
     def __init__(
@@ -209,9 +210,7 @@ class RowOpener:
         if loaded is not None:
             return loaded
         source = tenant_source(position.column.table)
-        if source is None or position.origin is None:
-            return None
-        return self._says(source, position.origin)
+        return None if source is None else self._says(source, position.origin)
 
     def _identities(self, position: SealedPosition, columns: Sequence[Sequence[Any]]) -> list[bytes]:
         encode = position.encode

@@ -17,7 +17,7 @@ from sqlalchemy_cmk.columns.processors import Opened
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.hooks.candidates import note_sent
-from sqlalchemy_cmk.hooks.equality import statement_tenant
+from sqlalchemy_cmk.hooks.equality import rows_tenant
 from sqlalchemy_cmk.hooks.fetch import RowOpener, refuse_without_row
 from sqlalchemy_cmk.hooks.positions import SealedPosition, find_positions
 from sqlalchemy_cmk.keys.dry_run import noting
@@ -74,7 +74,7 @@ def after_cursor_execute(
 
 
 def _opened(context: Any, positions: Sequence[SealedPosition], rows: Sequence[Any]) -> Sequence[Any]:
-    opener = RowOpener(context.root_connection, positions, None, partial(statement_tenant, context))
+    opener = RowOpener(context.root_connection, positions, None, partial(rows_tenant, context))
     if positions[0].column.dry_run is not None:
         return opener.open(rows)
     indexes = {position.index for position in positions}

@@ -32,6 +32,7 @@ from sqlalchemy_cmk.columns.token_columns import indexed_metadatas
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.hooks.combining import Combining
+from sqlalchemy_cmk.hooks.extremes import extreme
 from sqlalchemy_cmk.hooks.inner_selects import selects_in
 
 _IGNORING_CASE: dict[Any, Any] = {
@@ -101,7 +102,7 @@ class _Rewriting:
         if any(_ordered(one) is not None for one in ordering):
             ordered = [one if (found := _ordered(one)) is None else found for one in ordering]
             statement = statement.order_by(None).order_by(*ordered)
-        return statement
+        return extreme(statement)
 
     def _conditions(self, criteria: Sequence[Any]) -> Sequence[Any]:
         if any(map(_has_lower, criteria)):

@@ -572,6 +572,16 @@ def test_stand_for_gives_a_relationship_the_value_that_it_compares() -> None:
     assert list(criterion.compile().params.values()) == ["x"]
 
 
+def test_is_aggregated_says_whether_an_aggregate_is_all_that_a_select_gives() -> None:
+    plain = select(func.min(a)).where(b == "x")
+    assert not private.is_aggregated(plain)
+    for changed in (
+        *(plain.group_by(b), plain.having(b == "x"), plain.distinct(), plain.limit(1), plain.offset(1)),
+        *(plain.fetch(1), plain.with_for_update()),
+    ):
+        assert private.is_aggregated(changed)
+
+
 def test_on_clauses_are_those_of_the_joins_of_a_select() -> None:
     other = table.alias("other")
     joined = select(Node).join(other, Node.id == other.c.a).join(Node.children)

@@ -62,6 +62,16 @@ def limits(statement: Any) -> tuple[Any, Any]:
     return limit, statement._offset_clause
 
 
+def is_aggregated(select: Any) -> bool:
+    """Return whether a SELECT has groups, is cut or locks rows, so that an aggregate is not all of it."""
+    parts = (
+        *(select._group_by_clauses, select._having_criteria, select._distinct, select._distinct_on),
+        *(select._limit_clause is not None, select._offset_clause is not None),
+        *(select._fetch_clause is not None, select._for_update_arg is not None),
+    )
+    return any(parts)
+
+
 def compiled_select(compiled: Any) -> Select[Any] | None:
     """Return the SELECT that is compiled for one of the ORM or a lambda; ``None`` for other statements."""
     statement = getattr(getattr(compiled, "compile_state", None), "statement", None)

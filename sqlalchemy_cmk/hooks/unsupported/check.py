@@ -47,6 +47,7 @@ from sqlalchemy_cmk.hooks.unsupported.operands import (
 )
 from sqlalchemy_cmk.hooks.unsupported.parts import children
 from sqlalchemy_cmk.hooks.unsupported.refusals import (
+    refuse_extreme,
     refuse_grouping,
     refuse_mixture,
     refuse_plain,
@@ -64,7 +65,10 @@ from sqlalchemy_cmk.hooks.unsupported.selecting import (
 from sqlalchemy_cmk.hooks.unsupported.writing import check_copied_table, check_delete, check_write
 
 # Functions of which SQLAlchemy knows no more than the name: what they do is known here.
-_FUNCTIONS = (Function, functions.count, functions.coalesce, functions.array_agg)
+_FUNCTIONS = (
+    *(Function, functions.count, functions.coalesce, functions.array_agg),
+    *(functions.min, functions.max),
+)
 
 
 class Check:
@@ -176,6 +180,8 @@ class Check:
             if name == "nullif":
                 check_equal(element, operands[0], operands[-1])
             self.choice(element, operands)
+        elif known and name in ("min", "max"):
+            refuse_extreme(name, sealed)
         elif known and name == "array_agg":
             self.container(element, operands)
         else:

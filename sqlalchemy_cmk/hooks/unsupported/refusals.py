@@ -38,6 +38,15 @@ def refuse_use(element: Any, type_: EncryptedType) -> NoReturn:
     )
 
 
+def refuse_extreme(name: str, type_: EncryptedType) -> NoReturn:
+    """Refuse ``min`` or ``max``."""
+    raise UnsupportedOperation(
+        f"{name}() of {where(type_)}: with index=[Ordered(...)] a SELECT of it alone is answered, without "
+        "GROUP BY; elsewhere, order by the column and take the first row, or compute in Python",
+        ORDER,
+    )
+
+
 def refuse_order(type_: EncryptedType) -> NoReturn:
     """Refuse an ORDER BY."""
     raise UnsupportedOperation(
