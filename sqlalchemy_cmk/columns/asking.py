@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ClauseElement, ColumnElement, Null, Table, bindparam
+from sqlalchemy import (
+    BindParameter,
+    ClauseElement,
+    ColumnElement,
+    FromClause,
+    Null,
+    ScalarSelect,
+    SelectBase,
+    Table,
+    bindparam,
+)
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.operators import ColumnOperators, OperatorType
 
 from sqlalchemy_cmk.columns.asked import Asked
@@ -60,7 +71,21 @@ def answer_by_index(
         if answer is not None and not isinstance(answer, Candidate):
             return answer, None
         candidate = answer if candidate is None else candidate
+    if candidate is None and reason is None and op in (operators.in_op, operators.not_in_op):
+        reason = _of_subquery(column, operands[0])
     return candidate, reason
+
+
+def _of_subquery(column: SealedColumn, operand: Any) -> str | None:
+    """Return why IN with a SELECT is refused; ``None`` for any other operand."""
+    element = operand.__clause_element__() if hasattr(operand, "__clause_element__") else operand
+    if not isinstance(element, SelectBase | ScalarSelect | FromClause):
+        return None
+    return (
+        f"{column.where}: a search index makes no tokens of what a SELECT gives: join the two columns, which "
+        "needs one context= and equal indexes, ask by exists() of such a comparison, or select the values "
+        "first and give them as a list"
+    )
 
 
 def _indexes(column: SealedColumn) -> tuple[TokenIndex, ...]:

@@ -85,5 +85,5 @@ def test_beside_anything_else_they_are_refused(people: Any) -> None:
         select(Person.id).where(acme).group_by(Person.id).having(func.min(Person.born) == FIRST),
         select(Person.id).where(acme).order_by(func.max(Person.born)),
     ):
-        with vault.session() as session, pytest.raises(UnsupportedOperation, match="[Oo]rdered"):
+        with vault.session() as session, pytest.raises(UnsupportedOperation, match=r"[Oo]rdered"):
             session.execute(statement)
