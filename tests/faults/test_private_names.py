@@ -17,7 +17,7 @@ PACKAGE = Path(sqlalchemy_cmk.__file__).parent
 HOMES = {
     *(
         f"databases/sqlalchemy_private/{name}.py"
-        for name in ("identities", "parameters", "queries", "rechecked", "results", "statements")
+        for name in ("identities", "mappers", "parameters", "queries", "rechecked", "results", "statements")
     ),
     "alembic/alembic_private.py",
     "rekey/clusters.py",
