@@ -123,8 +123,8 @@ class RowOpener:
         connection: where the rows come from.
         positions: where the rows carry sealed values.
         loaded: what is known of the one row that is loaded; ``None`` for other statements.
-        says: returns the tenant that the statement's criteria name for the rows of a FROM, if any; the FROM is
-            ``None`` where a result column does not show it.
+        says: returns the tenant that the statement's criteria name for the rows of a FROM, if any; ``None``
+            stands for a FROM that a result column does not show.
     """
 
     def __init__(
