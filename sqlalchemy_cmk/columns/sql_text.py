@@ -80,7 +80,7 @@ def _names(text: str) -> _Names:
         from sqlglot.errors import SqlglotError
     except ModuleNotFoundError:
         raise ConfigurationError(
-            "SQL text is read by sqlglot, which is not here: run pip install 'sqlalchemy-cmk[cli]'"
+            "SQL text is read by sqlglot, which is not here: run pip install 'sqlalchemy-cmk[sql]'"
         ) from None
     parsed: list[Any] = []
     for dialect in sorted({one.parsed_as for one in DATABASES}):
