@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Dialect, Table
 
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, token_indexes
 from sqlalchemy_cmk.databases import database_of
+from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.databases.quoting import verbatim
-from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from sqlalchemy_cmk.search.grams import names_of
 
 
@@ -55,7 +56,18 @@ def owned_tables(table: Table) -> set[str]:
 
 
 def create_storage(table: Table, connection: Any, **_: Any) -> None:
-    """Make what a new table's tokens are searched by."""
+    """Make what a new table's tokens are searched by.
+
+    Raises:
+        ConfigurationError: the table is a temporary one, and the database would keep this behind it.
+    """
+    for indexes in token_indexes(table).values() if private.is_temporary(table) else ():
+        for one in indexes:
+            if create_statements(connection.dialect, one):
+                raise ConfigurationError(
+                    f"{one.where}: the index {one.index.suffix!r} is searched by a table and triggers of its "
+                    "own, which a temporary table has not: give it other indexes, or search in Python"
+                )
     _run(table, connection, create_statements)
 
 

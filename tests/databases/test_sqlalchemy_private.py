@@ -582,6 +582,12 @@ def test_is_aggregated_says_whether_an_aggregate_is_all_that_a_select_gives() ->
         assert private.is_aggregated(changed)
 
 
+def test_is_temporary_says_how_a_table_is_declared() -> None:
+    temporary = Table("x", MetaData(), Column("a", Integer), prefixes=["TEMPORARY"])
+    assert private.is_temporary(temporary) and not private.is_temporary(table)
+    assert "CREATE TEMPORARY TABLE" in str(CreateTable(temporary))
+
+
 def test_on_clauses_are_those_of_the_joins_of_a_select() -> None:
     other = table.alias("other")
     joined = select(Node).join(other, Node.id == other.c.a).join(Node.children)

@@ -2,14 +2,22 @@
 
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, inspect, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, aliased, mapped_column
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    MappedAsDataclass,
+    Session,
+    aliased,
+    declared_attr,
+    mapped_column,
+)
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, UnsupportedOperation
-from sqlalchemy_cmk.search import Exact, fold
+from sqlalchemy_cmk.search import Exact, NGram, fold
 from tests.support.vault import Vault
 
 
@@ -68,6 +76,128 @@ def test_copies_of_a_table_have_tokens_of_their_own(make_vault: Callable[..., Va
     with vault.engine.begin() as connection:
         connection.execute(copy.insert(), [{"id": 1, "email": "a@b"}])
         assert connection.execute(select(copy.c.id).where(copy.c.email == "a@b")).scalar() == 1
+
+
+Mail = Annotated[str, mapped_column(EncryptedType(String(40), index=[Exact()]))]
+
+
+class _Mixed:
+    id: Mapped[int] = mapped_column(primary_key=True)
+    mail: Mapped[str] = mapped_column(sealed())
+
+
+class _Computed:
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+    @declared_attr
+    def mail(cls) -> Mapped[str]:
+        return mapped_column(sealed())
+
+
+def _mixed(base: Any) -> list[Any]:
+    return [
+        type("A", (_Mixed, base), {"__tablename__": "a"}),
+        type("B", (_Mixed, base), {"__tablename__": "b"}),
+    ]
+
+
+def _computed(base: Any) -> list[Any]:
+    both = _Computed, base
+    return [type("A", both, {"__tablename__": "a"}), type("B", both, {"__tablename__": "b"})]
+
+
+def _abstract(base: Any) -> list[Any]:
+    parent = type("Parent", (_Mixed, base), {"__abstract__": True})
+    return [type("A", (parent,), {"__tablename__": "a"}), type("B", (parent,), {"__tablename__": "b"})]
+
+
+def _annotated(base: Any) -> list[Any]:
+    class A(base):
+        __tablename__ = "a"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        mail: Mapped[Mail]
+        second: Mapped[Mail | None]
+
+    class B(base):
+        __tablename__ = "b"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        mail: Mapped[Mail]
+
+    return [A, B]
+
+
+def _single(base: Any) -> list[Any]:
+    class A(base):
+        __tablename__ = "a"
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "a"}  # noqa: RUF012
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str]
+
+    class B(A):
+        __mapper_args__ = {"polymorphic_identity": "b"}  # noqa: RUF012
+        mail: Mapped[str | None] = mapped_column(sealed())
+
+    return [B]
+
+
+def _concrete(base: Any) -> list[Any]:
+    class A(_Mixed, base):
+        __tablename__ = "a"
+
+    class B(A):
+        __tablename__ = "b"
+        __mapper_args__ = {"concrete": True}  # noqa: RUF012
+        id: Mapped[int] = mapped_column(primary_key=True)
+        mail: Mapped[str] = mapped_column(sealed())
+
+    return [A, B]
+
+
+def _imperative(base: Any) -> list[Any]:
+    class A:
+        pass
+
+    base.registry.map_imperatively(A, people(base.metadata, Column("mail", sealed())))
+    return [A]
+
+
+@pytest.mark.parametrize(
+    "declare", [_mixed, _computed, _abstract, _annotated, _single, _concrete, _imperative]
+)
+def test_an_index_is_declared_wherever_its_column_is(
+    make_vault: Callable[..., Vault], declare: Callable[[Any], list[Any]]
+) -> None:
+    vault = make_vault()
+    models = declare(vault.base)
+    vault.create()
+    with vault.session() as session:
+        for model in models:
+            for mail in ("a@b", "c@d"):
+                one = model()
+                one.mail = mail
+                session.add(one)
+        session.commit()
+        for model in models:
+            (found,) = session.scalars(select(model).where(model.mail == "a@b"))
+            assert (type(found), found.mail) == (model, "a@b")
+
+
+def test_a_temporary_table_has_its_tokens(make_vault: Callable[..., Vault]) -> None:
+    vault = make_vault()
+    vault.create()
+    columns = Column("id", Integer, primary_key=True), Column("email", sealed())
+    table = Table("passing", vault.base.metadata, *columns, prefixes=["TEMPORARY"])
+    grams = (
+        Column("id", Integer, primary_key=True),
+        Column("email", EncryptedType(String(9), index=[NGram()])),
+    )
+    other = Table("searched", vault.base.metadata, *grams, prefixes=["TEMPORARY"])
+    with vault.engine.begin() as connection:
+        table.create(connection)
+        connection.execute(table.insert(), [{"email": "a@b"}, {"email": "c@d"}])
+        assert connection.scalars(select(table.c.id).where(table.c.email == "a@b")).all() == [1]
+        with pytest.raises(ConfigurationError, match="a temporary table has not"):
+            other.create(connection)
 
 
 def test_a_reflected_table_finds_the_columns_that_are_there(make_vault: Callable[..., Vault]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Insert, Update, and_
+from sqlalchemy import Column, ColumnElement, Insert, Table, Update, and_
 from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.util import LRUCache, immutabledict
@@ -90,6 +90,11 @@ def marked_like(column: ColumnElement[Any], other: Any) -> ColumnElement[Any]:
 def leave_out(column: Column[Any]) -> None:
     """Have a column left out of ``select(table)`` and of mappers, as ``insert_sentinel()``'s are."""
     column._omit_from_statements = True
+
+
+def is_temporary(table: Table) -> bool:
+    """Return whether a table is declared ``prefixes=["TEMPORARY"]``."""
+    return any("TEMP" in str(one).upper() for one in table._prefixes)
 
 
 def upsert_clause(statement: Insert) -> Any:
