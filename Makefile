@@ -2,6 +2,7 @@
 
 PYTEST_ARGS ?=
 HSM ?=
+AZURE ?=
 STEP ?=
 # More than the two cores of a small machine: many tests wait for others, for servers or for a rate.
 PYTEST_WORKERS ?= 4
@@ -37,7 +38,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo 'Variables: PYTEST_ARGS="..." for pytest, PYTEST_WORKERS=4, ROWS=1000000 for bench-rekey,'
-	@echo '  HSM=softhsm for demo, PYTHON=python3 to make environments with'
+	@echo '  HSM=softhsm or AZURE=emulated for demo, PYTHON=python3 to make environments with'
 
 test: lint .venv-sa20/stamp .venv-lowest/stamp | servers ## Check the code, then test-sa21, test-sa20 and test-lowest
 	@$(WITH_SERVERS) $(MAKE) test-both
@@ -94,8 +95,8 @@ bench-rekey: .venv/stamp | servers ## Measure re-keying: pace, memory, what writ
 	.venv/bin/python -m benchmarks.rekey_memory $(ROWS)
 	.venv/bin/python -m benchmarks.rekey_writes
 
-demo: .venv-demo/stamp$(HSM) ## Run the example application and its customers' portal; HSM=softhsm: a key in a token
-	CLINIC_HSM=$(HSM) .venv-demo/bin/python -m examples.clinic
+demo: .venv-demo/stamp$(HSM)$(AZURE) ## Run the example and its customers' portal; HSM=softhsm: a key in a token, AZURE=emulated
+	CLINIC_HSM=$(HSM) .venv-demo/bin/python -m examples.clinic $(if $(AZURE),--azure)
 
 tour: .venv-demo/stamp ## Tell the story of one clinic's keys in the terminal; STEP=1 waits after each step
 	@.venv-demo/bin/python -m examples.tour $(if $(STEP),--step)
@@ -145,6 +146,9 @@ endef
 
 .venv-demo/stamp: pyproject.toml | python
 	$(call install,.venv-demo,-e '.[demo]' '$(SA21)')
+
+.venv-demo/stampemulated: .venv-demo/stamp
+	$(call install,.venv-demo,-e '.[demo,testing]' '$(SA21)')
 
 .venv-demo/stampsofthsm: .venv-demo/stamp | tokens
 	$(call install,.venv-demo,-e '$(DEMO_HSM)' '$(SA21)')

@@ -4,14 +4,17 @@ import argparse
 import logging
 import os
 import socket
+import tempfile
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from examples.clinic.app import application
-from examples.clinic.storage import OldData, Storage
+from examples.clinic.clinics import CLINICS
+from examples.clinic.storage import WITH_VAULT, OldData, Storage
 from examples.portal.app import portal
 
 HOST = "127.0.0.1"
@@ -35,18 +38,39 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5000, help="the port, another one if it is taken")
     parser.add_argument("--portal-port", type=int, default=5001, help="likewise, of the customers' portal")
     parser.add_argument("--data", default=None, help="the data folder (default: $CLINIC_DATA or ./.demo)")
+    parser.add_argument(
+        "--azure",
+        action="store_true",
+        help="vaults of the Key Vault emulator, in a folder for this time only",
+    )
     options = parser.parse_args()
     for name in ("sqlalchemy_cmk", "werkzeug"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        if options.data is None:
-            storage = Storage.from_environment()
-        else:
-            storage = Storage(Path(options.data), os.environ.get("CLINIC_DATABASE"))
-        app = application(storage)
-    except OldData as error:
-        parser.exit(1, f"{error}.\n")
-    theirs = server_of(portal(storage), options.portal_port)
+    with ExitStack() as stack:
+        try:
+            storage = _storage(options, stack)
+            app = application(storage)
+        except OldData as error:
+            parser.exit(1, f"{error}.\n")
+        stack.callback(storage.close)
+        serve(app, portal(storage), options)
+
+
+def _storage(options: argparse.Namespace, stack: ExitStack) -> Storage:
+    if options.azure:
+        from examples.portal.azure import emulated
+
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        titles = {name: CLINICS[name] for name in WITH_VAULT}
+        return Storage(folder, vaults=stack.enter_context(emulated(titles)))
+    if options.data is None:
+        return Storage.from_environment()
+    return Storage(Path(options.data), os.environ.get("CLINIC_DATABASE"))
+
+
+def serve(app: Flask, customers: Flask, options: argparse.Namespace) -> None:
+    """Serve both applications until somebody presses Ctrl-C."""
+    theirs = server_of(customers, options.portal_port)
     app.config["PORTAL"] = f"http://{HOST}:{theirs.server_port}/"
     server = server_of(app, options.port)
     threading.Thread(target=theirs.serve_forever, daemon=True).start()

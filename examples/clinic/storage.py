@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from getpass import getuser
 from pathlib import Path
@@ -14,7 +14,7 @@ from examples.clinic.clinics import CLINICS
 from examples.clinic.models import Base
 from examples.portal.vaults import FileVault, Vault
 from sqlalchemy_cmk import KeyRevoked, Keyring
-from sqlalchemy_cmk.providers import KeyProvider, LocalKeyProvider
+from sqlalchemy_cmk.providers import LocalKeyProvider
 
 PLATFORM_KEY = "local:pmk"
 # Lakeside leaves its key to the platform.
@@ -35,11 +35,15 @@ class Storage:
     Args:
         folder: the data folder; made if it is missing.
         url: a database elsewhere; by default SQLite in the folder.
+        vaults: the customers' vaults; by default emulated ones in the folder.
 
-    With ``CLINIC_HSM=softhsm``, or once it was so, Hillside's key is in a token of SoftHSM.
+    With ``CLINIC_HSM=softhsm``, or once it was so, Hillside's key is in a token of SoftHSM; with
+    ``CLINIC_KEY_VAULT=https://…/keys/…`` in Azure Key Vault.
     """
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, url: str | None = None, vaults: Mapping[str, Vault] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self.engine: Engine = create_engine(url or f"sqlite:///{folder / 'clinic.db'}")
@@ -47,15 +51,8 @@ class Storage:
             event.listen(self.engine, "connect", _careful)
         # Who acts, for the audit trail; the application knows better while it answers somebody.
         self.acting: Callable[[], str] = getuser
-        self.vaults: dict[str, Vault] = {
-            clinic: FileVault(folder / "vaults", clinic, CLINICS[clinic]) for clinic in WITH_VAULT
-        }
-        if os.environ.get("CLINIC_HSM") == "softhsm" or (folder / "softhsm").exists():
-            # Without an HSM the example needs no python-pkcs11.
-            from examples.clinic.token import Token
-
-            self.vaults["hillside"] = Token(folder, self.vaults["hillside"])
-        providers: list[KeyProvider] = [one for vault in self.vaults.values() for one in vault.providers]
+        self.vaults = dict(_vaults(folder) if vaults is None else vaults)
+        providers = dict.fromkeys(one for vault in self.vaults.values() for one in vault.providers)
         self.keyring = Keyring(
             self.engine,
             platform_key=PLATFORM_KEY,
@@ -101,6 +98,23 @@ class Storage:
     def close(self) -> None:
         self.keyring.close()
         self.engine.dispose()
+
+
+def _vaults(folder: Path) -> dict[str, Vault]:
+    """Return the customers' vaults: emulated ones, but for a key that is said to be elsewhere."""
+    vaults: dict[str, Vault] = {
+        clinic: FileVault(folder / "vaults", clinic, CLINICS[clinic]) for clinic in WITH_VAULT
+    }
+    if os.environ.get("CLINIC_HSM") == "softhsm" or (folder / "softhsm").exists():
+        # Without an HSM the example needs no python-pkcs11.
+        from examples.clinic.token import Token
+
+        vaults["hillside"] = Token(folder, vaults["hillside"])
+    if kek_uri := os.environ.get("CLINIC_KEY_VAULT"):
+        from examples.portal.azure import KeyVault
+
+        vaults["hillside"] = KeyVault(vaults["hillside"], kek_uri)
+    return vaults
 
 
 def _careful(connection: object, _: object) -> None:

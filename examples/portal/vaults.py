@@ -50,7 +50,7 @@ class Vault(ABC):
         title: whose it is.
         kind: what it is, in words.
         kek_uri: the URI of its key.
-        second_region: that of a key in a second region.
+        second_region: that of a key in a second region; empty where there is none.
         former: URIs by which the application knew its key before.
         providers: what the application uses it by.
         state: ``enabled``, ``disabled`` or ``deleted``.
@@ -66,7 +66,7 @@ class Vault(ABC):
     @property
     def allowed(self) -> Sequence[str]:
         """The URIs of all its keys."""
-        return (self.kek_uri, self.second_region, *self.former)
+        return [one for one in (self.kek_uri, self.second_region, *self.former) if one]
 
     @property
     @abstractmethod

@@ -59,8 +59,9 @@ class Browser:
 class Clinic:
     """The clinic over a data folder, and the portal of its customers."""
 
-    def __init__(self, folder: Path, url: URL | None = None) -> None:
-        self.storage = Storage(folder, None if url is None else url.render_as_string(hide_password=False))
+    def __init__(self, folder: Path, url: URL | None = None, **options: Any) -> None:
+        address = None if url is None else url.render_as_string(hide_password=False)
+        self.storage = Storage(folder, address, **options)
         self.app = application(self.storage)
         self.portal = portal(self.storage)
         for app in (self.app, self.portal):

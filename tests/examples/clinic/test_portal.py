@@ -1,6 +1,14 @@
 """The customers' portal: the key's owner switches it, and sees who asked for it."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples.clinic.storage import Storage
+from examples.portal.azure import emulated
 from tests.examples.clinic.browsing import Browser, Clinic
+from tests.examples.clinic.conftest import few_patients
 
 
 def buttons(clinic: Clinic, name: str) -> list[str]:
@@ -8,7 +16,29 @@ def buttons(clinic: Clinic, name: str) -> list[str]:
     return [one for one in ("Disable", "Enable", "Rotate", "Delete", "Recover") if f">{one} the key<" in page]
 
 
-def test_a_key_is_switched_off_and_on_deleted_and_recovered(clinic: Clinic) -> None:
+@pytest.fixture
+def clinic_on_azure(tmp_path: Path) -> Iterator[Clinic]:
+    """The clinic whose customers have their keys in vaults of the Key Vault emulator."""
+    with (
+        emulated({"hillside": "Hillside Practice", "riverside": "Riverside Clinic"}) as vaults,
+        few_patients(),
+    ):
+        opened = Clinic(tmp_path, vaults=vaults)
+        yield opened
+        opened.close()
+
+
+def test_a_key_in_a_folder_is_switched_off_and_on_deleted_and_recovered(clinic: Clinic) -> None:
+    assert_owner_decides(clinic)
+
+
+def test_a_key_in_key_vault_is_switched_off_and_on_deleted_and_recovered(clinic_on_azure: Clinic) -> None:
+    assert_owner_decides(clinic_on_azure)
+    page = Browser(clinic_on_azure.portal).page("/hillside")
+    assert "403 KeyDisabled" in page and "unwrapKey" in page and "https://127." in page
+
+
+def assert_owner_decides(clinic: Clinic) -> None:
     staff = clinic.browser("reception@hillside.example")
     for action, works, left in (
         ("disable", False, ["Enable", "Delete"]),
@@ -47,3 +77,15 @@ def test_one_customers_key_serves_nobody_else(clinic: Clinic) -> None:
     assert clinic.storage.may_serve("hillside", hillside)
     assert not clinic.storage.may_serve("riverside", hillside)
     assert not clinic.storage.may_serve("lakeside", "https://evil.vault.azure.net/keys/k")
+
+
+def test_a_real_key_vault_takes_the_place_of_the_emulated_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kek_uri = "https://hillside.vault.azure.net/keys/clinic-kek"
+    monkeypatch.setenv("CLINIC_KEY_VAULT", kek_uri)
+    storage = Storage(tmp_path)
+    assert storage.vaults["hillside"].kek_uri == kek_uri and storage.vaults["hillside"].actions == ()
+    assert storage.may_serve("hillside", kek_uri) and not storage.may_serve("riverside", kek_uri)
+    assert storage.keyring.provider_of(kek_uri).handles(kek_uri)
+    storage.close()
