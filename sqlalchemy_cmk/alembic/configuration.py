@@ -66,6 +66,12 @@ def conversions_table(context: MigrationContext) -> Table:
     return tables_of_keyrings(prefix)[0].tables[f"{prefix}conversions"]
 
 
+def indexes_table(context: MigrationContext) -> Table:
+    """Return the table of search indexes, by its usual name where no keyring gives another prefix."""
+    prefix = prefix_of(context)
+    return tables_of_keyrings(prefix)[0].tables[f"{prefix}indexes"]
+
+
 def metadatas(context: MigrationContext) -> list[MetaData]:
     """Return what ``target_metadata`` names."""
     target: Any = context.opts.get("target_metadata")

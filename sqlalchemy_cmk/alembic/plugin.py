@@ -26,6 +26,7 @@ def setup(plugin: Plugin) -> None:
         key_tables,
         reencrypt,
         register,
+        sealed_indexes,
         tenant_keys,
         undo,
     )

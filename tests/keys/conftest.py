@@ -28,12 +28,14 @@ def own_begin(engine: Engine) -> None:
 def statements(act: Callable[[str], None] = lambda statement: None) -> Iterator[list[str]]:
     """The statements that go to the key tables in the block, on whichever engine.
 
+    Without those by which each process looks at the search indexes, every few seconds.
+
     `act` is called with each of them before it goes.
     """
     seen: list[str] = []
 
     def look(*arguments: Any) -> None:
-        if "cmk_" in arguments[2]:
+        if "cmk_" in arguments[2] and "cmk_indexes" not in arguments[2]:
             seen.append(arguments[2])
             act(arguments[2])
 

@@ -28,6 +28,8 @@ from tests.support.vault import Vault, vault
 
 __all__ = ["vault"]
 
+pytestmark = pytest.mark.drivers("sync")
+
 
 def _patient(base: Any, index: Any) -> Any:
     class Patient(base):

@@ -21,6 +21,7 @@ from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.alembic.autogenerate import render_ops as _renderers  # noqa: F401
 from sqlalchemy_cmk.alembic.autogenerate.changes import changed, wanted
+from sqlalchemy_cmk.alembic.autogenerate.indexes import compare_indexes
 from sqlalchemy_cmk.alembic.autogenerate.joining import joined
 from sqlalchemy_cmk.alembic.autogenerate.old_types import old_type
 from sqlalchemy_cmk.alembic.autogenerate.renames import New, Renames, created_columns
@@ -42,6 +43,7 @@ from sqlalchemy_cmk.alembic.ops.register import RegisterSealedColumnOp
 from sqlalchemy_cmk.alembic.registry.read import Entry, Registry
 from sqlalchemy_cmk.alembic.rows import TableRows
 from sqlalchemy_cmk.alembic.sampling import Content, is_deterministic, owners, sample
+from sqlalchemy_cmk.columns.token_columns import TokenType
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases.comparing import is_binary, python_type_of
@@ -105,6 +107,8 @@ def note_column(
     model: Column[Any],
 ) -> PriorityDispatchResult:
     """Take a sealed column, or one that was sealed, out of Alembic's comparison of types."""
+    if isinstance(model.type, TokenType):
+        return PriorityDispatchResult.STOP
     comparison = _comparison(autogen_context)
     known = ColumnName.of(model) in comparison.entries
     if not (isinstance(model.type, EncryptedType) or known or _was_sealed(autogen_context, model, database)):
@@ -119,14 +123,16 @@ def finish(autogen_context: AutogenContext, upgrade_ops: UpgradeOps) -> Priority
     comparison = _comparison(autogen_context)
     keep_shadows(upgrade_ops)
     drop_info(upgrade_ops)
+    drops, creates = compare_indexes(autogen_context, comparison.connection, upgrade_ops)
     renames = _renames(autogen_context, comparison, upgrade_ops)
     found = [
         one for pair in comparison.pairs for one in _compared(autogen_context, comparison, pair, renames)
     ]
-    if any(isinstance(one, ConversionOp | ChangeSchemeOp) for one in found):
+    if creates or any(isinstance(one, ConversionOp | ChangeSchemeOp) for one in found):
         in_batches = bool(autogen_context.migration_context.opts.get("render_as_batch"))
         make_repeatable(upgrade_ops, autogen_context.dialect, in_batches=in_batches)
-    upgrade_ops.ops.extend([*renames.operations(), *joined(found)])
+    # Indexes go before their columns are opened, and come once they are sealed.
+    upgrade_ops.ops.extend([*drops, *renames.operations(), *joined(found), *creates])
     drop_last(upgrade_ops, found)
     prefix = prefix_of(autogen_context.migration_context)
     names = {one.name for one in every_key_table(autogen_context.migration_context, prefix)}

@@ -23,6 +23,12 @@ from sqlalchemy_cmk.alembic.ops.register import (
     RenameSealedTableOp,
     UnregisterSealedColumnOp,
 )
+from sqlalchemy_cmk.alembic.ops.sealed_indexes import (
+    CreateSealedIndexOp,
+    DropSealedIndexOp,
+    RebuildSealedIndexOp,
+    SealedIndexOp,
+)
 from sqlalchemy_cmk.alembic.ops.tenant_keys import (
     AssignTenantKeyOp,
     DropRetiredDeksOp,
@@ -33,6 +39,7 @@ from sqlalchemy_cmk.alembic.ops.tenant_keys import (
 from sqlalchemy_cmk.alembic.ops.undo import NothingToUndoOp, RefuseDowngradeOp
 from sqlalchemy_cmk.alembic.rows import TableRows, needs_no_name
 from sqlalchemy_cmk.rekey.job import RowColumns
+from sqlalchemy_cmk.search.definitions import index_text
 
 UNKNOWN = "its old type cannot be found any more: write it here by hand, or this operation refuses"
 
@@ -108,6 +115,18 @@ def _rename_column(context: AutogenContext, op: RenameSealedColumnOp) -> list[st
 def _rename_table(context: AutogenContext, op: RenameSealedTableOp) -> list[str]:
     arguments = [repr(op.table_name), repr(op.new_name), *_keywords(schema=op.schema)]
     return [*_comments(op), _call(context, "rename_table", arguments)]
+
+
+@renderers.dispatch_for(CreateSealedIndexOp)
+@renderers.dispatch_for(DropSealedIndexOp)
+@renderers.dispatch_for(RebuildSealedIndexOp)
+def _sealed_index(context: AutogenContext, op: SealedIndexOp) -> list[str]:
+    index = "None" if op.index is None else index_text(op.index, context.imports)
+    given = op.existing_type
+    existing = [] if given is None else [f"existing_type={_existing(context, given)}"]
+    phase = _keywords(phase=None if op.phase == "all" else op.phase)
+    arguments = [index, *existing, *_rows(context, op.rows), *phase, *_keywords(schema=op.schema)]
+    return _lines(context, op, op.function, arguments)
 
 
 @renderers.dispatch_for(NothingToUndoOp)

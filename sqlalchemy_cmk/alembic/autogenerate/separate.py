@@ -19,12 +19,13 @@ from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.ops.convert import ConversionOp
 from sqlalchemy_cmk.alembic.ops.convert_columns import ConversionsOp
 from sqlalchemy_cmk.alembic.ops.reencrypt import ChangeSchemeOp
+from sqlalchemy_cmk.alembic.ops.sealed_indexes import SealedIndexOp
 
 log = logging.getLogger(__name__)
 
 OPTION = "process_revision_directives"
 _ALEMBIC = "alembic."
-_COMMITTING = (ConversionOp, ConversionsOp, ChangeSchemeOp)
+_COMMITTING = (ConversionOp, ConversionsOp, ChangeSchemeOp, SealedIndexOp)
 
 
 def separate_scripts(opts: dict[str, Any]) -> None:

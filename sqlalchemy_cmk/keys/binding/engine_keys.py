@@ -54,6 +54,7 @@ class EngineKeys:
         connections, database, store, audit, record_keys, observations, lifecycle: as in
             :class:`~sqlalchemy_cmk.Keyring`.
         indexes: the database's search indexes, as far as they are recorded.
+        token_users: which of them have tokens under the DEKs of a purpose.
         opened: the opened keys of this process.
         background: writes what no caller waits for.
         wrapper: wraps and unwraps DEKs.
@@ -100,13 +101,16 @@ class EngineKeys:
         self._uncommitted = Uncommitted(
             self.database, self.engine, self._store_on, maker.on, prover, self.opened
         )
+        self.token_users = TokenUsers(
+            self.indexes, lambda: () if self._keyring is None else self._keyring.protected
+        )
         self.lifecycle = Lifecycle(
             self.store,
             self.wrapper,
             self.observations,
             self.opener.forget_all,
             settings.cache.longest_use,
-            TokenUsers(self.indexes, lambda: () if self._keyring is None else self._keyring.protected),
+            self.token_users,
         )
         self._keyring: Any = None
         watch_forks(self)
@@ -159,7 +163,7 @@ class EngineKeys:
         """Forget every key and what was seen of the key tables: this process has dropped them."""
         self.opener.forget()
         self.store.start_anew()
-        self.indexes.forget()
+        self.indexes.start_anew()
         self.audit.start_anew()
 
     def close(self) -> None:

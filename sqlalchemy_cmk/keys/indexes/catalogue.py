@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, inspect, select, update
+from sqlalchemy import Connection, Row, Table, delete, insert, inspect, select, update
 
 from sqlalchemy_cmk.errors import KeyUnavailable, TamperedError
 from sqlalchemy_cmk.keys.indexes.records import (
@@ -18,7 +18,7 @@ from sqlalchemy_cmk.keys.indexes.records import (
 from sqlalchemy_cmk.keys.indexes.table import make_indexes_table
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.keys.storage.callers import lent
-from sqlalchemy_cmk.keys.storage.database import DatabaseLocked, KeyDatabase
+from sqlalchemy_cmk.keys.storage.database import KeyDatabase
 from sqlalchemy_cmk.runtime.clock import as_utc, this_second
 
 _STATES = {state.value: state for state in IndexState}
@@ -63,6 +63,11 @@ class IndexCatalogue:
         """Look the indexes up again at the next question."""
         self._seen = self._seen[0], None
 
+    def start_anew(self) -> None:
+        """Forget that the table is there: this process has dropped it."""
+        self._is_there = False
+        self.forget()
+
     def stored(self) -> list[StoredIndex]:
         """Return the indexes that are recorded now."""
         return self._database.run(self.read)
@@ -72,51 +77,26 @@ class IndexCatalogue:
         if not self._is_there and not inspect(connection).has_table(self.table.name):
             return []
         self._is_there = True
-        query = select(self.table).order_by(*self.table.primary_key)
-        return [_stored(row) for row in connection.execute(query)]
+        return stored_in(connection, self.table)
 
     def record(self, connection: Connection, stored: Iterable[StoredIndex]) -> None:
         """Record hidden columns, in place of what was recorded of them."""
-        for one in stored:
-            self.erase(connection, one)
-            values = {
-                "schema_name": one.schema,
-                "table_name": one.table,
-                "hidden_name": one.hidden,
-                "column_name": one.column,
-                "index_name": one.name,
-                "slot": one.slot,
-                "state": one.state.value,
-                "purpose": one.purpose.value,
-                "fingerprint": one.fingerprint,
-                "definition": one.definition,
-                "begun": one.begun,
-                "since": one.since,
-            }
-            connection.execute(insert(self.table).values(values))
+        record_in(connection, self.table, stored)
         self.forget()
 
     def erase(self, connection: Connection, stored: StoredIndex) -> None:
         """Record a hidden column no more."""
-        connection.execute(delete(self.table).where(*self._same(stored)))
+        connection.execute(delete(self.table).where(*_same(self.table, stored)))
         self.forget()
 
     def change(self, connection: Connection, stored: StoredIndex, state: IndexState) -> bool:
         """Record that a hidden column has come into another state; ``False`` where it is not as it was."""
         t = self.table.c
-        same = (*self._same(stored), t.state == stored.state.value)
+        same = (*_same(self.table, stored), t.state == stored.state.value)
         values = {"state": state.value, "since": this_second()}
         done = connection.execute(update(self.table).where(*same).values(values)).rowcount == 1
         self.forget()
         return done
-
-    def _same(self, stored: StoredIndex) -> tuple[Any, ...]:
-        t = self.table.c
-        return (
-            t.schema_name == stored.schema,
-            t.table_name == stored.table,
-            t.hidden_name == stored.hidden,
-        )
 
     def _looked_up(self) -> IndexView:
         # Counted from before the look: nothing is used for longer, however long the database takes.
@@ -130,14 +110,12 @@ class IndexCatalogue:
     def _read_now(self) -> list[StoredIndex]:
         try:
             return self._database.run(self.read, wait_for_lock=lent() is None)
-        except DatabaseLocked:
+        except KeyUnavailable:
             caller = lent()
             if caller is None:
                 raise
-        except KeyUnavailable:
-            self._is_there = False
-            raise
-        # Its transaction holds the lock of the whole database: nobody else writes meanwhile.
+        # Its transaction holds the lock of the whole database, so that nobody else writes meanwhile; or there
+        # is no other connection left.
         return self.read(caller)
 
 
@@ -147,6 +125,38 @@ class CallersCatalogue(IndexCatalogue):
     def _read_now(self) -> list[StoredIndex]:
         caller = lent()
         return super()._read_now() if caller is None else self.read(caller)
+
+
+def stored_in(connection: Connection, table: Table) -> list[StoredIndex]:
+    """Return what the table of search indexes holds, as a connection sees it."""
+    query = select(table).order_by(*table.primary_key)
+    return [_stored(row) for row in connection.execute(query)]
+
+
+def record_in(connection: Connection, table: Table, stored: Iterable[StoredIndex]) -> None:
+    """Record hidden columns in the table of search indexes, in place of what was recorded of them."""
+    for one in stored:
+        connection.execute(delete(table).where(*_same(table, one)))
+        values = {
+            "schema_name": one.schema,
+            "table_name": one.table,
+            "hidden_name": one.hidden,
+            "column_name": one.column,
+            "index_name": one.name,
+            "slot": one.slot,
+            "state": one.state.value,
+            "purpose": one.purpose.value,
+            "fingerprint": one.fingerprint,
+            "definition": one.definition,
+            "begun": one.begun,
+            "since": one.since,
+        }
+        connection.execute(insert(table).values(values))
+
+
+def _same(table: Table, stored: StoredIndex) -> tuple[Any, ...]:
+    t = table.c
+    return t.schema_name == stored.schema, t.table_name == stored.table, t.hidden_name == stored.hidden
 
 
 def _stored(row: Row[Any]) -> StoredIndex:

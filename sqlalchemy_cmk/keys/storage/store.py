@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy_cmk.errors import CmkError, TamperedError
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.manifest.manifest import Manifests
-from sqlalchemy_cmk.keys.model import DekState, TenantState
+from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
 from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys, TenantRecord
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase, waits_for_lock
 from sqlalchemy_cmk.keys.storage.reader import PAGE, KeyReader, Page
@@ -107,6 +107,24 @@ class KeyStore:
         deks = self._tables.deks
         owned = deks.c.tenant == PLATFORM_TENANT if platform else deks.c.tenant != PLATFORM_TENANT
         return select(deks.c.id).where(deks.c.state != DekState.RETIRED, owned)
+
+    def last_retired(self, purpose: Purpose) -> tuple[datetime, float] | None:
+        """Return when a DEK of a purpose was last retired (UTC), and for how long it may be used (seconds).
+
+        ``None`` where none was.
+        """
+        deks = self._tables.deks.c
+        query = select(func.max(deks.retired_at), func.max(deks.longest_use)).where(deks.purpose == purpose)
+        ((retired_at, longest_use),) = self._rows(query)
+        if retired_at is None:
+            return None
+        return as_utc(retired_at), float(longest_use)
+
+    def has_active(self, purpose: Purpose) -> bool:
+        """Return whether a tenant has an active DEK of a purpose."""
+        deks = self._tables.deks.c
+        active = exists().where(deks.purpose == purpose, deks.state == DekState.ACTIVE)
+        return bool(self._database.run(lambda c: c.scalar(select(active))))
 
     def shredded(self, tenants: Collection[str]) -> set[str]:
         """Return which of these tenants' keys were destroyed."""

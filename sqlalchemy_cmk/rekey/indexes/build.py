@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 
-from sqlalchemy import func, null
+from sqlalchemy import Connection, func, null
 
 from sqlalchemy_cmk.columns.tenants import name_in
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
-from sqlalchemy_cmk.rekey.indexes.statements import add_column, add_index, clear_nulls
+from sqlalchemy_cmk.rekey.indexes.statements import add_column, add_index, clear_nulls, has_column
 from sqlalchemy_cmk.rekey.indexes.work import IndexWork
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.remaining import missing_token
@@ -84,6 +84,9 @@ def rebuild_index(work: IndexWork, spec: IndexSpec, purpose: Purpose) -> None:
 
 
 def _expand(work: IndexWork, spec: IndexSpec) -> None:
+    for one in work.recorded(spec):
+        if one.state.is_written and not has_column(work.connection, spec, one.hidden):
+            work.erase(one)  # its table was dropped, and made again
     recorded = work.recorded(spec)
     if all(one.state is IndexState.DROPPED for one in recorded):
         purpose = next((one.purpose for one in recorded), Purpose.SEARCH)
@@ -135,17 +138,22 @@ def _open(work: IndexWork, spec: IndexSpec, hidden: str) -> None:
 def _missing(work: IndexWork, spec: IndexSpec, stored: StoredIndex) -> int:
     """Count the rows that have a value and no token, without those whose values never open again."""
     job = spec.job(stored)
-    layout = Layout(job, work.connection)
-    owner = null() if layout.tenant is None else layout.tenant
-    query = layout.all_rows(owner, func.count()).where(missing_token(layout, job.moves[0]))
-    if layout.tenant is not None:
-        query = query.group_by(layout.tenant)
-    counts: dict[str, int] = {}
-    for value, count in work.connection.execute(query):
-        tenant = PLATFORM_TENANT if value is None else name_in(layout.tenant_type, value)
-        counts[tenant] = counts.get(tenant, 0) + count
+
+    def count(connection: Connection) -> dict[str, int]:
+        layout = Layout(job, connection)
+        owner = null() if layout.tenant is None else layout.tenant
+        query = layout.all_rows(owner, func.count()).where(missing_token(layout, job.moves[0]))
+        if layout.tenant is not None:
+            query = query.group_by(layout.tenant)
+        counts: dict[str, int] = {}
+        for value, found in connection.execute(query):
+            tenant = PLATFORM_TENANT if value is None else name_in(layout.tenant_type, value)
+            counts[tenant] = counts.get(tenant, 0) + found
+        return counts
+
+    counts = work.keyring.connections.use(count)
     gone = work.keyring.store.shredded([one for one in counts if one != PLATFORM_TENANT])
-    return sum(count for tenant, count in counts.items() if tenant not in gone)
+    return sum(found for tenant, found in counts.items() if tenant not in gone)
 
 
 def _again(work: IndexWork, spec: IndexSpec, hidden: str) -> StoredIndex:

@@ -30,12 +30,16 @@ class IndexWork:
         keyring: opens the DEKs, and has the table of indexes.
         connection: in AUTOCOMMIT, of an account that may alter the table.
         run: runs a job of re-keying, and raises where values are left.
+        is_new: whether the table was made just now, so that no process can have been writing it.
     """
 
-    def __init__(self, keyring: Keyring, connection: Connection, run: RunJob) -> None:
+    def __init__(
+        self, keyring: Keyring, connection: Connection, run: RunJob, *, is_new: bool = False
+    ) -> None:
         self.keyring = keyring
         self.connection = connection
         self.run = run
+        self._is_new = is_new
 
     @property
     def catalogue(self) -> IndexCatalogue:
@@ -98,7 +102,8 @@ class IndexWork:
 
     def settle(self) -> None:
         """Wait until every process has seen what was recorded, and has ended what it began before."""
-        pause(records.SETTLED_AFTER)
+        if not self._is_new:
+            pause(records.SETTLED_AFTER)
 
     def wait_for_writers(self, spec: IndexSpec) -> None:
         """Wait until every transaction that writes to the table now has ended.

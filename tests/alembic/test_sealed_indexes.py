@@ -1,0 +1,154 @@
+"""Migrations make, change and drop search indexes; autogenerate writes them; none of them needs a model."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Date, Integer, MetaData, String, Table, insert, inspect, select, update
+
+from sqlalchemy_cmk import EncryptedType, UnsupportedOperation
+from sqlalchemy_cmk.keys.indexes import catalogue, records
+from sqlalchemy_cmk.search import Exact, Range, fold
+from tests.alembic.conftest import Project
+
+BORN = Range(date(1900, 1, 1), date(2100, 1, 1))
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "SEEN_WITHIN", 0.0)
+    monkeypatch.setattr(records, "SETTLED_AFTER", 0.05)
+
+
+def models(email: Any = (), born: Any = (), *, plain: bool = False) -> MetaData:
+    metadata = MetaData()
+    Table(
+        "patients",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("clinic_id", String(40), nullable=False),
+        Column("email", String(60) if plain else EncryptedType(String(60), index=email), nullable=True),
+        Column("born", EncryptedType(Date(), index=born), nullable=True),
+        info={"cmk_tenant": "clinic_id"},
+    )
+    return metadata
+
+
+def add(project: Project, *emails: str | None) -> None:
+    project.keyring  # noqa: B018
+    rows = [
+        {"clinic_id": "acme", "email": email, "born": date(1980, 1, 1 + i)} for i, email in enumerate(emails)
+    ]
+    with project.engine.begin() as connection:
+        connection.execute(insert(project.metadata.tables["patients"]), rows)
+
+
+def found(project: Project, email: str) -> list[int]:
+    project.keyring  # noqa: B018
+    table = project.metadata.tables["patients"]
+    query = select(table.c.id).where(table.c.clinic_id == "acme", table.c.email == email)
+    with project.engine.connect() as connection:
+        return sorted(connection.scalars(query.order_by(table.c.id)))
+
+
+def columns(project: Project) -> set[str]:
+    return {one["name"] for one in inspect(project.engine).get_columns("patients")}
+
+
+def migrate(project: Project, metadata: MetaData) -> str:
+    project.models(metadata)
+    written = "\n".join(project.autogenerate_all())
+    project.upgrade()
+    assert project.autogenerate_all() == []
+    return written
+
+
+def test_indexes_of_a_new_table_are_operations_of_their_own(project: Project) -> None:
+    written = migrate(project, models([Exact(normalize=fold)], [BORN]))
+    assert "email_exact" not in written and "TokenType" not in written
+    assert "op.create_sealed_index('patients', 'email', Exact(normalize=fold)" in written
+    assert "from sqlalchemy_cmk.search import fold" in written
+    add(project, "A@b", None)
+    table = project.metadata.tables["patients"]
+    query = select(table.c.id).where(table.c.clinic_id == "acme", table.c.born < date(1980, 1, 2))
+    with project.engine.connect() as connection:
+        assert len(connection.execute(query).all()) == 1
+    project.downgrade("base")
+    assert not inspect(project.engine).has_table("patients")
+
+
+def test_an_index_that_is_added_finds_the_rows_that_are_there(project: Project) -> None:
+    migrate(project, models())
+    add(project, "a@b", "c@d", None, "a@b")
+    written = migrate(project, models([Exact()]))
+    assert written.count("op.create_sealed_index('patients', 'email', Exact()") == 1
+    assert written.count("op.drop_sealed_index('patients', 'email', Exact()") == 1
+    assert found(project, "a@b") == [1, 4]
+    project.downgrade()
+    assert "email_exact" not in columns(project)
+    with pytest.raises(UnsupportedOperation, match="was dropped"):
+        found(project, "a@b")
+    project.upgrade()
+    assert found(project, "a@b") == [1, 4]
+
+
+def test_an_index_that_is_removed_comes_back_as_it_was(project: Project) -> None:
+    migrate(project, models([Exact(bits=100, name="short")]))
+    add(project, "a@b")
+    written = migrate(project, models())
+    assert "op.drop_sealed_index('patients', 'email', Exact(bits=100, name='short'))" in written
+    assert "email_short" not in columns(project)
+    project.downgrade()
+    project.models(models([Exact(bits=100, name="short")]))
+    assert found(project, "a@b") == [1]
+
+
+def test_an_index_with_other_options_is_made_anew(project: Project) -> None:
+    migrate(project, models([Exact(bits=100)]))
+    add(project, "a@b")
+    written = migrate(project, models([Exact()]))
+    assert "# it is refused until it is built anew" in written
+    assert found(project, "a@b") == [1]
+
+
+def test_a_column_that_is_sealed_gets_its_index_and_loses_it_when_it_is_opened(project: Project) -> None:
+    migrate(project, models(plain=True))
+    add(project, "a@b", "c@d")
+    written = migrate(project, models([Exact()]))
+    assert written.index("op.encrypt_column") < written.index("op.create_sealed_index")
+    assert found(project, "c@d") == [2]
+    migrate(project, models(plain=True))
+    assert "email_exact" not in columns(project)
+    assert found(project, "c@d") == [2]
+
+
+def test_keys_are_rotated_by_a_migration(project: Project) -> None:
+    migrate(project, models([Exact()]))
+    add(project, "a@b")
+    imports = "from sqlalchemy_cmk.search import Exact; "
+    project.revision(imports + "op.rebuild_sealed_index('patients', 'email', Exact())")
+    project.upgrade()
+    assert "email_exact" not in columns(project) and "email_exact__2" in columns(project)
+    assert project.autogenerate_all() == []
+    assert found(project, "a@b") == [1]
+    table = project.metadata.tables["patients"]
+    with project.engine.begin() as connection:
+        connection.execute(update(table).where(table.c.id == 1).values(clinic_id="acme", email="n@w"))
+    assert found(project, "n@w") == [1]
+
+
+def test_the_two_phases_have_a_deployment_between_them(project: Project) -> None:
+    migrate(project, models())
+    add(project, "a@b")
+    imports = "from sqlalchemy_cmk.search import Exact; "
+    index = "'patients', 'email', Exact()"
+    project.revision(imports + f"op.create_sealed_index({index}, phase='expand')")
+    project.upgrade()
+    add(project, "old@version")
+    project.models(models([Exact()]))
+    add(project, "new@version")
+    with pytest.raises(UnsupportedOperation, match="is being built"):
+        found(project, "a@b")
+    project.revision(imports + f"op.create_sealed_index({index}, phase='fill')")
+    project.upgrade()
+    assert [found(project, one) for one in ("a@b", "old@version", "new@version")] == [[1], [2], [3]]
