@@ -16,10 +16,11 @@ from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, attach_second, token_indexes
 from sqlalchemy_cmk.columns.tokens import TokenWriter
-from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.errors import KeyUnavailable, UnsupportedOperation
 from sqlalchemy_cmk.hooks.values import MISSING, Row, known_value
 from sqlalchemy_cmk.keys.binding.held_keys import Holders
 from sqlalchemy_cmk.keys.dry_run import dry_run_of
+from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.indexes.records import IndexView
 
 
@@ -138,10 +139,7 @@ class RowTokens:
     def _seen(self, column: SealedColumn) -> IndexView:
         view = self._view
         if view is None:
-            catalogue = column.keys_on(self._connection, writes=True).indexes
-            # Where no index is declared nobody pays for a look, nor waits for the key tables in an outage.
-            declared = self._indexes or self.compounds
-            view = self._view = catalogue.view() if declared else catalogue.last_view
+            view = self._view = self._looked_up(column.keys_on(self._connection, writes=True).indexes)
         return view
 
     def _written(self, indexes: Iterable[TokenIndex], view: IndexView) -> list[Slot]:
@@ -150,6 +148,18 @@ class RowTokens:
             if slot.number:
                 attach_second(slot.index)
         return found
+
+    def _looked_up(self, catalogue: IndexCatalogue) -> IndexView:
+        """Return the indexes of the database, also where the model declares none: it may be an old version.
+
+        An outage of the key tables keeps nobody from writing who has no index.
+        """
+        try:
+            return catalogue.view()
+        except KeyUnavailable:
+            if self._indexes or self.compounds:
+                raise
+        return catalogue.last_view
 
     def _refuse_unknown(self, key: str, view: IndexView) -> None:
         column = self._columns[key]
