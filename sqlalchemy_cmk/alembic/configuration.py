@@ -72,6 +72,13 @@ def indexes_table(context: MigrationContext) -> Table:
     return tables_of_keyrings(prefix)[0].tables[f"{prefix}indexes"]
 
 
+def forget_indexes(context: MigrationContext) -> None:
+    """Have the keyrings look anew whether there is a table of search indexes."""
+    for keyring in _keyrings(context):
+        for keys in keyring.engines.all():
+            keys.indexes.start_anew()
+
+
 def metadatas(context: MigrationContext) -> list[MetaData]:
     """Return what ``target_metadata`` names."""
     target: Any = context.opts.get("target_metadata")

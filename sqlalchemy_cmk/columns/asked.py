@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, TypeCoerce
+from sqlalchemy import BindParameter, ColumnElement, Connection, TypeCoerce
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.operators import OperatorType
 
@@ -76,8 +76,12 @@ def chosen_slot(compiled: Any, index: TokenIndex) -> Slot | None:
     return chosen[index]
 
 
-def refuse_unanswered(compiled: Any) -> None:
+def refuse_unanswered(compiled: Any, connection: Connection) -> None:
     """Refuse a statement that asks an index whose tokens are not all there, before it is sent.
+
+    Args:
+        compiled: the statement.
+        connection: where it goes: its engine's SQL is made anew where an index has changed meanwhile.
 
     Raises:
         UnsupportedOperation: it does.
@@ -85,6 +89,7 @@ def refuse_unanswered(compiled: Any) -> None:
     for index, slot in vars(compiled).get(_CHOSEN, {}).items():
         slots = slots_of(index, view_of(compiled.dialect, index.sealed.table.metadata))
         if slot is None or all(one.number != slot.number for one in slots.written):
+            connection.engine.clear_compiled_cache()
             refuse_unfinished(slots)
             raise UnsupportedOperation(
                 f"{index.where}: the index {index.index.suffix!r} has changed meanwhile: ask again"

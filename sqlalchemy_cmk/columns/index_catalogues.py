@@ -11,19 +11,23 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from weakref import WeakKeyDictionary, ref
 
-from sqlalchemy import Connection, Dialect, MetaData
+from sqlalchemy import Connection, Dialect, Engine, MetaData
 
 from sqlalchemy_cmk.columns.token_columns import indexed_metadatas
 from sqlalchemy_cmk.keys.binding.protection import protection_of
 from sqlalchemy_cmk.keys.dry_run import dry_run_of
 from sqlalchemy_cmk.keys.indexes.catalogue import CallersCatalogue, IndexCatalogue
 from sqlalchemy_cmk.keys.indexes.records import NOTHING_RECORDED, IndexView
+from sqlalchemy_cmk.keys.indexes.table import is_dropping
 from sqlalchemy_cmk.keys.storage.callers import lending
 
 _Found = Callable[[], IndexCatalogue | None]
 _Known = tuple[int, _Found]
 # With each how often the keyrings of the metadata had changed when it was found.
 _known: WeakKeyDictionary[Dialect, WeakKeyDictionary[MetaData, _Known]] = WeakKeyDictionary()
+
+# For which view of which catalogue an engine's SQL was made.
+_compiled_for: WeakKeyDictionary[Engine, WeakKeyDictionary[IndexCatalogue, IndexView]] = WeakKeyDictionary()
 
 _looking: ContextVar[bool] = ContextVar("sqlalchemy_cmk_looking", default=False)
 
@@ -38,12 +42,19 @@ def look_at_indexes(connection: Connection) -> None:
         return
     for metadata in tuple(indexed_metadatas):
         catalogue = catalogue_on(connection, metadata)
-        if catalogue is not None and catalogue.is_due:
-            before = catalogue.last_view
+        if catalogue is None:
+            continue
+        if catalogue.is_due and not is_dropping(connection):
             with _not_again(), lending(connection):
-                changed = catalogue.view() is not before
-            if changed:
-                connection.engine.clear_compiled_cache()
+                catalogue.view()
+        # Also what another engine, or a write, has found out meanwhile.
+        engine, view = connection.engine, catalogue.last_view
+        compiled_for = _compiled_for.get(engine)
+        if compiled_for is None:
+            compiled_for = _compiled_for[engine] = WeakKeyDictionary()
+        if compiled_for.get(catalogue) is not view:
+            compiled_for[catalogue] = view
+            engine.clear_compiled_cache()
 
 
 def view_of(dialect: Dialect, metadata: MetaData) -> IndexView:

@@ -102,7 +102,7 @@ def refuse_unfinished(slots: Slots) -> None:
     if stored.state in (IndexState.BUILDING, IndexState.FILLING):
         raise UnsupportedOperation(
             f"{stored.where}: the index {stored.name!r} is being built, and not every row has its token yet: "
-            "cmk rekey run finishes it, and cmk rekey report shows how far it is"
+            "run the migration again, or cmk rekey indexes --build; cmk rekey report shows how far it is"
         )
     raise UnsupportedOperation(
         f"{stored.where}: the index {stored.name!r} was dropped: take it out of the model, or make it again "

@@ -231,7 +231,8 @@ def declared_in(metadata: MetaData) -> Iterator[DeclaredIndex]:
         for indexes in token_indexes(table).values():
             for one in indexes:
                 names = table.schema or "", table.name, str(one.sealed.column.name), one.index.suffix
-                yield DeclaredIndex(names, one.where)
+                is_tenants = one.sealed.is_tenants and not one.index.across_tenants
+                yield DeclaredIndex(names, one.where, is_tenants)
 
 
 declared_indexes.append(declared_in)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy_cmk.doctor.columns import ColumnChecks
+from sqlalchemy_cmk.doctor.indexes import IndexChecks
 from sqlalchemy_cmk.doctor.keys import KeyChecks
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.findings import Finding, Level
@@ -26,9 +27,13 @@ def check_keys(keyring: Keyring) -> list[Finding]:
 
 
 def check_columns(keyring: Keyring) -> list[Finding]:
-    """Open one stored value of each sealed column; returns nothing if the key tables cannot be read."""
+    """Open one stored value of each sealed column, and look at search indexes.
+
+    Returns nothing if the key tables cannot be read.
+    """
     try:
         keyring.status(limit=1)
     except CmkError:  # the findings about the key tables report it
         return []
-    return off_the_loop(lambda: list(ColumnChecks(keyring).findings()))
+    checks = ColumnChecks(keyring), IndexChecks(keyring)
+    return off_the_loop(lambda: [found for one in checks for found in one.findings()])

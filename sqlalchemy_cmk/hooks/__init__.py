@@ -27,6 +27,7 @@ from sqlalchemy_cmk.hooks.returning import after_cursor_execute
 from sqlalchemy_cmk.hooks.sealed_keys import note_keyed_mapper, remember_tenants
 from sqlalchemy_cmk.hooks.statements import before_cursor_execute, before_execute
 from sqlalchemy_cmk.hooks.token_attributes import note_tokens, refuse_subquery_loads
+from sqlalchemy_cmk.search.recording import erase_indexes, record_indexes
 from sqlalchemy_cmk.search.storage import create_storage, drop_storage
 
 __all__ = ["check_scope", "install"]
@@ -60,7 +61,9 @@ def install() -> None:
     private.watch_merges(refuse_found, refuse_given)
     event.listen(Table, "before_create", create_plain_types)
     event.listen(Table, "after_create", create_storage)
+    event.listen(Table, "after_create", record_indexes)
     event.listen(Table, "before_drop", drop_storage)
+    event.listen(Table, "after_drop", erase_indexes)
     event.listen(Engine, "before_execute", before_execute, retval=True)
     event.listen(Engine, "before_cursor_execute", before_cursor_execute, retval=True)
     event.listen(Engine, "after_cursor_execute", after_cursor_execute)

@@ -89,7 +89,7 @@ def before_cursor_execute(
         else:
             meet_database(connection, context.compiled)
         refuse_unsupported(context.compiled, dry_run)
-        refuse_unanswered(context.compiled)
+        refuse_unanswered(context.compiled, connection)
         refuse_unbound(context)
         refuse_candidates(connection, context)
         if dry_run is None:

@@ -23,10 +23,12 @@ class DeclaredIndex:
         identity: the table's schema (empty for the connection's own) and name, the names of the sealed column
             and of the index.
         where: ``table.hidden column``, for messages.
+        is_tenants: whether its tokens are under DEKs of the tenants, not of the platform.
     """
 
     identity: tuple[str, str, str, str]
     where: str
+    is_tenants: bool
 
 
 # Each returns what is wrong with a metadata's tables, by table, and what to do about it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError
@@ -31,7 +31,7 @@ from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.keys.storage.tenant_filter import TenantFilter
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
 from sqlalchemy_cmk.runtime.parts import in_parts
-from sqlalchemy_cmk.scope import key_owner
+from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
 
 # Keys that are in memory at once, however few the keyring keeps, before it goes on with the next tenants.
 WARMED_TOGETHER = 1000
@@ -119,12 +119,13 @@ class KeyOperations(ABC):
 
         Args:
             tenants: the tenants' names; ``""`` is the platform.
-            purposes: ``"randomized"``, and ``"deterministic"`` where there are deterministic columns.
+            purposes: ``"randomized"``, and ``"deterministic"`` where there are deterministic columns. Those
+                for the tokens of search indexes come by themselves, where the models declare indexes.
         """
-        kinds = [Purpose.named(purpose) for purpose in purposes]
-        needed = [ActiveDek(name, kind) for name in names_of(tenants) for kind in kinds]
+        kinds = dict.fromkeys(Purpose.named(purpose) for purpose in purposes)
+        needed = list(self._to_warm(names_of(tenants), kinds)) if self.dry_run is None else []
         failure: CmkError | None = None
-        for part in in_parts(needed, WARMED_TOGETHER) if self.dry_run is None else ():
+        for part in in_parts(needed, WARMED_TOGETHER):
             try:
                 self.keys.open_all(part).require_all()
             except CmkError as error:
@@ -134,6 +135,12 @@ class KeyOperations(ABC):
                 raise failure
         finally:
             del failure  # an error's traceback holds this frame, which must not hold the error
+
+    def _to_warm(self, names: Iterable[str], kinds: Iterable[Purpose]) -> Iterator[ActiveDek]:
+        tokens = self.keys.token_users.written()
+        for name in names:
+            searched = [kind for of_tenants, kind in tokens if of_tenants is (name != PLATFORM_TENANT)]
+            yield from (ActiveDek(name, kind) for kind in dict.fromkeys((*kinds, *searched)))
 
     def forget(self, tenant: object | None = None) -> None:
         """Drop the opened DEKs of a tenant, or of every tenant, from this process.

@@ -15,13 +15,14 @@ from typing import Any
 from sqlalchemy_cmk.columns.indexes import SearchIndex
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError
 from sqlalchemy_cmk.search.indexes.exact import Exact
+from sqlalchemy_cmk.search.indexes.ngram import NGram
 from sqlalchemy_cmk.search.indexes.ordered import Ordered
 from sqlalchemy_cmk.search.indexes.prefix import Prefix, Suffix
 from sqlalchemy_cmk.search.indexes.range import Range
 from sqlalchemy_cmk.search.normalizers import Normalizer, fold, identity
 from sqlalchemy_cmk.search.normalizers.base import find_normalizer
 
-KINDS: dict[str, Any] = {one.kind: one for one in (Exact, Prefix, Suffix, Range, Ordered)}
+KINDS: dict[str, Any] = {one.kind: one for one in (Exact, Prefix, Suffix, Range, Ordered, NGram)}
 
 _MODULE = "sqlalchemy_cmk.search"
 _READERS: dict[str, Any] = {

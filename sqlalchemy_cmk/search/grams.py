@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from sqlalchemy import Boolean, ClauseElement, TypeCoerce, bindparam, type_coerce
+from sqlalchemy import Boolean, TypeCoerce, bindparam, type_coerce
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import NullType
 
+from sqlalchemy_cmk.columns.asked import chosen_slot
 from sqlalchemy_cmk.columns.indexes import Question
-from sqlalchemy_cmk.columns.token_columns import TokenIndex
+from sqlalchemy_cmk.columns.token_columns import TokenIndex, second_of
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.databases.grams.base import GramNames
@@ -47,26 +48,30 @@ class HasGrams(FunctionElement[bool]):
         return self
 
 
-def names_of(one: TokenIndex, schema: str | None = None) -> GramNames:
-    """Return what is named after the hidden column of an index.
+def names_of(one: TokenIndex, schema: str | None = None, number: int = 0) -> GramNames:
+    """Return what is named after a hidden column of an index.
 
     Args:
         one: the index.
         schema: the table's schema in the database; that of the table by default.
+        number: which of its two hidden columns it is.
     """
-    return GramNames(one.sealed.table, one.key, schema or one.sealed.table.schema)
+    return GramNames(one.sealed.table, one.keys[number], schema or one.sealed.table.schema)
 
 
 @compiles(HasGrams)
 def _compile(element: HasGrams, compiler: Any, **options: Any) -> str:
     column, asked = element.clauses
-    hidden: ClauseElement = column.clause if isinstance(column, TypeCoerce) else column
+    one: TokenIndex = column.type.token_index  # type: ignore[attr-defined]
+    slot = chosen_slot(compiler, one)
+    number = 0 if slot is None else slot.number
+    first: Any = column.clause if isinstance(column, TypeCoerce) else column
+    hidden = second_of(first, one) if number else first
     given: Any = asked.clause if isinstance(asked, TypeCoerce) else asked
     given = private.retyped(given, column.type)
     storage = database_of(compiler.dialect).grams
     if storage is None:  # shown by str(), for no database
         shown = private.retyped(given, NullType())
         return f"{compiler.process(hidden, **options)} @> {compiler.process(shown, **options)}"
-    names = names_of(column.type.token_index)  # type: ignore[attr-defined]
-    condition = storage.matching(names, hidden, given, compiler.dialect)  # type: ignore[arg-type]
+    condition = storage.matching(names_of(one, number=number), hidden, given, compiler.dialect)
     return str(compiler.process(condition, **options))

@@ -51,8 +51,8 @@ def owned_tables(table: Table) -> set[str]:
 
     FTS5 keeps tables of its own, whose names begin with one of these and an underscore.
     """
-    found = (one for indexes in token_indexes(table).values() for one in indexes)
-    return {names_of(one).storage for one in found if one.index.stores_grams}
+    found = [one for indexes in token_indexes(table).values() for one in indexes if one.index.stores_grams]
+    return {names_of(one, number=number).storage for one in found for number in (0, 1)}
 
 
 def create_storage(table: Table, connection: Any, **_: Any) -> None:
@@ -76,11 +76,14 @@ def drop_storage(table: Table, connection: Any, **_: Any) -> None:
     _run(table, connection, drop_statements)
 
 
-def refuse_without_storage(one: TokenIndex, connection: Connection, options: Mapping[str, Any]) -> None:
+def refuse_without_storage(
+    one: TokenIndex, number: int, connection: Connection, options: Mapping[str, Any]
+) -> None:
     """Refuse a question to an index whose storage the table has lost, and which would miss rows.
 
     Args:
         one: the index.
+        number: which of its two hidden columns is asked.
         connection: where the question goes.
         options: the execution options of its statement.
 
@@ -89,7 +92,7 @@ def refuse_without_storage(one: TokenIndex, connection: Connection, options: Map
     """
     if not one.index.stores_grams:
         return
-    names = names_of(one, _schema(one.sealed.table, options))
+    names = names_of(one, _schema(one.sealed.table, options), number)
     if not database_of(connection.dialect).gram_storage().is_complete(names, connection):
         raise UnsupportedOperation(
             f"{one.where}: the table or the triggers by which the index {one.index.suffix!r} is searched "

@@ -22,8 +22,10 @@ from sqlalchemy_cmk.rekey.indexes import (
     expand_index,
     finish_rotation,
     rebuild_index,
+    rotate_indexes,
+    rotating,
 )
-from sqlalchemy_cmk.search import Exact
+from sqlalchemy_cmk.search import Exact, NGram
 from tests.support.vault import Vault, vault
 
 __all__ = ["vault"]
@@ -45,7 +47,7 @@ def _patient(base: Any, index: Any) -> Any:
 class Clinic:
     """A table that was made before anybody thought of an index, and the model that declares one."""
 
-    def __init__(self, vault: Vault, index: Exact) -> None:
+    def __init__(self, vault: Vault, index: Any) -> None:
         self.vault = vault
         self.Old = _patient(vault.base, ())
         vault.create()
@@ -211,6 +213,66 @@ def test_values_that_are_not_unique_are_named_as_such(vault: Vault, monkeypatch:
     with vault.session() as session, session.begin():
         session.get(clinic.Patient, 4).email = "d"
     clinic.work(build_index)
+    assert clinic.agrees()
+
+
+def test_ngrams_of_a_table_in_use_are_found_dropped_and_found_again(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "SEEN_WITHIN", 0.0)
+    monkeypatch.setattr(records, "SETTLED_AFTER", 0.05)
+    clinic = Clinic(vault, NGram(3))
+
+    def found(part: str) -> list[int]:
+        query = select(clinic.Patient).where(
+            clinic.Patient.clinic == "c1", clinic.Patient.email.icontains(part)
+        )
+        with vault.session() as session:
+            return sorted(one.id for one in session.scalars(query))
+
+    clinic.add(1, "Harris", "other", None, "harrison", model=clinic.Old)
+    clinic.work(expand_index)
+    clinic.add(7, "PHARRIX")
+    with pytest.raises(UnsupportedOperation, match="is being built"):
+        found("arri")
+    clinic.work(build_index)
+    assert found("arri") == [1, 4, 7] and found("xyz") == []
+    clinic.work(rebuild_index, Purpose.SEARCH_2)
+    clinic.add(10, "arri")
+    assert found("arri") == [1, 4, 7, 10]
+    clinic.work(finish_rotation)
+    with vault.session() as session, session.begin():
+        session.get(clinic.Patient, 1).email = "gone"
+    assert found("arri") == [4, 7, 10] and "email_ngram" not in clinic.columns()
+    clinic.work(drop_index)
+    assert not [one for one in inspect(vault.engine).get_table_names() if "_grams" in one]
+    with pytest.raises(UnsupportedOperation, match="was dropped"):
+        found("arri")
+    clinic.work(build_index)
+    assert found("arri") == [4, 7, 10]
+
+
+def test_a_rotation_of_all_indexes_goes_on_where_it_was_interrupted(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clinic.add(1, "a", "b", "c", model=clinic.Old)
+    clinic.work(build_index)
+    every = [clinic.spec]
+
+    def rotate(work: IndexWork, spec: IndexSpec) -> None:
+        assert rotate_indexes(work, every) == 3
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rotating, "finish_rotation", die)
+        with pytest.raises(KeyboardInterrupt):
+            clinic.work(rotate)
+    assert clinic.agrees()
+    clinic.work(rotate)
+    (stored,) = clinic.vault.keyring.indexes.stored()
+    assert (stored.hidden, stored.purpose) == ("email_exact__2", Purpose.SEARCH_2)
     assert clinic.agrees()
 
 

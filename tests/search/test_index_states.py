@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import String, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, UnsupportedOperation
@@ -33,6 +33,7 @@ class Clinic:
         vault.create()
         with vault.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE patients ADD email_exact__2 BLOB")
+            connection.exec_driver_sql("DELETE FROM cmk_indexes")  # as if made before there was a keyring
 
     def stored(self, slot: int = 0, state: IndexState = IndexState.READY) -> StoredIndex:
         (one,) = token_indexes(self.Patient.__table__)["email"]
@@ -73,7 +74,7 @@ def test_an_index_that_is_being_built_is_written_and_not_asked(clinic: Clinic, s
     assert clinic.found("a@b") == [1]
     clinic.record(clinic.stored(state=state))
     clinic.add(2, "a@b")
-    with pytest.raises(UnsupportedOperation, match=r"is being built.*cmk rekey run finishes it"):
+    with pytest.raises(UnsupportedOperation, match=r"is being built.*cmk rekey indexes --build"):
         clinic.found("a@b")
     clinic.record(clinic.stored())
     assert clinic.found("a@b") == [1, 2]
@@ -167,3 +168,35 @@ def test_a_retired_key_is_kept_while_tokens_may_be_under_it(clinic: Clinic) -> N
     assert list(kept.kept.values()) == ["tokens of patients.email_exact may be under it"]
     clinic.record(replace(clinic.stored(0), begun=later))
     assert len(lifecycle.drop_retired("acme", lambda deks: {}, as_of=later).dropped) == 1
+
+
+def test_options_that_change_without_a_migration_are_refused(
+    make_vault: Callable[..., Vault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "SEEN_WITHIN", 0.0)
+    vault = make_vault()
+
+    def patients(index: Exact) -> Table:
+        metadata = MetaData()
+        columns = Column("id", Integer, primary_key=True), Column("clinic", String(40))
+        email = Column("email", EncryptedType(String(40), index=[index]))
+        table = Table("patients", metadata, *columns, email, info={"cmk_tenant": "clinic"})
+        vault.keyring.protect(metadata)
+        return table
+
+    short, full = patients(Exact(bits=100)), patients(Exact())
+    row = {"id": 1, "clinic": "acme", "email": "a@b"}
+    short.metadata.create_all(vault.engine)
+    with vault.engine.begin() as connection:
+        connection.execute(insert(short), row)
+        with pytest.raises(ConfigurationError, match="other options than the model's"):
+            connection.execute(insert(full), row)
+        with pytest.raises(ConfigurationError, match="other options than the model's"):
+            connection.execute(select(full.c.id).where(full.c.clinic == "acme", full.c.email == "a@b"))
+    short.drop(vault.engine)
+    assert not vault.keyring.indexes.stored()
+    full.create(vault.engine)
+    with vault.engine.begin() as connection:
+        connection.execute(insert(full), row)
+        asked = select(full.c.id).where(full.c.clinic == "acme", full.c.email == "a@b")
+        assert connection.scalars(asked).all() == [1]

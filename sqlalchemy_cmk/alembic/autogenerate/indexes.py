@@ -18,16 +18,20 @@ from alembic.operations.ops import (
     CreateTableOp,
     DropColumnOp,
     DropIndexOp,
+    DropTableOp,
     MigrateOperation,
     ModifyTableOps,
     UpgradeOps,
 )
-from sqlalchemy import Connection, Table, inspect
+from sqlalchemy import Column, Connection, MetaData, Table, inspect
 
 from sqlalchemy_cmk.alembic.configuration import indexes_table
 from sqlalchemy_cmk.alembic.ops.sealed_indexes import CreateSealedIndexOp, DropSealedIndexOp, SealedIndexOp
 from sqlalchemy_cmk.alembic.rows import TableRows
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, token_indexes
+from sqlalchemy_cmk.columns.type import EncryptedType
+from sqlalchemy_cmk.databases.grams.base import storage_name
+from sqlalchemy_cmk.databases.grams.sqlite import FTS5_PARTS
 from sqlalchemy_cmk.keys.indexes.catalogue import stored_in
 from sqlalchemy_cmk.keys.indexes.records import StoredIndex
 from sqlalchemy_cmk.search.definitions import index_of
@@ -50,7 +54,9 @@ def compare_indexes(
     stored = stored_in(connection, table) if inspect(connection).has_table(table.name) else []
     models = list(context.table_key_to_table.values())
     declared = [one for model in models for found in token_indexes(model).values() for one in found]
-    _keep_out(upgrade_ops, {*_hidden(declared), *(_name(one) for one in stored)})
+    hidden = {*_hidden(declared), *(_name(one) for one in stored)}
+    _keep_out(upgrade_ops, hidden)
+    _keep_storage(upgrade_ops, hidden)
     drops: list[SealedIndexOp] = []
     creates: list[SealedIndexOp] = []
     known = {_identity(one) for one in declared}
@@ -126,7 +132,7 @@ def _keep_out(upgrade_ops: UpgradeOps, hidden: set[Names]) -> None:
     """Take hidden columns, and the database's indexes of them, out of what Alembic has found."""
     for one in upgrade_ops.ops:
         if isinstance(one, CreateTableOp):
-            one.columns = [part for part in one.columns if not _is_token_column(part)]
+            one.columns = [_without_indexes(part) for part in one.columns if not _is_token_column(part)]
         if isinstance(one, ModifyTableOps):
             one.ops[:] = [part for part in one.ops if not _is_of(part, hidden)]
     upgrade_ops.ops[:] = [
@@ -134,6 +140,34 @@ def _keep_out(upgrade_ops: UpgradeOps, hidden: set[Names]) -> None:
         for one in upgrade_ops.ops
         if not (_is_of(one, hidden) or (isinstance(one, ModifyTableOps) and one.is_empty()))
     ]
+
+
+def _keep_storage(upgrade_ops: UpgradeOps, hidden: set[Names]) -> None:
+    """Keep the tables by which n-grams are searched: no model declares them, and triggers fill them."""
+    kept = {(schema, storage_name(table, column)) for schema, table, column in hidden}
+    # FTS5 has tables of its own, behind the name of each.
+    upgrade_ops.ops[:] = [
+        one
+        for one in upgrade_ops.ops
+        if not (
+            isinstance(one, DropTableOp | ModifyTableOps)
+            and any(
+                (one.schema or "") == schema
+                and (one.table_name == name or one.table_name in {f"{name}_{part}" for part in FTS5_PARTS})
+                for schema, name in kept
+            )
+        )
+    ]
+
+
+def _without_indexes(part: Any) -> Any:
+    """Return a part of a table that is to be made; a column as one of which a copy gets no hidden columns."""
+    type_ = getattr(part, "type", None)
+    if not isinstance(type_, EncryptedType) or not type_.scheme.index:
+        return part
+    column: Column[Any] = part.table.to_metadata(MetaData()).c[part.key]
+    column.type = type_.with_options(index=())
+    return column
 
 
 def _is_token_column(part: Any) -> bool:

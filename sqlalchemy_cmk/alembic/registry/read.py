@@ -18,8 +18,8 @@ from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.rekey.job import TenantColumn
 
-# These change nothing about what is stored.
-_OF_THE_APPLICATION = ("on_revoked", "accept_plaintext", "accept_legacy")
+# These change nothing about how values are stored. Indexes have a table of their own.
+_OF_THE_APPLICATION = ("on_revoked", "accept_plaintext", "accept_legacy", "index")
 _STORED = {field.name: field.default for field in fields(Scheme) if field.name not in _OF_THE_APPLICATION}
 
 # The columns of a row identity, each with its type as text.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from alembic.operations import Operations
 from alembic.operations.ops import CreateIndexOp, CreateTableOp, DropTableOp
 
-from sqlalchemy_cmk.alembic.configuration import every_key_table
+from sqlalchemy_cmk.alembic.configuration import every_key_table, forget_indexes
 from sqlalchemy_cmk.alembic.ops.key_tables import CreateKeyTablesOp, DropKeyTablesOp
 from sqlalchemy_cmk.databases import database_of
+from sqlalchemy_cmk.keys.indexes.table import note_dropping
 
 
 @Operations.implementation_for(CreateKeyTablesOp)
@@ -26,5 +27,8 @@ def _create(operations: Operations, operation: CreateKeyTablesOp) -> None:
 
 @Operations.implementation_for(DropKeyTablesOp)
 def _drop(operations: Operations, operation: DropKeyTablesOp) -> None:
+    if not operations.migration_context.as_sql:
+        note_dropping(operation, operations.get_bind())
     for table in reversed(every_key_table(operations.migration_context, operation.prefix)):
         operations.invoke(DropTableOp(table.name, if_exists=True))
+    forget_indexes(operations.migration_context)

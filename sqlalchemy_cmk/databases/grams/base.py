@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Column, Connection, Dialect, MetaData, Table
 from sqlalchemy.sql.elements import ColumnElement
@@ -37,7 +37,7 @@ class GramNames:
     @property
     def storage(self) -> str:
         """The name of the table that is searched."""
-        return fitting(f"{self.table.name}_{self.column}", "_grams")
+        return storage_name(self.table.name, self.column)
 
     @property
     def keys(self) -> list[str]:
@@ -56,7 +56,14 @@ class GramNames:
 
 
 class GramStorage(ABC):
-    """How one database stores and searches sets of tokens."""
+    """How one database stores and searches sets of tokens.
+
+    Attributes:
+        index_method: what stands before the column in the statement that makes its index; ``None`` where it
+            has none.
+    """
+
+    index_method: ClassVar[str | None] = None
 
     @property
     @abstractmethod
@@ -80,8 +87,13 @@ class GramStorage(ABC):
             dialect: the database's.
         """
 
-    def create(self, names: GramNames, dialect: Dialect) -> list[str]:
-        """Return the statements that make what the column is searched by, for the rows that are there too.
+    def create(self, names: GramNames, dialect: Dialect, *, filled: bool = True) -> list[str]:
+        """Return the statements that make what the column is searched by.
+
+        Args:
+            names: the hidden column.
+            dialect: the database's.
+            filled: whether for the rows too that have tokens already.
 
         Raises:
             ConfigurationError: this table cannot be searched so.
@@ -95,6 +107,11 @@ class GramStorage(ABC):
     def is_complete(self, names: GramNames, connection: Connection) -> bool:
         """Return whether it is there, as far as a table can lose it unnoticed."""
         return True
+
+
+def storage_name(table: str, column: str) -> str:
+    """Return the name of the table by which a table's hidden column is searched."""
+    return fitting(f"{table}_{column}", "_grams")
 
 
 def tokens_of(packed: bytes) -> list[int]:

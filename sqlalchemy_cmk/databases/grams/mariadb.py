@@ -35,7 +35,7 @@ class MariaDBGrams(GramStorage):
         grams = [cast(one if one is each[0] else func.coalesce(one, each[0]), BigInteger) for one in each]
         return having_all(names, hidden, grams)
 
-    def create(self, names: GramNames, dialect: Dialect) -> list[str]:
+    def create(self, names: GramNames, dialect: Dialect, *, filled: bool = True) -> list[str]:
         """Return the statements that make the side table, its triggers and its content."""
         require_key(names)
         _refuse_cascades(names)
@@ -71,7 +71,7 @@ class MariaDBGrams(GramStorage):
                 f"CREATE TRIGGER {triggers[event]} AFTER {event.upper()} ON {table} FOR EACH ROW {body}"
                 for event, body in bodies.items()
             ),
-            split("one.", f"{table} AS one, "),
+            *([split("one.", f"{table} AS one, ")] if filled else ()),
         ]
 
     def drop(self, names: GramNames, dialect: Dialect) -> list[str]:

@@ -14,6 +14,8 @@ from sqlalchemy_cmk.databases.grams.base import GramNames, GramStorage, tokens_o
 class PostgreSQLGrams(GramStorage):
     """``BIGINT[]``: operators of other integer arrays are ambiguous where the extension intarray is there."""
 
+    index_method = "USING gin "
+
     @property
     def type(self) -> TypeEngine[Any]:
         """``BIGINT[]``."""

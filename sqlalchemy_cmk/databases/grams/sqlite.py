@@ -26,6 +26,9 @@ from sqlalchemy_cmk.databases.grams.base import (
 from sqlalchemy_cmk.databases.grams.side_table import GRAM, having_all, require_key
 from sqlalchemy_cmk.databases.quoting import Quoting
 
+# What follows the name of an FTS5 table in those of the tables that SQLite keeps for it.
+FTS5_PARTS = ("data", "idx", "content", "docsize", "config")
+
 _GRAMS = "grams"
 _ROWID = "rowid"
 # A text that no set has.
@@ -59,10 +62,11 @@ class SQLiteGrams(GramStorage):
         is_found: ColumnElement[bool] = keys_of(names, hidden)[0].in_(select(found.c[_ROWID]).where(match))
         return is_found
 
-    def create(self, names: GramNames, dialect: Dialect) -> list[str]:
+    def create(self, names: GramNames, dialect: Dialect, *, filled: bool = True) -> list[str]:
         """Return the statements that make the FTS5 table or the side table, its triggers and its content."""
         require_key(names)
-        return _fts5(names, dialect) if uses_fts5(names, dialect) else _side_table(names, dialect)
+        made = _fts5(names, dialect) if uses_fts5(names, dialect) else _side_table(names, dialect)
+        return made if filled else made[:-1]
 
     def drop(self, names: GramNames, dialect: Dialect) -> list[str]:
         """Return the statements that drop the triggers and the table."""
@@ -121,6 +125,7 @@ def _nth(asked: ColumnElement[Any], n: int) -> ColumnElement[Any]:
 
 
 def _fts5(names: GramNames, dialect: Dialect) -> list[str]:
+    """Return the statements for an FTS5 table; the last one takes over the rows that are there."""
     quoting = Quoting(dialect)
     grams, where = quoting.name(names.storage), quoting.table(names.storage, names.schema)
     key, column = quoting.name(names.keys[0]), quoting.name(names.column)
@@ -139,6 +144,7 @@ def _fts5(names: GramNames, dialect: Dialect) -> list[str]:
 
 
 def _side_table(names: GramNames, dialect: Dialect) -> list[str]:
+    """Return the statements for a side table; the last one takes over the rows that are there."""
     quoting = Quoting(dialect)
     side, where = quoting.name(names.storage), quoting.table(names.storage, names.schema)
     keys, column = quoted(quoting, names.keys), quoting.name(names.column)

@@ -28,6 +28,7 @@ from sqlalchemy.sql.expression import ColumnClause
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
 
+from sqlalchemy_cmk.columns.asked import chosen_slot
 from sqlalchemy_cmk.columns.candidates import Candidate, compiled_candidates, conjuncts
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.token_columns import TokenIndex
@@ -101,7 +102,9 @@ def refuse_candidates(connection: Connection, context: Any) -> None:
     """
     refuse_misplaced(context.compiled)
     for place in places_of(context.compiled):
-        refuse_without_storage(place.index, connection, context.execution_options)
+        slot = chosen_slot(context.compiled, place.index)
+        number = 0 if slot is None else slot.number
+        refuse_without_storage(place.index, number, connection, context.execution_options)
 
 
 def refuse_misplaced(compiled: Any) -> None:

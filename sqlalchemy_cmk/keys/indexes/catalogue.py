@@ -89,6 +89,12 @@ class IndexCatalogue:
         connection.execute(delete(self.table).where(*_same(self.table, stored)))
         self.forget()
 
+    def erase_all(self, connection: Connection, schema: str | None, table: str) -> None:
+        """Record the hidden columns of a table no more."""
+        t = self.table.c
+        connection.execute(delete(self.table).where(t.schema_name == (schema or ""), t.table_name == table))
+        self.forget()
+
     def change(self, connection: Connection, stored: StoredIndex, state: IndexState) -> bool:
         """Record that a hidden column has come into another state; ``False`` where it is not as it was."""
         t = self.table.c

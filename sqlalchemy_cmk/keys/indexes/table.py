@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, Text
+from typing import Any
+from weakref import ref
+
+from sqlalchemy import Column, Connection, DateTime, Integer, MetaData, String, Table, Text, event
 
 from sqlalchemy_cmk.keys.storage.tables import ExactText, own_table
 
 
 def make_indexes_table(metadata: MetaData, prefix: str) -> Table:
     """Put the table of search indexes into a ``MetaData``, or find it there."""
-    return own_table(
+    table = own_table(
         metadata,
         f"{prefix}indexes",
         Column("schema_name", ExactText(128), primary_key=True, default=""),
@@ -29,3 +32,23 @@ def make_indexes_table(metadata: MetaData, prefix: str) -> Table:
         Column("begun", DateTime(timezone=True), nullable=False),
         Column("since", DateTime(timezone=True), nullable=False),
     )
+    if not event.contains(table, "before_drop", note_dropping):
+        event.listen(table, "before_drop", note_dropping)
+    return table
+
+
+_DROPPED_IN = "cmk_indexes_dropped_in"
+
+
+def note_dropping(target: object, connection: Any, **_: object) -> None:
+    """Note that a connection's transaction drops the table: whoever else reads it waits for its end."""
+    if isinstance(connection, Connection):
+        transaction = connection.get_transaction()
+        connection.info[_DROPPED_IN] = None if transaction is None else ref(transaction)
+
+
+def is_dropping(connection: Connection) -> bool:
+    """Return whether a connection's transaction has dropped the table."""
+    noted = connection.info.get(_DROPPED_IN)
+    transaction = noted and noted()
+    return transaction is not None and transaction is connection.get_transaction()

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import MetaData
 
-from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys.declarations import declared_indexes
 from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
+from sqlalchemy_cmk.keys.indexes.records import IndexView, StoredIndex
 from sqlalchemy_cmk.keys.model import Purpose
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -66,6 +67,35 @@ class TokenUsers:
             declared = (one for metadata in metadatas for find in declared_indexes for one in find(metadata))
             users += [TokenUser(one.where, _EARLIEST) for one in declared if one.identity not in recorded]
         return users
+
+    def written(self) -> set[tuple[bool, Purpose]]:
+        """Return under whose DEKs of which purposes the declared indexes write tokens.
+
+        Returns:
+            Pairs of whether they are the tenants', and the purpose.
+        """
+        declared = [
+            one for metadata in self._protected() for find in declared_indexes for one in find(metadata)
+        ]
+        if not declared:
+            return set()
+        recorded: dict[tuple[str, str, str, str], list[StoredIndex]] = {}
+        for of_table in self._view().by_table.values():
+            for stored in of_table:
+                identity = stored.schema, stored.table, stored.column, stored.name
+                recorded.setdefault(identity, []).append(stored)
+        found = set()
+        for one in declared:
+            slots = recorded.get(one.identity)
+            purposes = [s.purpose for s in slots if s.state.is_written] if slots else [Purpose.SEARCH]
+            found |= {(one.is_tenants, purpose) for purpose in purposes}
+        return found
+
+    def _view(self) -> IndexView:
+        try:
+            return self._catalogue.view()
+        except KeyUnavailable:  # keys that are open serve on in an outage of the key tables
+            return self._catalogue.last_view
 
     def refuse_rotation(self, purpose: Purpose) -> None:
         """Refuse a new DEK in place of one under which there are tokens: questions would miss their rows.

@@ -93,13 +93,14 @@ class Connections:
         unit = partial(self._committed if wait_for_lock else self._without_waiting, work)
         return off_the_loop(partial(self._run, unit), place="units of work")
 
-    def use(self, work: Work[T]) -> T:
+    def use(self, work: Work[T], *, autocommit: bool = False) -> T:
         """Run work that begins and commits its own transactions, on a connection opened for it alone.
 
         The work may run for hours: its connection is not from a pool that other callers wait for.
 
         Args:
             work: called with the connection, with no transaction begun.
+            autocommit: whether each statement commits by itself.
 
         Raises:
             ConfigurationError: the database is SQLite in memory, which no second connection can see; or the
@@ -109,7 +110,8 @@ class Connections:
             raise ConfigurationError(
                 "an in-memory SQLite database is visible to one connection only: use a database file"
             )
-        return off_the_loop(partial(self._run_apart, work), place="long work")
+        options = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+        return off_the_loop(partial(self._run_apart, work, options), place="long work")
 
     def _run(self, work: Work[T]) -> T:
         if self._loops is not None:
@@ -117,13 +119,13 @@ class Connections:
         with self._lock, self._engine.connect() as connection:
             return work(connection)
 
-    def _run_apart(self, work: Work[T]) -> T:
+    def _run_apart(self, work: Work[T], options: dict[str, Any]) -> T:
         if self._loops is not None:
-            return self._loops.run_apart(work)
+            return self._loops.run_apart(work, **options)
         # Its connections are all detached: the engine keeps its compiled statements and no connection.
         if self._dedicated_engine is None:
             self._dedicated_engine = self._engine_with(self._engine.pool.recreate())
-        with self._dedicated_engine.connect() as connection:
+        with self._dedicated_engine.connect().execution_options(**options) as connection:
             connection.detach()
             return work(connection)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -61,14 +61,18 @@ class OwnLoops:
         finally:
             self._free.release()
 
-    def run_apart(self, work: Callable[[Connection], T]) -> T:
+    def run_apart(self, work: Callable[[Connection], T], **options: Any) -> T:
         """Run work on a connection that is opened for it alone, and closed afterwards.
+
+        Args:
+            work: called with the connection.
+            options: execution options of the connection.
 
         Raises:
             ConfigurationError: called directly from a coroutine.
         """
         _refuse_in_a_coroutine()
-        return self._run(self._apart, partial(_detached, work))
+        return self._run(self._apart, partial(_detached, work, options))
 
     def close(self) -> None:
         """Close the connections that are free now, and each of the others when its work has ended."""
@@ -118,7 +122,8 @@ def _close_all(kept: Iterable[_Kept]) -> None:
         one.close()
 
 
-def _detached(work: Callable[[Connection], T], connection: Connection) -> T:
+def _detached(work: Callable[[Connection], T], options: dict[str, Any], connection: Connection) -> T:
+    connection = connection.execution_options(**options)
     connection.detach()
     return work(connection)
 

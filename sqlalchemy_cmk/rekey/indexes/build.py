@@ -94,9 +94,6 @@ def _expand(work: IndexWork, spec: IndexSpec) -> None:
             if one.slot:
                 work.erase(one)
         _add(work, spec, 0, purpose)
-    for one in recorded:
-        if one.state in _BEING_BUILT:
-            add_column(work.connection, spec, one.hidden)
 
 
 def _add(work: IndexWork, spec: IndexSpec, slot: int, purpose: Purpose) -> StoredIndex:

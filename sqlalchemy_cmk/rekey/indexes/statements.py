@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, MetaData, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from sqlalchemy_cmk.columns.token_columns import TokenType
 from sqlalchemy_cmk.databases import database_of
+from sqlalchemy_cmk.databases.grams.base import GramNames
 from sqlalchemy_cmk.databases.quoting import Quoting, fitting, verbatim
 from sqlalchemy_cmk.databases.reflection import reflected_columns
-from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
+from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
+from sqlalchemy_cmk.rekey.reflected import reflected
 
 
 def has_column(connection: Connection, spec: IndexSpec, hidden: str) -> bool:
@@ -21,19 +23,19 @@ def has_column(connection: Connection, spec: IndexSpec, hidden: str) -> bool:
 
 
 def add_column(connection: Connection, spec: IndexSpec, hidden: str) -> None:
-    """Add a hidden column, if it is not there.
+    """Add a hidden column that nobody writes yet, with the triggers of what it is searched by.
 
     Raises:
-        UnsupportedOperation: it is not known how to search its tokens on a table that is there.
+        ConfigurationError: the table cannot be searched so.
     """
-    if spec.index.stores_grams:
-        raise UnsupportedOperation(
-            f"{spec.where}: this kind of index is made together with its table only, not on one in use"
-        )
+    # Before the column: what refuses the table leaves nothing behind.
+    storage = _storage(connection, spec, hidden, filled=False)
     if not has_column(connection, spec, hidden):
         quoting = Quoting(connection.dialect)
         type_ = quoting.compiled(TokenType(spec.index))
         _run(connection, f"ALTER TABLE {_table(quoting, spec)} ADD COLUMN {quoting.name(hidden)} {type_}")
+    for statement in storage:
+        _run(connection, statement)
 
 
 def add_index(connection: Connection, spec: IndexSpec, hidden: str) -> None:
@@ -43,6 +45,14 @@ def add_index(connection: Connection, spec: IndexSpec, hidden: str) -> None:
         ConfigurationError: the index is unique, and two rows have equal values.
     """
     name, database = index_name(spec, hidden), database_of(connection.dialect)
+    if spec.index.stores_grams and not database.gram_storage().is_complete(
+        _names(connection, spec, hidden), connection
+    ):
+        for statement in _storage(connection, spec, hidden, filled=True):
+            _run(connection, statement)
+    using = database.gram_storage().index_method if spec.index.stores_grams else ""
+    if using is None:
+        return
     there = {one["name"]: one for one in inspect(connection).get_indexes(spec.table, spec.schema)}
     if name in there and database.is_index_valid(connection, spec.schema, name):
         return
@@ -50,7 +60,7 @@ def add_index(connection: Connection, spec: IndexSpec, hidden: str) -> None:
     if name in there:
         _drop_index(connection, spec, name)
     unique = "UNIQUE " if spec.index.unique else ""
-    on = f"{_table(quoting, spec)} ({quoting.name(hidden)})"
+    on = f"{_table(quoting, spec)} {using}({quoting.name(hidden)})"
     try:
         _run(connection, f"CREATE {unique}INDEX {database.concurrently}{quoting.name(name)} ON {on}")
         return
@@ -68,6 +78,8 @@ def drop_column(connection: Connection, spec: IndexSpec, hidden: str) -> None:
     """Drop a hidden column, and what the database searches it by, if they are there."""
     if not has_column(connection, spec, hidden):
         return
+    for statement in _drop_storage(connection, spec, hidden):
+        _run(connection, statement)
     for one in inspect(connection).get_indexes(spec.table, spec.schema):
         if list(one["column_names"]) == [hidden]:
             _drop_index(connection, spec, str(one["name"]))
@@ -91,6 +103,26 @@ def index_name(spec: IndexSpec, hidden: str) -> str:
     # Two tables of one name in two schemas may share their indexes' namespace.
     mark = sha256(f"{spec.schema}.{spec.table}.{hidden}".encode()).hexdigest()[:8]
     return fitting(f"ix_{spec.table}_{hidden}", f"_{mark}")
+
+
+def _storage(connection: Connection, spec: IndexSpec, hidden: str, *, filled: bool) -> list[str]:
+    """Return the statements that make what sets of tokens are searched by, in place of what is there."""
+    if not spec.index.stores_grams:
+        return []
+    names, storage = _names(connection, spec, hidden), database_of(connection.dialect).gram_storage()
+    made = storage.create(names, connection.dialect, filled=filled)
+    return [*storage.drop(names, connection.dialect), *made]
+
+
+def _drop_storage(connection: Connection, spec: IndexSpec, hidden: str) -> list[str]:
+    if not spec.index.stores_grams:
+        return []
+    storage = database_of(connection.dialect).gram_storage()
+    return storage.drop(_names(connection, spec, hidden), connection.dialect)
+
+
+def _names(connection: Connection, spec: IndexSpec, hidden: str) -> GramNames:
+    return GramNames(reflected(MetaData(), spec.table, spec.schema, connection), hidden, spec.schema)
 
 
 def _drop_index(connection: Connection, spec: IndexSpec, name: str) -> None:

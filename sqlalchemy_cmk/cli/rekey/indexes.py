@@ -1,0 +1,132 @@
+"""``cmk rekey indexes``: shows search indexes, finishes those that are being built, rotates their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import Connection
+
+from sqlalchemy_cmk.cli.options import as_json, with_keyring
+from sqlalchemy_cmk.cli.output import age, console, iso, note, plural, print_json, print_line, safe
+from sqlalchemy_cmk.cli.rekey.progress import print_event, showing_progress
+from sqlalchemy_cmk.columns.token_columns import token_indexes
+from sqlalchemy_cmk.errors import KeyUnavailable, TamperedError
+from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.indexes.records import StoredIndex
+from sqlalchemy_cmk.rekey import Job, Rekey, Report
+from sqlalchemy_cmk.rekey.engine import RATE
+from sqlalchemy_cmk.rekey.indexes import IndexSpec, IndexWork, finish_builds, rotate_indexes
+from sqlalchemy_cmk.rekey.indexes.work import RunJob
+from sqlalchemy_cmk.search.definitions import definition_of
+
+T = TypeVar("T")
+
+
+@click.command()
+@click.option("--build", is_flag=True, help="Finish the indexes whose build was begun.")
+@click.option("--rotate", is_flag=True, help="Make the tokens of every index anew, under new keys.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    metavar="N",
+    default=RATE,
+    show_default=True,
+    help="At most N rows per second; 0 for no limit.",
+)
+@as_json
+@with_keyring
+def indexes(keyring: Keyring, build: bool, rotate: bool, rate: float, as_json: bool) -> None:
+    """Show the search indexes of the database, and how far each has come.
+
+    With --build or --rotate, work on them: the application may run meanwhile, and what was stopped continues
+    when the same command is run again. The account alters the tables. How far a job is: cmk rekey report.
+    """
+    if build and rotate:
+        raise click.UsageError("Build first, then rotate: give one of --build and --rotate.")
+    if not build and not rotate:
+        _show(keyring.indexes.stored(), as_json)
+        return
+    specs = list(_declared(keyring))
+    run = _runner(Rekey(keyring, rate=rate or None), as_json)
+    if build:
+        built = _worked(keyring, run, lambda work: finish_builds(work, specs))
+        sentence = f"{', '.join(map(safe, built))}: ready" if built else "No index is being built."
+        _end(as_json, sentence, built=built)
+        return
+    retired = _worked(keyring, run, lambda work: rotate_indexes(work, specs))
+    sentence = f"Every index is rotated, and {plural(retired, 'old DEK')} retired."
+    _end(as_json, sentence, indexes=[one.where for one in specs], retired=retired)
+
+
+def _end(as_json: bool, sentence: str, **result: Any) -> None:
+    if as_json:  # one line, as the lines of the progress before it
+        print_event("report", **result)
+    else:
+        print_line(sentence)
+
+
+def _declared(keyring: Keyring) -> Iterator[IndexSpec]:
+    for metadata in keyring.protected:
+        for table in metadata.sorted_tables:
+            for found in token_indexes(table).values():
+                yield from (IndexSpec.of(one, definition_of(one.index)) for one in found)
+
+
+def _worked(keyring: Keyring, run: RunJob, act: Callable[[IndexWork], T]) -> T:
+    def work(connection: Connection) -> T:
+        return act(IndexWork(keyring, connection, run))
+
+    return keyring.connections.use(work, autocommit=True)
+
+
+def _runner(rekey: Rekey, as_json: bool) -> RunJob:
+    def run(job: Job) -> Report:
+        with showing_progress(job, as_json) as progress:
+            report = rekey.run(job, progress)
+        if report.damaged:
+            first = report.damaged[0]
+            raise TamperedError(
+                f"{job.description}: {len(report.damaged)} values do not open, and their rows would not be "
+                f"found; the first is {first.column} of the row with key {first.key}: {first.reason}"
+            )
+        if report.refused:
+            tenant, why = next(iter(report.refused.items()))
+            raise KeyUnavailable(
+                f"{job.description}: rows of {len(report.refused)} tenants are left, the first {tenant!r}: "
+                f"{why}; run the command again when their KEKs serve"
+            )
+        return report
+
+    return run
+
+
+def _show(stored: Sequence[StoredIndex], as_json: bool) -> None:
+    if as_json:
+        print_json([_described(one) for one in stored])
+        return
+    if not stored:
+        note("No search index is recorded.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for name in ("tokens in", "state", "keys", "since"):
+        table.add_column(name, overflow="fold")
+    for one in stored:
+        cells = (one.where, str(one.state), str(one.purpose))
+        table.add_row(*(Text(safe(cell)) for cell in cells), f"{age(one.since)} ago")
+    console().print(table)
+
+
+def _described(one: StoredIndex) -> dict[str, Any]:
+    return {
+        "index": one.where,
+        "column": one.column,
+        "name": one.name,
+        "state": str(one.state),
+        "keys": str(one.purpose),
+        "since": iso(one.since),
+    }
