@@ -6,6 +6,7 @@ from sqlalchemy import JSON, Date, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType
+from sqlalchemy_cmk.search import Prefix
 
 
 class Base(DeclarativeBase):
@@ -21,7 +22,7 @@ class Patient(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     clinic: Mapped[str] = mapped_column(String(40), index=True)
-    name: Mapped[str] = mapped_column(EncryptedType(String(80), on_revoked="seal"))
+    name: Mapped[str] = mapped_column(EncryptedType(String(80), on_revoked="seal", index=[Prefix()]))
     ssn: Mapped[str] = mapped_column(EncryptedType(String(11), on_revoked="seal"))
     email: Mapped[str] = mapped_column(EncryptedType(String(120), deterministic=True, on_revoked="seal"))
     born: Mapped[date] = mapped_column(EncryptedType(Date, on_revoked="seal"))

@@ -22,6 +22,7 @@ from sqlalchemy import (
     cast,
     column,
     create_engine,
+    func,
     inspect,
     select,
     table,
@@ -170,6 +171,12 @@ class History:
             found = session.scalars(select(Patient).where(Patient.clinic == clinic).order_by(Patient.id))
             names = ("id", "clinic", *SEALED_COLUMNS)
             return [{name: getattr(patient, name) for name in names} for patient in found]
+
+    def starting_with(self, clinic: str, beginning: str) -> int:
+        """How many of a clinic's patients the database finds by how their names begin."""
+        criteria = Patient.clinic == clinic, Patient.name.istartswith(beginning)
+        with Session(self.engine) as session:
+            return int(session.scalar(select(func.count()).select_from(Patient).where(*criteria)) or 0)
 
     def sealed_under(self, clinic: str) -> dict[str, set[bytes]]:
         """By column, the ids of the DEKs that a clinic's rows are sealed under; all of them are sealed."""

@@ -12,11 +12,19 @@ from sqlalchemy import text
 from sqlalchemy_cmk import KeyRevoked, KeyUnavailable, Sealed
 from sqlalchemy_cmk.alembic import jobs
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
+from sqlalchemy_cmk.keys.indexes import catalogue, records
 from tests.examples.history import HILLSIDE, RIVERSIDE, SSN, History, patients
 from tests.support.databases import Database
 from tests.support.keys import adopt
 
 PMK, CMK, NEW_CMK = "local:pmk", "local:hillside", "local:hillside-2"
+
+
+@pytest.fixture(autouse=True)
+def _settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other process is waited for that would have to notice an index."""
+    monkeypatch.setattr(records, "SETTLED_AFTER", 0.0)
+    monkeypatch.setattr(catalogue, "SEEN_WITHIN", 0.0)
 
 
 @pytest.fixture
@@ -78,6 +86,10 @@ def test_the_whole_history_goes_up_and_down_to_the_same_bytes(
     for clinic in (RIVERSIDE, HILLSIDE):
         assert_sealed_under_active(history, clinic)
         assert history.wrapped_by(clinic) == {history.newest(PMK)}
+
+    history.schema("indexed")
+    assert [history.starting_with(clinic, "ZOE\u0308 \u00e5") for clinic in (RIVERSIDE, HILLSIDE)] == [4, 4]
+    assert history.starting_with(HILLSIDE, "zoo") == 0
     command.check(history.config())
 
     _rotate(history)
@@ -252,7 +264,7 @@ def test_a_tenant_whose_key_is_gone_is_shredded_for_good(sealed: History) -> Non
         sealed.keys("-kek_rotated")
     with pytest.raises(KeyUnavailable, match=r"the first 'hillside': DEK .* has been destroyed"):
         sealed.schema("-plain")
-    assert sealed.heads("alembic") == {"sealed"}
+    assert sealed.heads("alembic") == {"indexed"}
     assert_read(sealed, RIVERSIDE)
     sealed.keys("offboarded", f"confirm={HILLSIDE}")
     assert of_stored(sealed, HILLSIDE) == []
@@ -309,7 +321,7 @@ def test_the_command_line_runs_both_histories(tmp_path: Path, sqlite_database: D
     assert_done(history, "check")
     history.add(**patients()[0])
     assert_done(history, "-n keys -x tenant=hillside -x kek=local:theirs upgrade own_key")
-    assert (history.heads("alembic"), history.heads("keys")) == ({"sealed"}, {"own_key"})
+    assert (history.heads("alembic"), history.heads("keys")) == ({"indexed"}, {"own_key"})
     assert history.wrapped_by(HILLSIDE) == {history.newest("local:theirs")}
     history.close()
 
