@@ -264,7 +264,7 @@ def test_a_tenant_whose_key_is_gone_is_shredded_for_good(sealed: History) -> Non
         sealed.keys("-kek_rotated")
     with pytest.raises(KeyUnavailable, match=r"the first 'hillside': DEK .* has been destroyed"):
         sealed.schema("-plain")
-    assert sealed.heads("alembic") == {"indexed"}
+    assert sealed.heads("alembic") == {"sealed"}
     assert_read(sealed, RIVERSIDE)
     sealed.keys("offboarded", f"confirm={HILLSIDE}")
     assert of_stored(sealed, HILLSIDE) == []

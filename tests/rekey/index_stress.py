@@ -88,7 +88,7 @@ def write_on(url: str, folder: Path, number: int, rows: int, stop: Any, said: An
                     at += 1
                     connection.execute(insert(patients), {"id": at, "clinic": f"c{at % 2}", "email": email})
                 else:
-                    id_ = chance.randrange(rows)
+                    id_ = chance.randrange(1, rows + 1)
                     same = patients.c.id == id_, patients.c.clinic == f"c{id_ % 2}"
                     connection.execute(update(patients).where(*same).values(email=email))
         except OperationalError as error:

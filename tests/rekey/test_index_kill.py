@@ -27,7 +27,7 @@ def test_an_index_whose_builds_were_killed_finds_every_row(
     for database in empty_database(request):
         old = Clinic(database.url, tmp_path, index=())
         old.metadata.create_all(old.engine)
-        rows = [{"id": n, "clinic": f"c{n % 2}", "email": f"e{n % VALUES}"} for n in range(ROWS)]
+        rows = [{"id": n, "clinic": f"c{n % 2}", "email": f"e{n % VALUES}"} for n in range(1, ROWS + 1)]
         with old.engine.begin() as connection:
             connection.execute(insert(old.patients), rows)
         old.close()
