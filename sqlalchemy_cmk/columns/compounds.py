@@ -101,9 +101,7 @@ class CompoundIndex(TokenIndex):
     @cached_property
     def context(self) -> Context:
         """What the tokens are bound to: the contexts of all columns, each of which says where it ends."""
-        contexts = [one.context for one in self.columns]
-        data = _SEVERAL + bytes((len(contexts),)) + b"".join(one.data for one in contexts)
-        return Context(tuple(name for one in contexts for name in one.names), data)
+        return context_of_several([one.context for one in self.columns])
 
     @cached_property
     def info(self) -> bytes:
@@ -122,6 +120,17 @@ class CompoundIndex(TokenIndex):
 
     def _made(self, key: Secret) -> Tokens:
         return self.index.tokens_of(key, [one.column.type for one in self.columns])  # type: ignore[misc]
+
+
+def context_of_several(contexts: Sequence[Context]) -> Context:
+    """Return what tokens of several columns are bound to, whose values are bound to these."""
+    data = _SEVERAL + bytes((len(contexts),)) + b"".join(one.data for one in contexts)
+    return Context(tuple(name for one in contexts for name in one.names), data)
+
+
+def every_index(table: Table) -> tuple[TokenIndex, ...]:
+    """Return the indexes of a table: of one column each, and over several."""
+    return (*(one for found in token_indexes(table).values() for one in found), *compound_indexes(table))
 
 
 def compound_indexes(table: Any) -> tuple[CompoundIndex, ...]:
@@ -232,7 +241,7 @@ def _declared_in(metadata: MetaData) -> Iterator[DeclaredIndex]:
     for table in metadata.tables.values():
         for one in compound_indexes(table) if INDEXES_INFO_KEY in table.info else ():
             names = table.schema or "", table.name, str(one.sealed.column.name), one.index.suffix
-            yield DeclaredIndex(names, one.where)
+            yield DeclaredIndex(names, one.where, one.sealed.is_tenants and not one.index.across_tenants)
 
 
 declared_indexes.append(_declared_in)

@@ -85,7 +85,7 @@ def unknown_index(column: SealedColumn, known: Collection[str], view: IndexView)
         view: what it sees in the database.
     """
     for one in view.of(column.table.schema, column.table.name):
-        if one.column == column.column.name and one.state.shuts_out and one.hidden not in known:
+        if column.column.name in one.columns and one.state.shuts_out and one.hidden not in known:
             return one
     return None
 

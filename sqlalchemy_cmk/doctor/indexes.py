@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Table, column, null, select, table, type_coer
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import NullType
 
+from sqlalchemy_cmk.columns.compounds import CompoundIndex, every_index
 from sqlalchemy_cmk.columns.tenants import sealed_columns, tenant_source
-from sqlalchemy_cmk.columns.token_columns import TokenIndex, token_indexes
+from sqlalchemy_cmk.columns.token_columns import TokenIndex
 from sqlalchemy_cmk.databases.errors import complaint
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.findings import Finding, Level
@@ -60,8 +61,7 @@ class IndexChecks:
         for metadata in self._keyring.protected:
             for model in metadata.sorted_tables:
                 if sealed_columns(model):
-                    for found in token_indexes(model).values():
-                        yield from found
+                    yield from every_index(model)
 
     def _index(self, index: TokenIndex, stored: Sequence[StoredIndex]) -> Iterator[Finding]:
         slots = [one for one in stored if one.hidden in index.keys]
@@ -136,7 +136,10 @@ def _parts(index: TokenIndex, hidden: str) -> tuple[Any, Any, Any, Any]:
 def _missing(connection: Connection, index: TokenIndex, hidden: str) -> Counter[str]:
     """Return whose rows have a value and no token, of the first that are found."""
     found, value, token, owner = _parts(index, hidden)
-    query = select(owner).select_from(found).where(value.is_not(None), token.is_(None)).limit(SAMPLE)
+    values = [value.is_not(None)]
+    if isinstance(index, CompoundIndex):
+        values = [column(str(one.column.name)).is_not(None) for one in index.columns]
+    query = select(owner).select_from(found).where(*values, token.is_(None)).limit(SAMPLE)
     return Counter(_owner(index, one) for (one,) in connection.execute(query))
 
 

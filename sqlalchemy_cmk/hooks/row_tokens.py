@@ -163,8 +163,8 @@ class RowTokens:
 
     def _refuse_unknown(self, key: str, view: IndexView) -> None:
         column = self._columns[key]
-        of_first = [one for one in self.compounds if one.sealed is column]
-        known = {hidden for one in (*self._indexes.get(key, ()), *of_first) for hidden in one.keys}
+        over = [one for one in self.compounds if column in one.columns]
+        known = {hidden for one in (*self._indexes.get(key, ()), *over) for hidden in one.keys}
         unknown = unknown_index(column, known, view)
         if unknown is not None:
             raise UnsupportedOperation(

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy_cmk.columns.indexes import SearchIndex
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError
+from sqlalchemy_cmk.search.indexes.compound import Compound
 from sqlalchemy_cmk.search.indexes.exact import Exact
 from sqlalchemy_cmk.search.indexes.ngram import NGram
 from sqlalchemy_cmk.search.indexes.ordered import Ordered
@@ -22,7 +23,7 @@ from sqlalchemy_cmk.search.indexes.range import Range
 from sqlalchemy_cmk.search.normalizers import Normalizer, fold, identity
 from sqlalchemy_cmk.search.normalizers.base import find_normalizer
 
-KINDS: dict[str, Any] = {one.kind: one for one in (Exact, Prefix, Suffix, Range, Ordered, NGram)}
+KINDS: dict[str, Any] = {one.kind: one for one in (Exact, Prefix, Suffix, Range, Ordered, NGram, Compound)}
 
 _MODULE = "sqlalchemy_cmk.search"
 _READERS: dict[str, Any] = {
@@ -47,7 +48,8 @@ def index_of(definition: str) -> SearchIndex | None:
         options = {one.name for one in fields(kind) if one.init}
         if not found.keys() <= options:
             return None
-        made: SearchIndex = kind(**{name: _from_json(value) for name, value in found.items()})
+        columns = found.pop("columns", ()) if kind is Compound else ()
+        made: SearchIndex = kind(*columns, **{name: _from_json(value) for name, value in found.items()})
         return made
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, CmkError):
         return None
@@ -63,12 +65,17 @@ def index_text(index: SearchIndex, imports: set[str]) -> str:
     if KINDS.get(index.kind) is not type(index):
         raise ConfigurationError(f"{name}: a migration knows the indexes of {_MODULE} only")
     imports.add(f"from {_MODULE} import {name}")
+    if isinstance(index, Compound):
+        return repr(index)
     texts = (f"{option}={_as_text(value, imports)}" for option, value in _options(index).items())
     return f"{name}({', '.join(texts)})"
 
 
 def _options(index: SearchIndex) -> dict[str, Any]:
     known: Any = index
+    if isinstance(index, Compound):
+        given = {one.name: getattr(index, one.name) for one in fields(known)}
+        return {name: value for name, value in given.items() if value}
     options = {one.name: (getattr(index, one.name), one.default) for one in fields(known) if one.init}
     return {name: value for name, (value, default) in options.items() if value != default}
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, inspect
 
+from sqlalchemy_cmk.columns.compounds import every_index
 from sqlalchemy_cmk.columns.index_catalogues import catalogue_on
-from sqlalchemy_cmk.columns.token_columns import TokenIndex, indexed_metadatas, token_indexes
+from sqlalchemy_cmk.columns.token_columns import TokenIndex, indexed_metadatas
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
 from sqlalchemy_cmk.keys.model import Purpose
@@ -35,17 +36,17 @@ def record_indexes(table: Table, connection: Any, **_: Any) -> None:
     if catalogue is None:
         return
     is_catalogue = table.name == catalogue.table.name
-    made = list(_there(table, connection)) if is_catalogue else [table] if token_indexes(table) else []
+    made = list(_there(table, connection)) if is_catalogue else [table] if every_index(table) else []
     if made and (is_catalogue or inspect(connection).has_table(catalogue.table.name)):
         if not is_catalogue:
             catalogue.erase_all(connection, table.schema, table.name)
-        found = (one for each in made for indexes in token_indexes(each).values() for one in indexes)
+        found = (one for each in made for one in every_index(each))
         catalogue.record(connection, [_stored(one) for one in found])
 
 
 def erase_indexes(table: Table, connection: Any, **_: Any) -> None:
     """Record the indexes of a table no more that was dropped just now."""
-    if not isinstance(connection, Connection) or not token_indexes(table):
+    if not isinstance(connection, Connection) or not every_index(table):
         return
     catalogue = catalogue_on(connection, table.metadata)
     if catalogue is not None and inspect(connection).has_table(catalogue.table.name):
@@ -56,7 +57,7 @@ def _there(catalogue: Table, connection: Connection) -> Iterator[Table]:
     translated: Any = connection.get_execution_options().get("schema_translate_map") or {}
     for one in catalogue.metadata.tables.values():
         schema = translated.get(one.schema, one.schema)
-        if token_indexes(one) and inspect(connection).has_table(one.name, schema=schema):
+        if every_index(one) and inspect(connection).has_table(one.name, schema=schema):
             yield one
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Date, Integer, MetaData, String, Table, insert, inspect, select, update
 
-from sqlalchemy_cmk import EncryptedType, UnsupportedOperation
+from sqlalchemy_cmk import ConfigurationError, EncryptedType, UnsupportedOperation
 from sqlalchemy_cmk.keys.indexes import catalogue, records
-from sqlalchemy_cmk.search import Exact, Range, fold
+from sqlalchemy_cmk.search import Compound, Exact, Range, fold
 from tests.alembic.conftest import Project
 
 pytestmark = pytest.mark.drivers("sync")
@@ -33,6 +33,16 @@ def models(email: Any = (), born: Any = (), *, plain: bool = False) -> MetaData:
         Column("born", EncryptedType(Date(), index=born), nullable=True),
         info={"cmk_tenant": "clinic_id"},
     )
+    return metadata
+
+
+def pairs(*, together: bool) -> MetaData:
+    metadata = MetaData()
+    texts = (Column(name, EncryptedType(String(20)), nullable=True) for name in ("last", "first"))
+    info: dict[str, Any] = {"cmk_tenant": "clinic_id"}
+    info |= {"cmk_indexes": (Compound("last", "first"),)} if together else {}
+    clinic = Column("clinic_id", String(40), nullable=False)
+    Table("patients", metadata, Column("id", Integer, primary_key=True), clinic, *texts, info=info)
     return metadata
 
 
@@ -155,3 +165,24 @@ def test_the_two_phases_have_a_deployment_between_them(project: Project) -> None
     project.revision(imports + f"op.create_sealed_index({index}, phase='fill')")
     project.upgrade()
     assert [found(project, one) for one in ("a@b", "old@version", "new@version")] == [[1], [2], [3]]
+
+
+def test_an_index_over_several_columns_is_made_with_its_table_and_not_on_rows(project: Project) -> None:
+    written = migrate(project, pairs(together=True))
+    assert "op.create_sealed_index('patients', 'last', Compound('last', 'first')" in written
+    assert "cmk_indexes" not in written
+    table = project.metadata.tables["patients"]
+    project.keyring  # noqa: B018
+    asked = select(table.c.id).where(
+        table.c.clinic_id == "acme", table.c.last == "Moore", table.c.first == "Ann"
+    )
+    with project.engine.begin() as connection:
+        row = {"id": 1, "clinic_id": "acme", "last": "Moore", "first": "Ann"}
+        connection.execute(insert(table), [row, {**row, "id": 2, "first": "Bob"}])
+        assert connection.scalars(asked).all() == [1]
+    migrate(project, pairs(together=False))
+    assert "last_first_compound" not in columns(project)
+    project.models(pairs(together=True))
+    project.autogenerate_all()
+    with pytest.raises(ConfigurationError, match="made together with its table"):
+        project.upgrade()

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from sqlalchemy_cmk.columns.indexes import SearchIndex
-from sqlalchemy_cmk.search import Exact, NGram, Ordered, Prefix, Range, Suffix, fold, register_normalizer
+from sqlalchemy_cmk.search import (
+    Compound,
+    Exact,
+    NGram,
+    Ordered,
+    Prefix,
+    Range,
+    Suffix,
+    fold,
+    register_normalizer,
+)
 from sqlalchemy_cmk.search.definitions import definition_of, index_of, index_text
 
 digits = register_normalizer("definition_digits", 2, lambda text: "".join(filter(str.isdecimal, text)))
@@ -19,6 +29,7 @@ INDEXES = [
     Prefix(min=1, max=4),
     Suffix(normalize=digits),
     NGram(4),
+    Compound("last", "born", unique=True, name="both"),
     Range(date(1900, 1, 1), date(2100, 1, 1)),
     Range(datetime(2000, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC), timedelta(seconds=1), arity=2),
     Ordered(Decimal("0.00"), Decimal("9.99"), Decimal("0.01")),

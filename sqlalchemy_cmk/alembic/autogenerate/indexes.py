@@ -28,7 +28,8 @@ from sqlalchemy import Column, Connection, MetaData, Table, inspect
 from sqlalchemy_cmk.alembic.configuration import indexes_table
 from sqlalchemy_cmk.alembic.ops.sealed_indexes import CreateSealedIndexOp, DropSealedIndexOp, SealedIndexOp
 from sqlalchemy_cmk.alembic.rows import TableRows
-from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, token_indexes
+from sqlalchemy_cmk.columns.compounds import CompoundIndex, every_index
+from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases.grams.base import storage_name
 from sqlalchemy_cmk.databases.grams.sqlite import FTS5_PARTS
@@ -53,7 +54,7 @@ def compare_indexes(
     table = indexes_table(context.migration_context)
     stored = stored_in(connection, table) if inspect(connection).has_table(table.name) else []
     models = list(context.table_key_to_table.values())
-    declared = [one for model in models for found in token_indexes(model).values() for one in found]
+    declared = [one for model in models for one in every_index(model)]
     hidden = {*_hidden(declared), *(_name(one) for one in stored)}
     _keep_out(upgrade_ops, hidden)
     _keep_storage(upgrade_ops, hidden)
@@ -112,7 +113,8 @@ def _create(one: TokenIndex, comment: str = "") -> CreateSealedIndexOp:
         table.name,
         str(one.sealed.column.name),
         one.index,
-        type_,
+        # Those of an index over several columns are found where it is noted how they are sealed.
+        None if isinstance(one, CompoundIndex) else type_,
         rows=TableRows.of(table, type_),
         schema=table.schema,
     )

@@ -21,6 +21,7 @@ from sqlalchemy_cmk.alembic.ops.convert import ConversionOp
 from sqlalchemy_cmk.alembic.ops.key_tables import CreateKeyTablesOp
 from sqlalchemy_cmk.alembic.rows import PLATFORM, TableRows
 from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY
+from sqlalchemy_cmk.columns.compounds import INDEXES_INFO_KEY
 from sqlalchemy_cmk.columns.tenants import ROW_INFO_KEY
 from sqlalchemy_cmk.databases import database_of
 
@@ -29,7 +30,7 @@ def drop_info(upgrade_ops: UpgradeOps) -> None:
     """Keep what models note in a table's ``info`` out of the migration, which would render it."""
     for one in upgrade_ops.ops:
         if isinstance(one, CreateTableOp):
-            for key in (TENANT_INFO_KEY, ROW_INFO_KEY):
+            for key in (TENANT_INFO_KEY, ROW_INFO_KEY, INDEXES_INFO_KEY):
                 one.info.pop(key, None)
 
 

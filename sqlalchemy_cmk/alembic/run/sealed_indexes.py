@@ -12,6 +12,7 @@ from sqlalchemy_cmk.alembic.configuration import keyring_of, model_table
 from sqlalchemy_cmk.alembic.conversion.offline import say
 from sqlalchemy_cmk.alembic.conversion.plan import bound
 from sqlalchemy_cmk.alembic.jobs import committed, run_job
+from sqlalchemy_cmk.alembic.names import ColumnName
 from sqlalchemy_cmk.alembic.ops.sealed_indexes import (
     CreateSealedIndexOp,
     DropSealedIndexOp,
@@ -20,6 +21,7 @@ from sqlalchemy_cmk.alembic.ops.sealed_indexes import (
 )
 from sqlalchemy_cmk.alembic.registry.write import registry_of
 from sqlalchemy_cmk.alembic.rows import TableRows
+from sqlalchemy_cmk.columns.compounds import CompoundSearchIndex
 from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
@@ -91,6 +93,12 @@ def _spec(operations: Operations, operation: SealedIndexOp) -> IndexSpec:
         raise ConfigurationError(f"{operation.where}: the migration does not say which index it is")
     type_, rows = _column(operations, operation)
     type_ = bound(type_.with_options(index=()), operation.name)
+    others = []
+    if isinstance(operation.index, CompoundSearchIndex):
+        for name in operation.index.columns[1:]:
+            beside = ColumnName(operation.schema, operation.table_name, name)
+            found, _ = _noted(operations, beside)
+            others.append((name, bound(found.with_options(index=()), beside)))
     rows = rows.completed(operations.migration_context, operation.schema, operation.table_name, type_)
     return IndexSpec(
         operation.schema,
@@ -102,6 +110,7 @@ def _spec(operations: Operations, operation: SealedIndexOp) -> IndexSpec:
         rows.tenant_column,
         rows.tenant_type,
         rows.row_columns,
+        tuple(others),
     )
 
 
@@ -109,15 +118,20 @@ def _column(operations: Operations, operation: SealedIndexOp) -> tuple[Encrypted
     """Return a column's sealed type: as the migration, the table of sealed columns or a model says it."""
     if operation.existing_type is not None:
         return operation.existing_type, operation.rows
-    entry = registry_of(operations).entries().get(operation.name)
+    return _noted(operations, operation.name)
+
+
+def _noted(operations: Operations, name: ColumnName) -> tuple[EncryptedType, TableRows]:
+    """Return how a column is sealed, as the table of sealed columns or a model says it."""
+    entry = registry_of(operations).entries().get(name)
     noted = None if entry is None else entry.encrypted_type()
     if entry is not None and noted is not None:
         return noted, entry.rows
-    model = model_table(operations.migration_context, operation.schema, operation.table_name)
+    model = model_table(operations.migration_context, name.schema, name.table)
     for one in () if model is None else sealed_columns(model).values():
         type_: Any = one.column.type
-        if one.column.name == operation.column_name and model is not None:
+        if one.column.name == name.column and model is not None:
             return type_, TableRows.of(model, type_)
     raise ConfigurationError(
-        f"{operation.where}: no such sealed column is known here: give existing_type and tenant_column"
+        f"{name}: no such sealed column is known here: give existing_type and tenant_column"
     )

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
 from sqlalchemy_cmk.cli.output import age, console, iso, note, plural, print_json, print_line, safe
 from sqlalchemy_cmk.cli.rekey.progress import print_event, showing_progress
-from sqlalchemy_cmk.columns.token_columns import token_indexes
+from sqlalchemy_cmk.columns.compounds import every_index
 from sqlalchemy_cmk.errors import KeyUnavailable, TamperedError
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.indexes.records import StoredIndex
@@ -73,8 +73,7 @@ def _end(as_json: bool, sentence: str, **result: Any) -> None:
 def _declared(keyring: Keyring) -> Iterator[IndexSpec]:
     for metadata in keyring.protected:
         for table in metadata.sorted_tables:
-            for found in token_indexes(table).values():
-                yield from (IndexSpec.of(one, definition_of(one.index)) for one in found)
+            yield from (IndexSpec.of(one, definition_of(one.index)) for one in every_index(table))
 
 
 def _worked(keyring: Keyring, run: RunJob, act: Callable[[IndexWork], T]) -> T:

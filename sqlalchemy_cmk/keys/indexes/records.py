@@ -11,10 +11,12 @@ Each step is safe while some processes still see the one before: a process looks
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy_cmk.keys.model import Purpose
@@ -94,6 +96,11 @@ class StoredIndex:
     since: datetime
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the sealed columns that it is over."""
+        return _columns_in(self.definition) or (self.column,)
+
+    @property
     def of_table(self) -> tuple[str, str]:
         """The schema and the name of the table."""
         return self.schema, self.table
@@ -102,6 +109,16 @@ class StoredIndex:
     def where(self) -> str:
         """``table.hidden column``, for messages."""
         return f"{f'{self.schema}.' if self.schema else ''}{self.table}.{self.hidden}"
+
+
+@lru_cache(1000)
+def _columns_in(definition: str) -> tuple[str, ...]:
+    """Return the columns that a definition names, which is that of an index over several."""
+    try:
+        found = json.loads(definition).get("columns", ())
+    except (ValueError, AttributeError, RecursionError):
+        return ()
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 @dataclass(slots=True)

@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy.types import TypeEngine
 
+from sqlalchemy_cmk.columns.compounds import CompoundIndex, context_of_several
 from sqlalchemy_cmk.columns.indexes import SearchIndex
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, fingerprint_of, hidden_names
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.job import (
@@ -40,6 +42,7 @@ class IndexSpec:
         type: the sealed column's type, with its context pinned.
         index: the index.
         definition: the index as JSON; empty where it is not known how to write it down.
+        others: the names and the types of the columns that an index over several has besides the first.
         tenant_column, tenant_type, row_columns: as for :class:`~sqlalchemy_cmk.rekey.Job`.
 
     Raises:
@@ -55,6 +58,7 @@ class IndexSpec:
     tenant_column: TenantColumn | None = None
     tenant_type: TypeEngine[Any] | None = None
     row_columns: RowColumns = ()
+    others: tuple[tuple[str, EncryptedType], ...] = ()
 
     def __post_init__(self) -> None:
         self.index.refuse_type(self.type)
@@ -66,6 +70,7 @@ class IndexSpec:
         """Return the index of a model's column."""
         sealed, table = one.sealed, one.sealed.table
         type_: Any = sealed.column.type
+        beside = one.columns[1:] if isinstance(one, CompoundIndex) else ()
         tenant_column, tenant_type = tenant_of(table)
         rows = row_columns_of(table) if sealed.scheme.row_bound else ()
         return cls(
@@ -78,6 +83,7 @@ class IndexSpec:
             tenant_column,
             tenant_type,
             rows,
+            tuple((str(each.column.name), pinned(each.column.type)) for each in beside),  # type: ignore[arg-type]
         )
 
     @property
@@ -97,11 +103,20 @@ class IndexSpec:
     @property
     def fingerprint(self) -> str:
         """The same for indexes that make equal tokens of equal values under one DEK."""
-        context = context_of(self.type)
-        if context is None:
-            raise ConfigurationError(f"{self.where}: its EncryptedType does not say what values are bound to")
+        context = self._context()
         is_tenants = self.type.scheme.owner == "row" and self.tenant_column is not None
         return fingerprint_of(self.index, context, is_tenants=is_tenants)
+
+    def _context(self) -> Context:
+        contexts = []
+        for type_ in (self.type, *(one for _, one in self.others)):
+            context = context_of(type_)
+            if context is None:
+                raise ConfigurationError(
+                    f"{self.where}: its EncryptedType does not say what values are bound to"
+                )
+            contexts.append(context)
+        return context_of_several(contexts) if self.others else contexts[0]
 
     def stored(self, slot: int, state: IndexState, purpose: Purpose) -> StoredIndex:
         """Return a hidden column as the table of indexes records it from now on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from sqlalchemy import Connection, MetaData, inspect
+from sqlalchemy import Connection, MetaData, inspect, literal, select, table
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from sqlalchemy_cmk.columns.token_columns import TokenType
@@ -90,12 +90,26 @@ def drop_column(connection: Connection, spec: IndexSpec, hidden: str) -> None:
 def clear_nulls(connection: Connection, spec: IndexSpec, hidden: str) -> None:
     """Take away the tokens of rows without a value, which a process that did not know the index has left."""
     quoting = Quoting(connection.dialect)
-    token, value = quoting.name(hidden), quoting.name(spec.column)
+    token, names = quoting.name(hidden), (spec.column, *(name for name, _ in spec.others))
+    empty = " OR ".join(f"{quoting.name(name)} IS NULL" for name in names)
     _run(
         connection,
         f"UPDATE {_table(quoting, spec)} SET {token} = NULL "  # noqa: S608
-        f"WHERE {value} IS NULL AND {token} IS NOT NULL",
+        f"WHERE ({empty}) AND {token} IS NOT NULL",
     )
+
+
+def clear_all(connection: Connection, spec: IndexSpec, hidden: str) -> None:
+    """Take away every token of a hidden column."""
+    quoting = Quoting(connection.dialect)
+    token = quoting.name(hidden)
+    _run(connection, f"UPDATE {_table(quoting, spec)} SET {token} = NULL WHERE {token} IS NOT NULL")  # noqa: S608
+
+
+def has_rows(connection: Connection, spec: IndexSpec) -> bool:
+    """Return whether the table has a row."""
+    some = select(literal(1)).select_from(table(spec.table, schema=spec.schema)).limit(1)
+    return connection.execute(some).first() is not None
 
 
 def index_name(spec: IndexSpec, hidden: str) -> str:
