@@ -50,7 +50,11 @@ def application(storage: Storage) -> Flask:
         app.register_blueprint(one.pages)
     app.register_blueprint(health)
     app.jinja_env.globals.update(
-        tenants=TENANTS, operations=OPERATIONS, identity=current.identity, endings=documents.documents.ENDINGS
+        tenants=TENANTS,
+        operations=OPERATIONS,
+        identity=current.identity,
+        key_state=current.key_state,
+        endings=documents.documents.ENDINGS,
     )
     return app
 

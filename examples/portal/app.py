@@ -6,7 +6,7 @@ It stands in for the portal of a cloud. The clinic application has no way into i
 from __future__ import annotations
 
 import secrets
-import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from flask import Flask, abort, redirect, render_template, url_for
 
 from examples.clinic.storage import Storage
 from examples.clinic.web import guard
+from examples.portal.vaults import SHOWN, Vault
 
 
 def portal(storage: Storage) -> Flask:
@@ -30,10 +31,9 @@ def portal(storage: Storage) -> Flask:
     @app.get("/<name>")
     def show(name: str) -> str:
         vault = storage.vaults.get(name) or abort(404)
-        events = storage.keyring.audit.entries(name, last=60)[::-1]
         bound = storage.keyring.revalidate_after
         return render_template(
-            "vault.html", name=name, vault=vault, events=events, bound=bound, now=time.time()
+            "vault.html", name=name, vault=vault, lines=joined(storage, name, vault), bound=bound
         )
 
     @app.post("/<name>/<action>")
@@ -45,6 +45,28 @@ def portal(storage: Storage) -> Flask:
         return redirect(url_for("show", name=name), 303)
 
     return app
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of what happened to a key, as the vault or the application tells it."""
+
+    at: float
+    source: str
+    what: str
+    who: str
+    detail: str
+
+
+def joined(storage: Storage, name: str, vault: Vault) -> list[Line]:
+    """Return the vault's log and the application's trail as one, the newest first."""
+    asked = [Line(one.at, "vault", one.operation, one.who, one.answer) for one in vault.log()]
+    trail = storage.keyring.audit.entries(name, last=SHOWN)
+    told = [
+        Line(datetime.fromisoformat(one.at).timestamp(), "application", one.event, one.actor, one.detail)
+        for one in trail
+    ]
+    return sorted([*asked, *told], key=lambda line: line.at, reverse=True)[:SHOWN]
 
 
 def _moment(seconds: float) -> str:

@@ -43,6 +43,13 @@ def identity() -> Identity | None:
     return g.who  # type: ignore[no-any-return]
 
 
+def key_state() -> str:
+    """Return the state of the key of whoever is signed in; no key is asked."""
+    who = identity()
+    lines = [] if who is None else storage().keyring.status([who.clinic])
+    return lines[0].state if lines else "ok"
+
+
 def acting() -> str:
     """Return who acts, for the audit trail: whose staff, and on which page."""
     if not has_request_context():

@@ -132,7 +132,8 @@ def test_leaving_takes_the_name_and_is_for_good(clinic: Clinic, officer: Browser
     assert "nothing was shredded" in press(officer, "hillside", "shred", confirm="hilside")
     assert officer.get("/patients").status_code == 200
     assert "nobody can read these rows" in press(officer, "hillside", "shred", confirm="hillside")
-    assert officer.get("/patients").status_code == 403
+    answer = officer.get("/patients")
+    assert answer.status_code == 403 and "Your keys were destroyed" in answer.text
     assert "Destroy our keys" not in officer.page(HILLSIDE)
     assert clinic.browser("reception@riverside.example").get("/patients").status_code == 200
 

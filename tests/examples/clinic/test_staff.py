@@ -63,7 +63,12 @@ def test_a_patient_lives_on_sqlite(staff: Browser) -> None:
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_patient_lives_on_a_server(clinic_on_server: Clinic) -> None:
-    assert_a_patient_lives(clinic_on_server.browser("reception@hillside.example"))
+    staff = clinic_on_server.browser("security@hillside.example")
+    assert_a_patient_lives(staff)
+    for what in ("flip", "relabel"):
+        answer = staff.post(f"/database/try/{what}", {}, seen_at="/database/")
+        assert "TamperedError" in answer.text, what
+    assert "the customer (CMK)" in staff.page("/keys/hillside")
 
 
 def test_nothing_that_was_typed_is_in_the_database(staff: Browser, clinic: Clinic) -> None:
@@ -178,6 +183,16 @@ def test_while_a_key_is_off_its_clinic_sees_a_calm_page_and_the_others_work(clin
     assert "Patients" in clinic.browser("reception@riverside.example").page("/patients")
     clinic.customer("hillside", "enable")
     assert "Patients" in staff.page("/patients")
+
+
+def test_while_a_vault_is_out_of_reach_people_are_asked_to_come_back(clinic: Clinic) -> None:
+    staff = clinic.browser("reception@hillside.example")
+    keys = clinic.storage.folder / "vaults" / "hillside.json"
+    keys.rename(keys.with_suffix(".away"))
+    clinic.storage.keyring.forget("hillside")
+    answer = staff.get("/patients")
+    assert answer.status_code == 503 and int(answer.headers["Retry-After"]) >= 1
+    assert "Your key cannot be reached" in answer.text and "switched off" not in answer.text
 
 
 def test_what_belongs_to_the_platforms_staff_is_no_patient(clinic: Clinic) -> None:
