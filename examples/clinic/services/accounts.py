@@ -60,16 +60,15 @@ class Accounts:
         """
         account = self._hidden("account", fold(email.strip()))
         browser = self._hidden("address", address)
-        self._refuse_guessing(db, {account: PER_ACCOUNT, browser: PER_ADDRESS}, now)
+        tried = self._count(db, {account: PER_ACCOUNT, browser: PER_ADDRESS}, now)
         # What is sealed is not asked for: staff whose clinic has switched its key off may sign in.
         query = select(Staff.id, Staff.password).where(Staff.email.iequals(email.strip()))
         found = db.execute(query).one_or_none() if 0 < len(email) <= 120 else None
         fits = check_password_hash(_decoy() if found is None else found.password, password[:200])
         if found is None or not fits:
-            db.add_all([Failure(who=account, at=now), Failure(who=browser, at=now)])
-            db.commit()
             return None
         secret = secrets.token_urlsafe(32)
+        db.execute(delete(Failure).where(Failure.id.in_(tried)))
         db.execute(delete(SignIn).where(SignIn.expires_at <= now))
         db.add(SignIn(secret_hash=_hash(secret), staff_id=found.id, expires_at=now + LASTS))
         db.commit()
@@ -86,14 +85,27 @@ class Accounts:
         db.execute(delete(SignIn).where(SignIn.secret_hash == _hash(secret)))
         db.commit()
 
-    def _refuse_guessing(self, db: Session, limits: dict[str, int], now: float) -> None:
+    def _count(self, db: Session, limits: dict[str, int], now: float) -> list[int]:
+        """Note an attempt as a failure before it is made: of many at once none is left out.
+
+        Returns:
+            The ids of what was noted, to be deleted where the attempt was none.
+        """
         db.execute(delete(Failure).where(Failure.at <= now - WINDOW))
+        noted = [Failure(who=one, at=now) for one in limits]
+        db.add_all(noted)
+        db.flush()
+        ids = [one.id for one in noted]
+        db.commit()
         counted = select(Failure.who, func.count(), func.min(Failure.at)).where(Failure.who.in_(limits))
         rows = db.execute(counted.group_by(Failure.who)).all()
-        db.commit()
-        waits = [first + WINDOW - now for who, count, first in rows if count >= limits[who]]
+        waits = [first + WINDOW - now for who, count, first in rows if count > limits[who]]
         if waits:
+            # It was not tried, and does not make the wait longer.
+            db.execute(delete(Failure).where(Failure.id.in_(ids)))
+            db.commit()
             raise TooManyFailures(max(1, round(max(waits))))
+        return ids
 
     def _hidden(self, kind: str, text: str) -> str:
         return hmac.new(self._key, f"{kind}:{text}".encode(), sha256).hexdigest()

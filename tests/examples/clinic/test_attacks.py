@@ -119,6 +119,24 @@ def test_one_address_cannot_try_every_account(clinic: Clinic, monkeypatch: pytes
     assert tried == [403, 403, 403, 429, 429]
 
 
+def test_many_guesses_at_once_are_all_counted(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def check(*_: object) -> bool:
+        # While one guess is looked at, the next ones begin: they have to see it.
+        seen.append(clinic.execute("SELECT count(*) FROM sign_in_failures").scalar())
+        return False
+
+    monkeypatch.setattr(accounts, "check_password_hash", check)
+    for _ in range(2):
+        clinic.browser().sign_in(STAFF, "guess")
+    assert seen == [2, 4]  # one of the account and one of the address
+
+
+def test_signing_in_leaves_no_failure(clinic: Clinic, staff: Browser) -> None:
+    assert clinic.execute("SELECT count(*) FROM sign_in_failures").scalar() == 0
+
+
 def test_failures_name_nobody(clinic: Clinic) -> None:
     clinic.browser().sign_in("somebody@private.example", "guess")
     stored = repr(clinic.execute("SELECT * FROM sign_in_failures").all())
