@@ -111,7 +111,7 @@ class Combining:
     def _equality(self, condition: Any) -> _Equality | None:
         part = condition
         if isinstance(part, Candidate):
-            if not isinstance(part.recheck, IsEqual):
+            if part.recheck != IsEqual():  # what is not compared as it is, is another question
                 return None
             part = part.clause.element if isinstance(part.clause, Grouping) else part.clause
         if not isinstance(part, BinaryExpression) or part.operator not in COMBINED:

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 from sqlalchemy import (
     Column,
     Date,
@@ -27,6 +28,7 @@ from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, UnsupportedOperation, tenant_scope
 from sqlalchemy_cmk.search import Compound, Exact, Range, fold
+from tests.search.twin import PLAIN_TEXT, Twins
 from tests.support.upserts import brought, on_conflict, upsert
 from tests.support.vault import Vault
 
@@ -225,6 +227,47 @@ def test_a_row_is_found_by_what_was_written_last_in_every_way(clinic: Clinic) ->
             old = clinic.of("old", date(2000, 1, 11), session=session)
             assert old == clinic.of("new", date(2000, 1, 11), "globex", session) == [], way.__name__
             session.rollback()
+
+
+TEXTS = [None, "", "a", "A", "ab", "\u0131", "e\u0301", "é", "李", "\U0001f600", "%"]
+DAYS = [None, date.min, MAY, JUNE, date.max]
+
+
+def test_it_answers_as_a_plain_twin_does_whatever_is_written(vault: Vault) -> None:
+    sealed = {
+        "last": EncryptedType(String(80)),
+        "first": EncryptedType(String(80)),
+        "born": EncryptedType(Date),
+    }
+    plain = {"last": PLAIN_TEXT, "first": PLAIN_TEXT, "born": Date()}
+    twins = Twins(vault, sealed, plain, (Compound("last", "first", "born"),))
+    rows = [{"last": one, "first": other, "born": MAY} for one in TEXTS for other in ("a", "b", "")]
+    texts = [one for one in TEXTS if one is not None]
+    twins.add(rows, rows)
+
+    def check(asked: tuple[int, dict[str, Any], str, list[str], date]) -> None:
+        number, changed, last, firsts, born = asked
+        found = []
+        for model in (twins.Sealed, twins.Plain):
+            if changed:
+                twins.session.execute(update(model).where(model.id == number).values(**changed))
+            asked_for = model.last == last, model.first.in_(firsts), model.born == born
+            apart = or_(and_(*asked_for), and_(model.born == JUNE, model.last == "a", model.first == "b"))
+            found.append([list(twins.session.scalars(_ids(model, one))) for one in (and_(*asked_for), apart)])
+        assert found[0] == found[1]
+
+    text = st.sampled_from(texts)
+    changes = st.fixed_dictionaries(
+        {}, optional={"last": text | st.none(), "first": text, "born": st.sampled_from(DAYS)}
+    )
+    days = st.sampled_from([one for one in DAYS if one])
+    questions = st.tuples(st.integers(1, len(rows)), changes, text, st.lists(text, max_size=3), days)
+    twins.check_all(check, questions)
+    twins.session.close()
+
+
+def _ids(model: Any, criterion: Any) -> Any:
+    return select(model.id).where(criterion).order_by(model.id)
 
 
 def test_rows_of_a_tenant_are_unique_in_all_columns_together(clinic: Clinic) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.mysql import VARCHAR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sqlalchemy_cmk import UnsupportedOperation
+from sqlalchemy_cmk.search import Compound
 from tests.support.vault import Vault
 
 # No padding, no folding: equal are equal code points.
@@ -31,13 +32,17 @@ class Twins:
         vault: where they are.
         sealed: the sealed type of each column.
         plain: the plain type of each column.
+        together: indexes over several of the sealed columns.
     """
 
-    def __init__(self, vault: Vault, sealed: dict[str, Any], plain: dict[str, Any]) -> None:
+    def __init__(
+        self, vault: Vault, sealed: dict[str, Any], plain: dict[str, Any], together: Sequence[Compound] = ()
+    ) -> None:
         if vault.engine.dialect.name == "sqlite":
             event.listen(vault.engine, "connect", _heed_case)
         self.vault = vault
-        self.Sealed, self.Plain = _model(vault, "sealed", sealed), _model(vault, "plain", plain)
+        self.Sealed = _model(vault, "sealed", sealed, __cmk_indexes__=together)
+        self.Plain = _model(vault, "plain", plain)
         vault.create()
         self.session = vault.session()
 
@@ -85,10 +90,10 @@ class Twins:
             return "\n".join(map(str, connection.exec_driver_sql(f"{kind} {statement}", parameters)))
 
 
-def _model(vault: Vault, name: str, columns: dict[str, Any]) -> Any:
+def _model(vault: Vault, name: str, columns: dict[str, Any], **more: Any) -> Any:
     fields = {key: mapped_column(type_, nullable=True) for key, type_ in columns.items()}
     key = {"id": mapped_column(primary_key=True), "__annotations__": {"id": Mapped[int]}}
-    return type(name.title(), (vault.base,), {"__tablename__": name, **key, **fields})
+    return type(name.title(), (vault.base,), {"__tablename__": name, **key, **fields, **more})
 
 
 def _heed_case(connection: Any, _: Any) -> None:
