@@ -158,11 +158,12 @@ def test_a_key_under_which_there_are_tokens_is_not_rotated_alone(clinic: Clinic)
 
 def test_a_retired_key_is_kept_while_tokens_may_be_under_it(clinic: Clinic) -> None:
     clinic.add(1, "a@b")
-    clinic.record(clinic.stored(1))
+    before, other = clinic.stored(0), clinic.stored(1)
+    clinic.record(other)
     lifecycle = clinic.vault.keyring.lifecycle
     assert lifecycle.retire_search(Purpose.SEARCH) == 1
     later = utc_now() + timedelta(days=1)
-    clinic.record(clinic.stored(0), clinic.stored(1))
+    clinic.record(before, other)
     kept = lifecycle.drop_retired("acme", lambda deks: {}, as_of=later)
     assert not kept.dropped
     assert list(kept.kept.values()) == ["tokens of patients.email_exact may be under it"]
