@@ -185,6 +185,7 @@ def test_nothing_secret_is_printed(app: Application) -> None:
 def test_the_example_application_has_a_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLINIC_DATA", str(tmp_path / "clinic"))
     monkeypatch.setenv("CMK_KEYRING", "examples.clinic:keyring")
+    monkeypatch.setattr(clinic.seed, "PATIENTS", {"hillside": 2})
     clinic.create_app().extensions["clinic"].close()
     done = subprocess.run(
         [sys.executable, "-m", "sqlalchemy_cmk.cli", "doctor", "--json"],

@@ -32,7 +32,7 @@ if (countdown) {
     }
     countdown.hidden = false;
     countdown.textContent = now.open
-      ? `${now.open} data keys are open in this server. If the key were switched off now, the last would be gone in ${Math.ceil(now.seconds)} seconds.`
+      ? `Data keys that are open in this server: ${now.open}. If the key were switched off now, the last would be gone in ${Math.ceil(now.seconds)} seconds.`
       : "No data key is open in this server.";
   };
   look();

@@ -27,6 +27,8 @@ UPLOAD = 10 * 1024 * 1024 + 64 * 1024
 class InMemory(Request):
     """A request whose uploads stay in memory: the default writes large ones to a file, unsealed."""
 
+    trusted_hosts = HOSTS
+
     def _get_file_stream(self, *args: Any, **kwargs: Any) -> IO[bytes]:
         return BytesIO()
 
@@ -39,7 +41,7 @@ def protect(app: Flask, cookie: str) -> None:
     """
     app.request_class = InMemory
     app.config.update(
-        TRUSTED_HOSTS=HOSTS,
+        TRUSTED_HOSTS=HOSTS,  # heeded from Flask 3.1 on
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_NAME=cookie,
@@ -47,6 +49,10 @@ def protect(app: Flask, cookie: str) -> None:
         WTF_CSRF_TIME_LIMIT=None,
     )
     CSRFProtect(app)
+
+    @app.before_request
+    def check_host() -> None:
+        _ = request.host  # which raises for a host that is not trusted
 
     @app.after_request
     def add_headers(response: Response) -> Response:

@@ -118,7 +118,7 @@ def test_rows_are_re_encrypted_under_a_new_dek_and_the_bar_moves(
 def test_a_re_encryption_is_cancelled_and_goes_on(
     clinic: Clinic, officer: Browser, works: Reencryptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reencryption, "RATE", 4.0)
+    monkeypatch.setattr(reencryption, "RATE", 1.0)
     monkeypatch.setattr(reencryption, "CHUNK", 1)
     press(officer, "hillside", "rotate_dek")
     assert "Resume" in press(officer, "hillside", "work/cancel")
