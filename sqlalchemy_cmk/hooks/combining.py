@@ -59,6 +59,11 @@ class Combining:
         self._params = params
         self.used: set[str] = set()
 
+    def know(self, params: Mapping[str, Any]) -> None:
+        """Note what ``params()`` of a statement gives named parameters; an outer statement goes first."""
+        if params and self._params is not None:
+            self._params = {**params, **self._params}
+
     def of(self, conditions: Sequence[Any]) -> Sequence[Any]:
         """Return conditions, all of which have to hold, combined; or the same ones."""
         flat = [one for condition in conditions for one in conjuncts(condition)]

@@ -86,6 +86,7 @@ class _Rewriting:
 
     def _own(self, statement: Any) -> Any:
         """Return a statement with its own WHERE, ON and ORDER BY rewritten."""
+        self._combining.know(private.held_params(statement))
         if isinstance(statement, CompoundSelect):
             return statement
         criteria = private.criteria(statement)

@@ -588,6 +588,17 @@ def test_is_temporary_says_how_a_table_is_declared() -> None:
     assert "CREATE TEMPORARY TABLE" in str(CreateTable(temporary))
 
 
+def test_held_params_are_given_by_the_statement_or_its_parameters() -> None:
+    statement = select(a).where(a == bindparam("x", 1)).params(x=2)
+    given = private.held_params(statement) or {one.key: one.value for one in _binds(statement)}
+    assert given == {"x": 2}
+    assert private.held_params(select(a)) == {}
+
+
+def _binds(statement: Any) -> list[BindParameter[Any]]:
+    return [one for one in iterate(statement) if isinstance(one, BindParameter)]
+
+
 def test_on_clauses_are_those_of_the_joins_of_a_select() -> None:
     other = table.alias("other")
     joined = select(Node).join(other, Node.id == other.c.a).join(Node.children)

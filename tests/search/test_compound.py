@@ -279,6 +279,18 @@ def test_rows_of_a_tenant_are_unique_in_all_columns_together(clinic: Clinic) -> 
             session.commit()
 
 
+def test_named_values_come_from_the_statement_or_its_execution(clinic: Clinic) -> None:
+    P = clinic.Patient
+    both = P.last == bindparam("last", "Ann"), P.born == bindparam("born", JUNE)
+    asked = select(P.id).where(P.clinic == "acme", *both)
+    with clinic.vault.session() as session, tenant_scope("acme"):
+        assert session.scalars(asked).all() == [2]
+        assert session.scalars(asked.params(born=MAY)).all() == [1]
+        assert session.scalars(asked.params(born=MAY), {"born": JUNE}).all() == [2]
+        assert session.scalars(select(P.id).where(P.id.in_(asked)).params(born=MAY)).all() == [1]
+        assert session.scalars(select(P.id).where(P.id.in_(asked.params(born=MAY)))).all() == [1]
+
+
 def test_a_null_has_no_token_and_is_equal_to_nothing(clinic: Clinic) -> None:
     P = clinic.Patient
     assert clinic.vault.raw("SELECT last_born_compound IS NULL FROM patients WHERE id = 3") == [(1,)]

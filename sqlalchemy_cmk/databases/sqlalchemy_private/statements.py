@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
@@ -54,6 +55,11 @@ def with_criteria(statement: Any, changed: list[Any]) -> Any:
     copied = statement._generate()
     copied._where_criteria = tuple(changed)
     return copied
+
+
+def held_params(statement: Any) -> Mapping[str, Any]:
+    """Return what ``params()`` gave a statement's parameters; before SQLAlchemy 2.1 it went into these."""
+    return getattr(statement, "_params", None) or {}
 
 
 def clauses_of(select: Any) -> list[Any]:
