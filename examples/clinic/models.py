@@ -6,7 +6,7 @@
 from datetime import date, datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import Date, ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import Date, ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType
@@ -112,7 +112,6 @@ class DocumentPart(Base):
 
     __tablename__ = "document_parts"
     __cmk_tenant__ = "clinic"
-    __table_args__ = (UniqueConstraint("document_id", "place"),)
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True)
     place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
