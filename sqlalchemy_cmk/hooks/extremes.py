@@ -32,7 +32,7 @@ def extreme(statement: Select[Any]) -> Select[Any]:
     operands = list(asked.clauses)
     if direction is None or len(operands) != 1 or (isinstance(asked, Function) and asked.packagenames):
         return statement
-    column = operands[0]
+    column: Any = operands[0]
     sealed = column.type.sealed_column if isinstance(column.type, EncryptedType) else None
     if sealed is None or sealed.dry_run is not None or private.is_aggregated(statement):
         return statement
@@ -41,5 +41,8 @@ def extreme(statement: Select[Any]) -> Select[Any]:
         return statement
     first = statement.with_only_columns(column, maintain_column_froms=True)
     first = first.where(column.is_not(None)).order_by(None).order_by(order).limit(1)
+    if private.correlates_by_itself(statement):
+        # By itself it would take FROMs of the SELECT around it only, which is this one now and has none.
+        first = first.correlate_except(column.table)
     name = columns[0].name if isinstance(columns[0], Label) else f"{asked.name}_1"
     return select(first.scalar_subquery().label(name))

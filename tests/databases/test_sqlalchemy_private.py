@@ -599,6 +599,13 @@ def _binds(statement: Any) -> list[BindParameter[Any]]:
     return [one for one in iterate(statement) if isinstance(one, BindParameter)]
 
 
+def test_correlates_by_itself_unless_it_is_told_what_to_take() -> None:
+    assert private.correlates_by_itself(select(a))
+    assert not private.correlates_by_itself(select(a).correlate(table))
+    assert not private.correlates_by_itself(select(a).correlate(None))
+    assert not private.correlates_by_itself(select(a).correlate_except(table))
+
+
 def test_on_clauses_are_those_of_the_joins_of_a_select() -> None:
     other = table.alias("other")
     joined = select(Node).join(other, Node.id == other.c.a).join(Node.children)

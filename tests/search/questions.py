@@ -68,6 +68,18 @@ def _self_join(model: Any) -> Any:
     return select(model.id, other.id).join(other, model.mail == other.other)
 
 
+def _least_of_each(model: Any) -> Any:
+    other = aliased(model)
+    least = select(func.min(other.age)).where(other.mail == model.mail, other.id >= model.id)
+    return select(model.id, least.scalar_subquery())
+
+
+def _least_told(model: Any) -> Any:
+    other = aliased(model)
+    least = select(func.max(other.age)).where(other.id < model.id).correlate(model)
+    return select(model.id, least.scalar_subquery())
+
+
 def _outer_join(model: Any) -> Any:
     other = aliased(model)
     on = and_(other.id == model.id, func.lower(other.mail) == "ann@x")
@@ -130,6 +142,9 @@ QUESTIONS: dict[str, Question] = {
         with_loader_criteria(m, lambda one: one.mail == "ann@x")
     ),
     "least": lambda m: select(func.min(m.age)).where(m.mail == "ann@x"),
+    "least of each": _least_of_each,
+    "least of each, told": _least_told,
+    "least in IN": lambda m: select(m.id).where(m.id.in_(select(func.min(m.id)).where(m.mail == "ann@x"))),
     "greatest of none": lambda m: select(func.max(m.age)).where(m.mail == "none"),
     "first in a subquery": _aliased_subquery,
     "first in IN": lambda m: select(m.id).where(

@@ -62,6 +62,11 @@ def limits(statement: Any) -> tuple[Any, Any]:
     return limit, statement._offset_clause
 
 
+def correlates_by_itself(select: Any) -> bool:
+    """Return whether a SELECT takes FROMs from the one around it, without having been told which."""
+    return bool(select._auto_correlate)
+
+
 def is_aggregated(select: Any) -> bool:
     """Return whether a SELECT has groups, is cut or locks rows, so that an aggregate is not all of it."""
     parts = (
