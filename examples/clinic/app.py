@@ -9,6 +9,7 @@ from flask import Flask
 from examples.clinic.clinics import OPERATIONS, TENANTS
 from examples.clinic.seed import seed
 from examples.clinic.services.accounts import Accounts
+from examples.clinic.services.documents import ENDINGS
 from examples.clinic.services.reencryption import Reencryptions
 from examples.clinic.storage import Storage
 from examples.clinic.web import (
@@ -54,7 +55,7 @@ def application(storage: Storage) -> Flask:
         operations=OPERATIONS,
         identity=current.identity,
         key_state=current.key_state,
-        endings=documents.documents.ENDINGS,
+        endings=ENDINGS,
     )
     return app
 

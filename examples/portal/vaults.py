@@ -127,16 +127,18 @@ class FileVault(Vault):
         return [one["id"] for one in self._key()["versions"]]
 
     def change(self, action: str) -> None:
-        work: dict[str, Callable[[], object]] = {
-            "disable": lambda: [self._keys.disable(one) for one in self.allowed],
-            "enable": lambda: [self._keys.enable(one) for one in self.allowed],
-            "rotate": lambda: [self._keys.rotate(one) for one in self.allowed],
-            "delete": lambda: self._deleted.touch(mode=0o600),
-            "recover": lambda: self._deleted.unlink(missing_ok=True),
-        }
-        if action in self.actions:
-            work[action]()
-            self.note(action, "the customer", "ok")
+        if action not in self.actions:
+            return
+        if action == "delete":
+            self._deleted.touch(mode=0o600)
+        elif action == "recover":
+            self._deleted.unlink(missing_ok=True)
+        else:
+            keys = self._keys
+            change = {"disable": keys.disable, "enable": keys.enable, "rotate": keys.rotate}[action]
+            for kek_uri in self.allowed:
+                change(kek_uri)
+        self.note(action, "the customer", "ok")
 
     def note(self, operation: str, who: str, answer: str) -> None:
         line = json.dumps(asdict(Request(time.time(), operation, who, answer)))

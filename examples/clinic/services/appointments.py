@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from examples.clinic.models import Appointment, Patient
@@ -15,7 +16,7 @@ REASON = 200
 SHOWN = 50
 
 
-def coming(db: Session, clinic: str, now: datetime) -> Sequence[Row[tuple[Appointment, Patient]]]:
+def coming(db: Session, clinic: str, now: datetime) -> Sequence[Any]:
     """Return a clinic's next appointments, each with its patient."""
     query = select(Appointment, Patient).join(Patient, Patient.id == Appointment.patient_id)
     here = (Appointment.clinic == clinic, Patient.clinic == clinic, Appointment.at >= now)

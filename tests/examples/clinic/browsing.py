@@ -77,12 +77,13 @@ class Clinic:
             assert browser.sign_in(email).status_code == 303
         return browser
 
-    def customer(self, clinic: str, action: str) -> None:
-        """Do something in a customer's portal."""
+    def customer(self, clinic: str, action: str, *, noticed: bool = True) -> None:
+        """Do something in a customer's portal; the application notices at once, or when it does."""
         browser = Browser(self.portal)
         answer = browser.post(f"/{clinic}/{action}", {}, seen_at=f"/{clinic}")
         assert answer.status_code == 303, answer.text
-        self.storage.keyring.forget(clinic)  # as the bound would, within seconds
+        if noticed:
+            self.storage.keyring.forget(clinic)  # as the bound would, within seconds
 
     def numbers(self, table: str, clinic: str) -> list[int]:
         """The ids of a clinic's rows."""

@@ -1,7 +1,9 @@
 """What the clinics' staff do: patients, search, appointments, documents."""
 
 import re
+import time
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -183,6 +185,25 @@ def test_while_a_key_is_off_its_clinic_sees_a_calm_page_and_the_others_work(clin
     assert "Patients" in clinic.browser("reception@riverside.example").page("/patients")
     clinic.customer("hillside", "enable")
     assert "Patients" in staff.page("/patients")
+
+
+def test_a_key_that_is_switched_off_is_noticed_within_the_bound(
+    clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("examples.clinic.storage.REVALIDATE_AFTER", 1)
+    clinic.close()
+    quick = Clinic(tmp_path / "data")
+    staff = quick.browser("reception@hillside.example")
+    others = quick.browser("reception@riverside.example")
+    assert staff.get("/patients").status_code == 200
+    quick.customer("hillside", "disable", noticed=False)
+    began = time.monotonic()
+    while staff.get("/patients").status_code == 200:
+        assert time.monotonic() - began < 30, "the page is still there"
+        assert others.get("/patients").status_code == 200
+    assert staff.get("/patients").status_code == 403
+    assert others.get("/patients").status_code == 200
+    quick.close()
 
 
 def test_while_a_vault_is_out_of_reach_people_are_asked_to_come_back(clinic: Clinic) -> None:
