@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import String, select
+from sqlalchemy import String, and_, select
 from sqlalchemy.exc import NoSuchColumnError
 from sqlalchemy.orm import (
     Mapped,
@@ -98,6 +98,47 @@ def test_a_flush_gives_what_is_added_the_value_that_is_compared(models: Any) -> 
         person.logins.clear()
         session.commit()
         assert session.get_one(Login, 9).email is None
+
+
+def test_between_tables_of_tenants_each_row_has_those_of_its_own(make_vault: Any) -> None:
+    vault: Vault = make_vault()
+
+    def same() -> Any:
+        return and_(foreign(Login.email) == Person.email, Login.owner == Person.owner)
+
+    class Login(vault.base):
+        __tablename__ = "logins"
+        __cmk_tenant__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        owner: Mapped[str]
+        email: Mapped[str | None] = mapped_column(EncryptedType(String(9), index=[Exact()], context="email"))
+        person = relationship("Person", primaryjoin=same, back_populates="logins")
+
+    class Person(vault.base):
+        __tablename__ = "people"
+        __cmk_tenant__ = "owner"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        owner: Mapped[str]
+        email: Mapped[str] = mapped_column(EncryptedType(String(9), index=[Exact()], context="email"))
+        logins = relationship(Login, primaryjoin=same, back_populates="person")
+
+    vault.create()
+    with vault.session() as session:
+        session.add_all(
+            [Person(id=n, owner=owner, email="x") for n, owner in enumerate(("acme", "globex"), 1)]
+        )
+        session.add_all([Login(id=1, owner="acme", email="x"), Login(id=2, owner="globex", email="x")])
+        session.add(Login(id=3, owner="globex"))
+        session.commit()
+        for load in (lazyload, selectinload, joinedload):
+            session.expunge_all()
+            logins = session.scalars(select(Login).options(load(Login.person)).order_by(Login.id))
+            assert [one.person and one.person.id for one in logins] == [1, 2, None]
+        login = session.get_one(Login, 3)
+        login.person = session.get_one(Person, 2)
+        session.commit()
+        session.expire_all()
+        assert sorted(one.id for one in session.get_one(Person, 2).logins) == [2, 3]
 
 
 def test_loading_by_a_subquery_gives_no_rows(models: Any, make_vault: Any) -> None:
