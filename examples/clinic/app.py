@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, current_app, render_template
 
 from examples.clinic.clinics import OPERATIONS, TENANTS
 from examples.clinic.seed import seed
@@ -23,6 +23,7 @@ from examples.clinic.web import (
     start,
     stored,
 )
+from sqlalchemy_cmk import TamperedError
 from sqlalchemy_cmk.flask import CMK, health
 
 
@@ -46,6 +47,7 @@ def application(storage: Storage) -> Flask:
     storage.acting = current.acting
     guard.protect(app, cookie="clinic")
     current.close(app)
+    app.register_error_handler(TamperedError, _altered)
     CMK(app, storage.keyring, tenant=current.tenant, engine=storage.engine)
     for one in (start, sign_in, patients, appointments, documents, console, stored):
         app.register_blueprint(one.pages)
@@ -58,6 +60,12 @@ def application(storage: Storage) -> Flask:
         endings=ENDINGS,
     )
     return app
+
+
+def _altered(error: TamperedError) -> tuple[str, int]:
+    """Say that stored data was altered; what and where is for the log."""
+    current_app.logger.error("%s: %s", type(error).__name__, error)
+    return render_template("altered.html"), 500
 
 
 def _session_key(folder: Path) -> bytes:
