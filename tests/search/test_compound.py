@@ -291,6 +291,18 @@ def test_named_values_come_from_the_statement_or_its_execution(clinic: Clinic) -
         assert session.scalars(select(P.id).where(P.id.in_(asked.params(born=MAY)))).all() == [1]
 
 
+def test_an_upsert_finds_a_conflict_by_the_hidden_column(clinic: Clinic) -> None:
+    statement = upsert(clinic.vault.engine, clinic.table).values(clinic="acme", last="Ann", born=MAY, id=9)
+    if hasattr(statement, "on_conflict_do_nothing"):
+        statement = statement.on_conflict_do_nothing(index_elements=["last_born_compound"])
+    else:
+        statement = statement.on_duplicate_key_update(id=1)
+    with clinic.vault.session() as session:
+        session.execute(statement)
+        session.commit()
+    assert clinic.of("Ann", MAY) == [1]
+
+
 def test_a_null_has_no_token_and_is_equal_to_nothing(clinic: Clinic) -> None:
     P = clinic.Patient
     assert clinic.vault.raw("SELECT last_born_compound IS NULL FROM patients WHERE id = 3") == [(1,)]
