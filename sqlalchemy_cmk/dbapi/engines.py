@@ -16,12 +16,10 @@ from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from sqlalchemy_cmk.hooks.redaction import redact_rows
 from sqlalchemy_cmk.hooks.unsupported.parts import parts_of
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.raw_sql import OPTION
 from sqlalchemy_cmk.runtime.blocking import on_the_bridge
 
 AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
-
-# The execution option that says so.
-OPTION = "cmk_raw_sql"
 
 
 def transparent(engine: AnyEngine, keyring: Keyring) -> AnyEngine:

@@ -32,6 +32,7 @@ from sqlalchemy_cmk.hooks.equality import equalities, pinned
 from sqlalchemy_cmk.hooks.flush import flushed_row
 from sqlalchemy_cmk.hooks.inserts import seal_insert
 from sqlalchemy_cmk.hooks.meeting import meet_database
+from sqlalchemy_cmk.hooks.raw_text import guard_text
 from sqlalchemy_cmk.hooks.returning import open_batches, refuse_unbound
 from sqlalchemy_cmk.hooks.rewriting import rewritten
 from sqlalchemy_cmk.hooks.sql_text import note_sql_text
@@ -80,6 +81,7 @@ def before_cursor_execute(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> tuple[str, Any]:
     """Refuse what sealed values cannot serve, and seal the values of criteria; in a dry run note it only."""
+    guard_text(connection, statement, context)
     if is_under_way():
         note_sql_text(statement, getattr(context, "compiled", None))
     if getattr(context, "compiled", None) is not None:

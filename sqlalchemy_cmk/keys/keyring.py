@@ -25,6 +25,7 @@ from sqlalchemy_cmk.keys.opening.calls import KEK_CONCURRENCY, ProviderCalls
 from sqlalchemy_cmk.keys.opening.wrapper import provider_for
 from sqlalchemy_cmk.keys.operations import KeyOperations
 from sqlalchemy_cmk.keys.policy import KekAllowed, PolicyCheck
+from sqlalchemy_cmk.keys.raw_sql import RawSql, check_raw_sql, guarded
 from sqlalchemy_cmk.keys.storage.tables import make_all_tables
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.runtime.blocking import in_a_thread, off_the_loop
@@ -67,6 +68,9 @@ class Keyring(KeyOperations, ValueDoors):
             asked at every wrap and unwrap. :class:`~sqlalchemy_cmk.KekPolicy` is one. Default: every KEK may.
         reads_without_tenant: let a sealed value of a tenant be read where neither the row, the statement nor
             a scope says whose it is. Default ``False``: :class:`~sqlalchemy_cmk.TenantRequired`.
+        raw_sql: what becomes of ``text()`` and other SQL text that names a sealed column, on an engine that
+            is not :func:`~sqlalchemy_cmk.dbapi.transparent`: ``"warn"`` logs a warning, once for each text,
+            ``"refuse"`` refuses it, ``"allow"`` says nothing. Default ``"warn"``.
         actor: who acts, for the audit trail: a name, or a function that returns it. Default: the user that
             the process runs as.
         table_prefix: the prefix of the key tables' names.
@@ -100,6 +104,7 @@ class Keyring(KeyOperations, ValueDoors):
         record_key: RecordKeySource | None = None,
         kek_allowed: KekAllowed | None = None,
         reads_without_tenant: bool = False,
+        raw_sql: RawSql = "warn",
         actor: str | Callable[[], str] | None = None,
         table_prefix: str = "cmk_",
         record_exceptions: bool = False,
@@ -107,6 +112,7 @@ class Keyring(KeyOperations, ValueDoors):
         clock: Callable[[], float] = elapsed,
     ) -> None:
         check_arguments(platform_key, providers)
+        check_raw_sql(raw_sql)
         for name, count in (("max_open_keys", max_open_keys), ("kek_concurrency", kek_concurrency)):
             if count < 1:
                 raise ConfigurationError(f"{name} is a count: give 1 or more")
@@ -126,6 +132,7 @@ class Keyring(KeyOperations, ValueDoors):
         )
         self.dry_run = dry_run_for(dry_run, table_prefix)
         self.reads_without_tenant = reads_without_tenant
+        self.raw_sql = raw_sql
         self.platform_key = platform_key
         self.table_prefix = table_prefix
         self.provider_of(platform_key)
@@ -212,6 +219,8 @@ class Keyring(KeyOperations, ValueDoors):
             refuse_wrong_declarations(metadata)
         if metadata not in self._protected:
             self._protected.append(metadata)
+        if self.raw_sql != "allow":
+            guarded.add(metadata)
         serve(self, metadata)
 
     def apply_to(self, metadata: MetaData) -> None:

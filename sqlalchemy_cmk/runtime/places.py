@@ -54,6 +54,18 @@ def calling_place() -> Place | None:
     return library
 
 
+def is_sent_by_us() -> bool:
+    """Return whether the statement that SQLAlchemy is sending comes from this package's own code."""
+    is_below = False
+    for frame in _frames():
+        file = frame.f_code.co_filename
+        if file.startswith(_OURS[0]) or file.startswith("<"):
+            is_below = is_below or file.startswith(_OURS[0])
+        elif is_below:
+            return file.startswith(_OURS[1])
+    return False
+
+
 def _frames() -> Iterator[FrameType]:
     frame: FrameType | None = inspect.currentframe()
     while frame is not None:
