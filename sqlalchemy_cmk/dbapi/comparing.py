@@ -26,12 +26,17 @@ def seal_compared(connection: Connection, plan: Plan, values: Values) -> None:
         if key in done or values.known[key] is None:
             continue
         done.add(key)
-        owner = _owner(one.column, one.path, values)
+        owner = owner_of(one.column, one.path, values)
         writer = ColumnWriter(one.column, holders[one.column.keys_on(connection)])
         values.known[key] = strip(writer.seal_compared(values.known[key], owner))
 
 
-def _owner(column: SealedColumn, path: Path, values: Values) -> str:
+def owner_of(column: SealedColumn, path: Path, values: Values) -> str:
+    """Return whose values of a column are compared, of the rows of a path.
+
+    Raises:
+        TenantRequired: neither the statement nor a scope names the tenant.
+    """
     if not column.is_tenants:
         return PLATFORM_TENANT
     source = tenant_source(column.table)

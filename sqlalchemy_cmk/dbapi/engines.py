@@ -13,13 +13,16 @@ from sqlalchemy_cmk.dbapi.fetching import OpeningCursor
 from sqlalchemy_cmk.dbapi.statements import Known, Sent, Statements
 from sqlalchemy_cmk.dbapi.wrapping import schema_of
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
-from sqlalchemy_cmk.hooks.redaction import redact_rows
+from sqlalchemy_cmk.hooks.redaction import hidden_tokens, redact_rows
 from sqlalchemy_cmk.hooks.unsupported.parts import parts_of
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.raw_sql import OPTION
 from sqlalchemy_cmk.runtime.blocking import on_the_bridge
 
 AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
+
+# By which messages of its connections begin, and are told from those of the engine itself.
+LABEL = "sealed text"
 
 
 def transparent(engine: AnyEngine, keyring: Keyring) -> AnyEngine:
@@ -39,7 +42,7 @@ def transparent(engine: AnyEngine, keyring: Keyring) -> AnyEngine:
     keyring.for_engine(engine)
     if not keyring.protected:
         raise ConfigurationError("this keyring protects no tables: call keyring.protect(Base) first")
-    made = engine.execution_options(**{OPTION: "transparent"})
+    made = engine.execution_options(**{OPTION: "transparent", "logging_token": LABEL})
     text = _Text(keyring.protected)
     sync = made.sync_engine if isinstance(made, AsyncEngine) else made
     event.listen(sync, "before_cursor_execute", text.before, retval=True)
@@ -88,7 +91,7 @@ class _Text:
             return many.statement, many.parameters
         sent = statements.seal(connection, known, statement, parameters, _asker(connection))
         if known.opener.returns_sealed:
-            redact_rows(connection.engine, every=True)
+            self._hide_rows(connection)
             self._sent[context] = known, sent
         return sent.statement, sent.parameters
 
@@ -110,6 +113,17 @@ class _Text:
             context.cursor = opening = OpeningCursor(cursor, opener)
             if on_the_bridge() and not context.execution_options.get("stream_results"):
                 opening.read_all()  # afterwards no key can be opened
+
+    def _hide_rows(self, connection: Connection) -> None:
+        """Keep the connection's rows out of ``echo="debug"``, by the token that its messages begin with."""
+        token = connection.get_execution_options().get("logging_token")
+        if not token:
+            raise UnsupportedOperation(
+                "an engine that opens SQL text has a logging_token, by which its rows are kept out of logs: "
+                "give the connection one"
+            )
+        hidden_tokens.add(str(token))
+        redact_rows(connection.engine)
 
     def _is_text(self, context: Any) -> bool:
         """Return whether the hooks know nothing of a statement: a text, or over tables of another metadata.

@@ -19,7 +19,7 @@ from sqlalchemy_cmk.hooks.values import MISSING, Row
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant
 from sqlalchemy_cmk.sql import Inserted, Plan
 from sqlalchemy_cmk.sql.schema import sealed_of
-from sqlalchemy_cmk.sql.text import Key
+from sqlalchemy_cmk.sql.text import Edit, Key
 
 
 def seal_insert(
@@ -111,7 +111,8 @@ def _written(
     quoting = Quoting(connection.dialect)
     count = len(inserted.rows)
     added_names: list[str | Key] = [f", {quoting.name(str(inserted.table.c[key].name))}" for key in hidden]
-    added: list[tuple[int, Sequence[str | Key]]] = [(inserted.names_end, added_names)] if hidden else []
+    names_end = inserted.names_end
+    added: list[Edit] = [(names_end, names_end, added_names)] if hidden else []
     is_named = any(isinstance(one.key, str) for one in plan.text.parameters)
     first = len({one.key for one in plan.text.parameters})
     new_keys: list[list[Key]] = []
@@ -119,7 +120,7 @@ def _written(
         at = first + number * len(hidden)
         keys: list[Key] = [f"cmk_hidden_{at + i}" if is_named else at + i for i in range(len(hidden))]
         new_keys.append(keys)
-        added.append((end, [part for key in keys for part in (", ", -1, key)]))
+        added.append((end, end, [part for key in keys for part in (", ", -1, key)]))
     statement, sent = plan.text.written(0, len(plan.text.parsed), added)
     dialect = connection.dialect
     for number, values in enumerate(every):

@@ -10,7 +10,7 @@ from sqlalchemy import Column
 from sqlalchemy_cmk.columns.tenants import TenantSource
 from sqlalchemy_cmk.errors import TenantMismatch
 from sqlalchemy_cmk.sql import Given, Path, Plan
-from sqlalchemy_cmk.sql.text import Key
+from sqlalchemy_cmk.sql.text import Edit, Key
 
 _MISSING = object()
 
@@ -41,6 +41,8 @@ class Values:
                 raise WrongParameters
         if any(key not in self.known for key in keys):
             raise WrongParameters
+        # What the criteria ask search indexes instead.
+        self.edits: list[Edit] = []
 
     def of(self, given: Given) -> Any:
         """Return what a statement gives."""

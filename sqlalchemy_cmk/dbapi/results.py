@@ -62,7 +62,7 @@ class ResultOpener:
         positions, paths = found
 
         def says(source: TenantSource, origin: Any) -> str | None:
-            path = paths.get(hash(origin))
+            path = None if origin is None else paths.get(hash(origin))
             return None if path is None else values.tenant(path, source)
 
         return RowOpener(connection, positions, None, says) if positions else None

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Dialect
 
 from sqlalchemy_cmk.columns.index_catalogues import look_at_indexes
-from sqlalchemy_cmk.dbapi.comparing import seal_compared
+from sqlalchemy_cmk.dbapi.asking import ask_indexes
+from sqlalchemy_cmk.dbapi.comparing import owner_of, seal_compared
 from sqlalchemy_cmk.dbapi.inserting import seal_insert
 from sqlalchemy_cmk.dbapi.parameters import Values, WrongParameters
 from sqlalchemy_cmk.dbapi.results import ResultOpener
@@ -111,12 +112,16 @@ class Statements:
         look_at_indexes(connection)
         with lending(connection):
             seal_compared(connection, plan, values)
+            ask_indexes(connection, plan, values, owner_of, self._kind)
             if plan.inserted is not None:
                 text, sets = seal_insert(connection, plan, plan.inserted, [values])
                 return Sent(text, sets[0], values)
             if plan.updated is not None:
                 text, sent = UpdateSealer(connection, plan, plan.updated, ask).sealed(values)
                 return Sent(text, sent, values)
+        if plan.asked:
+            text, keys = plan.text.written(0, len(plan.text.parsed), values.edits)
+            return Sent(text, values.listed(keys), values)
         if not plan.compared:
             return Sent(statement, given, values)
         return Sent(_text(plan, statement), _as_given(values, given), values)
@@ -124,7 +129,7 @@ class Statements:
     def seal_many(
         self, connection: Connection, known: Known, statement: str, every: Sequence[Any]
     ) -> Sent | None:
-        """Return a statement for many sets sealed; ``None`` for an UPDATE, executed set by set.
+        """Return a statement for many sets sealed; ``None`` for what is executed set by set.
 
         Args:
             connection: where it runs.
@@ -133,7 +138,7 @@ class Statements:
             every: the parameters of each execution.
         """
         plan = known.plan
-        if plan.updated is not None:
+        if plan.updated is not None or plan.asked:
             return None
         if not every or not (plan.inserted or plan.compared):
             return Sent(statement, every)

@@ -21,7 +21,7 @@ from sqlalchemy_cmk.hooks.rows import RowWriter
 from sqlalchemy_cmk.hooks.values import Row
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant, current_tenant
 from sqlalchemy_cmk.sql import Plan, Updated
-from sqlalchemy_cmk.sql.text import Key
+from sqlalchemy_cmk.sql.text import Edit, Key
 
 # Runs a query of this module's own on the caller's connection, in its transaction.
 Ask = Callable[[str, Any], Sequence[Sequence[Any]]]
@@ -104,7 +104,7 @@ class UpdateSealer:
         where = ""
         keys: list[Key] = []
         if self._updated.where is not None:
-            criteria, keys = text.written(*self._updated.where)
+            criteria, keys = text.written(*self._updated.where, values.edits)
             where = f" WHERE {criteria}"
         doubled = names.replace("%", "%%") if text.style == "percent" else names
         rows = self._ask(f"SELECT DISTINCT {doubled} FROM {target}{where}", values.listed(keys))  # noqa: S608
@@ -190,11 +190,12 @@ class UpdateSealer:
         criteria: list[str | Key] = [] if guard is not None else ["1 = 0"]
         for exact, value in guard or ():
             criteria += [*(["AND "] if criteria else []), f"{exact} = ", *add(value), " "]
-        added: list[tuple[int, Sequence[str | Key]]] = [(updated.assignments, assigned)]
+        at = updated.assignments
+        added: list[Edit] = [(at, at, assigned), *values.edits]
         if criteria and updated.where is not None:
             start, end = updated.where
-            added += [(start, [" (", *criteria, ") AND ("]), (end, [") "])]
+            added += [(start, start, [" (", *criteria, ") AND ("]), (end, end, [") "])]
         elif criteria:
-            added.append((updated.end, [" WHERE ", *criteria]))
+            added.append((updated.end, updated.end, [" WHERE ", *criteria]))
         statement, keys = text.written(0, len(text.parsed), added)
         return statement, values.listed(keys)

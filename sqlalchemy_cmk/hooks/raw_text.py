@@ -7,12 +7,12 @@ import re
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, MetaData, TextClause
+from sqlalchemy import Connection, MetaData, Table, TextClause
 
 from sqlalchemy_cmk.columns.column import SealedColumn
-from sqlalchemy_cmk.columns.tenants import sealed_columns
+from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import UnsupportedOperation
-from sqlalchemy_cmk.keys.binding.protection import keyrings_of
+from sqlalchemy_cmk.keys.binding.protection import keyrings_of, protection_of
 from sqlalchemy_cmk.keys.dry_run import dry_run_of
 from sqlalchemy_cmk.keys.raw_sql import OPTION, guarded
 from sqlalchemy_cmk.runtime.places import is_sent_by_us
@@ -34,9 +34,10 @@ class _Texts:
 
     def __init__(self, metadata: MetaData) -> None:
         self.count = len(metadata.tables)
-        tables = {table: sealed_columns(table) for table in metadata.tables.values()}
+        # A table may be half declared, or wrongly: what uses it says so.
+        tables = {table: _sealed(table) for table in metadata.tables.values()}
         self._tables = [
-            (re.compile(rf"(?<!\w){re.escape(table.name)}(?!\w)", re.IGNORECASE), list(sealed.values()))
+            (re.compile(rf"(?<!\w){re.escape(table.name)}(?!\w)", re.IGNORECASE), sealed)
             for table, sealed in tables.items()
             if sealed
         ]
@@ -67,6 +68,11 @@ class _Texts:
         return None
 
 
+def _sealed(table: Table) -> list[SealedColumn]:
+    found = (one.type.sealed_column for one in table.columns if isinstance(one.type, EncryptedType))
+    return [one for one in found if one is not None and one.column.table is table]
+
+
 _texts: WeakKeyDictionary[MetaData, _Texts] = WeakKeyDictionary()
 
 
@@ -87,9 +93,10 @@ def guard_text(connection: Connection, statement: str, context: Any) -> None:
     if not guarded or (compiled is not None and not isinstance(compiled.statement, TextClause)):
         return
     for metadata in list(guarded):
-        column = _texts_of(metadata).named(statement)
-        if column is not None and dry_run_of(metadata) is None:
-            _judge(connection, metadata, column, statement)
+        if protection_of(metadata).of_engine(connection.engine) is not None:
+            column = _texts_of(metadata).named(statement)
+            if column is not None and dry_run_of(metadata) is None:
+                _judge(connection, metadata, column, statement)
 
 
 def _texts_of(metadata: MetaData) -> _Texts:

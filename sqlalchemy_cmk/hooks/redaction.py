@@ -12,24 +12,22 @@ from sqlalchemy_cmk.databases import sqlalchemy_private as private
 
 LOGGER = "sqlalchemy.engine.Engine"
 
-_covered: set[tuple[str, bool]] = set()
+_covered: set[str] = set()
+
+# The values of the execution option ``logging_token`` of connections none of whose rows are shown: those of
+# SQL text have no types that tell.
+hidden_tokens: set[str] = set()
 
 
 class RowRedaction(logging.Filter):
-    """Replaces a logged row that has sealed columns.
-
-    Args:
-        every: replace any row: those of SQL text have no types that tell.
-    """
-
-    def __init__(self, every: bool = False) -> None:
-        super().__init__()
-        self._every = every
+    """Replaces a logged row that has sealed columns."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact a record and let it through."""
         if isinstance(record.args, tuple) and record.args:
-            record.args = tuple(_hidden(one) if self._every else _redacted(one) for one in record.args)
+            token = str(record.msg).partition("] ")[0].removeprefix("[")
+            hide = _hidden if token in hidden_tokens else _redacted
+            record.args = tuple(map(hide, record.args))
         return True
 
 
@@ -52,14 +50,9 @@ def _is_sealed(type_: object) -> bool:
     return isinstance(type_, EncryptedType) or isinstance(getattr(type_, "item_type", None), EncryptedType)
 
 
-def redact_rows(engine: Engine | None = None, *, every: bool = False) -> None:
-    """Put the redaction on the logger of all engines, or on that of an engine with a ``logging_name``.
-
-    Args:
-        engine: the engine.
-        every: redact every row of this logger, not only those whose types say that they are opened.
-    """
+def redact_rows(engine: Engine | None = None) -> None:
+    """Put the redaction on the logger of all engines, or on that of an engine with a ``logging_name``."""
     name = LOGGER if engine is None or not engine.logging_name else f"{LOGGER}.{engine.logging_name}"
-    if (name, every) not in _covered:
-        _covered.add((name, every))
-        logging.getLogger(name).addFilter(RowRedaction(every))
+    if name not in _covered:
+        _covered.add(name)
+        logging.getLogger(name).addFilter(RowRedaction())

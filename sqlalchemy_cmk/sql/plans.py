@@ -11,7 +11,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy_cmk.sql.columns import Outputs, Path
 from sqlalchemy_cmk.sql.schema import sealed_of
 from sqlalchemy_cmk.sql.text import SqlText
-from sqlalchemy_cmk.sql.uses import Compared, Given
+from sqlalchemy_cmk.sql.uses import Asked, Compared, Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Plan:
         text: the statement.
         outputs: what it returns; empty where it returns no rows.
         compared: the parameters that sealed columns are compared with, by number.
+        asked: what search indexes are asked.
         equalities: what it says of the rows of each path.
         inserted: the rows of an INSERT that writes sealed columns.
         updated: what an UPDATE writes into sealed columns.
@@ -74,6 +75,7 @@ class Plan:
     text: SqlText
     outputs: Outputs = ()
     compared: Mapping[int, Compared] = field(default_factory=dict)
+    asked: tuple[Asked, ...] = ()
     equalities: Mapping[Path, list[tuple[Column[Any], Given]]] = field(default_factory=dict)
     inserted: Inserted | None = None
     updated: Updated | None = None

@@ -140,7 +140,7 @@ class Queries:
                 refuse_text("an alias names the columns of a table: use the columns' own names")
             scope.add(Source(name, [Star(table, path)], table))
         elif isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
-            outer = scope if isinstance(node.parent, exp.Lateral) else scope._outer
+            outer = scope if isinstance(node.parent, exp.Lateral) else scope.outer
             outputs = self.outputs(node, ctes, outer, path)
             scope.add(Source(name, renamed(outputs, names)))
         elif self._is_plain(node, ctes):

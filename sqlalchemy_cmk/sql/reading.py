@@ -83,6 +83,7 @@ class _Reader:
             self.text.without_casts(self.uses.cast.intersection(sealed)),
             plan.outputs,
             self.uses.compared,
+            tuple(self.uses.asked),
             self.uses.equalities,
             plan.inserted,
             plan.updated,
@@ -163,14 +164,15 @@ class _Reader:
     def require_one_use(self, plan: Plan) -> None:
         """Refuse a parameter that is sealed for one place and used in another."""
         keys = [one.key for one in self.text.parameters]
-        uses: dict[int, object] = {**self.uses.compared, **dict.fromkeys(plan.written)}
+        asked = [number for one in self.uses.asked for number in one.numbers]
+        uses: dict[int, object] = {**self.uses.compared, **dict.fromkeys((*plan.written, *asked))}
         for number in uses:
             same = [i for i, key in enumerate(keys) if key == keys[number]]
             if len(same) > 1 and any(
                 self.uses.compared.get(i) != self.uses.compared.get(number) for i in same
             ):
                 self.refuse_shared(keys[number])
-            if len(same) > 1 and number in plan.written:
+            if len(same) > 1 and (number in plan.written or number in asked):
                 self.refuse_shared(keys[number])
 
     def refuse_shared(self, key: object) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy_cmk.sql.columns import Outputs, Source, Value
+from sqlalchemy import Table
+
+from sqlalchemy_cmk.sql.columns import Outputs, Source, Star, Value
 from sqlalchemy_cmk.sql.refusals import refuse_text
 from sqlalchemy_cmk.sql.schema import Schema
 
@@ -19,7 +21,7 @@ class Scope:
 
     def __init__(self, schema: Schema, outer: Scope | None) -> None:
         self._schema = schema
-        self._outer = outer
+        self.outer = outer
         self.sources: dict[str, Source] = {}
 
     def add(self, source: Source) -> None:
@@ -56,11 +58,19 @@ class Scope:
             refuse_text(f"it cannot be told which column {name} is of")
         return value
 
+    def has_table(self, value: Value, table: Table) -> bool:
+        """Return whether a query, or one around it, names a table itself whose row a value is of."""
+        own = any(
+            one.table is table and any(isinstance(o, Star) and o.path == value.path for o in one.outputs)
+            for one in self.sources.values()
+        )
+        return own or (self.outer is not None and self.outer.has_table(value, table))
+
     def _qualified(self, qualifier: str, name: str) -> tuple[bool, Value | None]:
         source = self.sources.get(qualifier)
         if source is not None:
             return source.find(name)
-        return (False, None) if self._outer is None else self._outer._qualified(qualifier, name)
+        return (False, None) if self.outer is None else self.outer._qualified(qualifier, name)
 
     def _plain(self, name: str) -> tuple[bool, Value | None]:
         found = [value for one in self.sources.values() for has, value in (one.find(name),) if has]
@@ -73,9 +83,9 @@ class Scope:
         own = self.sources.get(name)
         if own is not None and own.is_protected:
             refuse_text(f"{name} is a whole row: name its columns")
-        if self._outer is None:
+        if self.outer is None:
             return False, None
-        known, value = self._outer._plain(name)
+        known, value = self.outer._plain(name)
         hidden = any(one.is_unknown for one in self.sources.values())
         if hidden and value is not None and value.sealed is not None:
             refuse_text(f"it cannot be told which column {name} is of")

@@ -47,6 +47,11 @@ _NOT_FOLLOWED = {
 }
 
 
+# From where to where in the parsed text something takes the place of what was there, and what it is: texts,
+# and ``-1`` for a parameter, whose key is the next element.
+Edit = tuple[int, int, Sequence[Key]]
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """Where a driver puts a value.
@@ -102,21 +107,23 @@ class SqlText:
         """Return which parameter a name in the parsed text stands for."""
         return int(name.removeprefix(MARK))
 
-    def written(
-        self, start: int, end: int, added: Sequence[tuple[int, Sequence[str | Key]]] = ()
-    ) -> tuple[str, list[Key]]:
+    def written(self, start: int, end: int, edits: Sequence[Edit] = ()) -> tuple[str, list[Key]]:
         """Return a part of the text as the driver takes it, and the keys of its parameters in their order.
 
         Args:
             start: where the part begins in the parsed text.
             end: where it ends.
-            added: what to add, by where in the parsed text: texts, and ``-1`` for a parameter, whose key is
-                given as the next element.
+            edits: what to put in the place of parts of it.
         """
         found: list[tuple[int, int, Sequence[str | Key] | Parameter]] = [
-            (at, at, parts) for at, parts in added
+            one for one in edits if start <= one[0] <= end
         ]
-        found += [(one.start, one.end, one) for one in self.parameters if start <= one.start < end]
+        replaced = [(begin, finish) for begin, finish, _ in found]
+        found += [
+            (one.start, one.end, one)
+            for one in self.parameters
+            if start <= one.start < end and not any(a <= one.start < b for a, b in replaced)
+        ]
         pieces: list[str | Parameter] = []
         keys: list[Key] = []
         at = start

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Column
@@ -14,6 +16,18 @@ from sqlalchemy_cmk.sql.refusals import refuse_literal, refuse_randomized, refus
 from sqlalchemy_cmk.sql.scope import Scope
 from sqlalchemy_cmk.sql.text import MARK, SqlText
 from sqlalchemy_cmk.sql.trees import expressions, unwrapped, user_of
+
+# What sqlglot calls the comparisons that a search index may answer.
+OPERATORS = {
+    "EQ": "=",
+    "In": "IN",
+    "LT": "<",
+    "LTE": "<=",
+    "GT": ">",
+    "GTE": ">=",
+    "Between": "BETWEEN",
+    "Like": "LIKE",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,27 @@ class Compared:
     path: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A comparison that a search index answers.
+
+    Attributes:
+        column: the sealed column.
+        path: of which row.
+        operator: ``=``, ``IN``, ``<``, ``<=``, ``>``, ``>=``, ``BETWEEN`` or ``LIKE``.
+        numbers: the parameters that it is compared with.
+        span: where the comparison stands in the text.
+        qualifier: what stands before the column's name and its dot; empty where nothing does.
+    """
+
+    column: SealedColumn
+    path: Path
+    operator: str
+    numbers: tuple[int, ...]
+    span: tuple[int, int]
+    qualifier: str
+
+
 class Uses:
     """Looks at each use of a column, and notes what is compared.
 
@@ -50,6 +85,7 @@ class Uses:
 
     Attributes:
         compared: what the parameters are compared with, by their numbers.
+        asked: the comparisons that search indexes answer.
         equalities: what the top level of WHERE clauses says of the rows of each path.
         looked: the columns of the tree that were looked at.
         cast: the parameters that are cast, by their numbers.
@@ -59,6 +95,7 @@ class Uses:
         self._text = text
         self.compared: dict[int, Compared] = {}
         self.equalities: dict[Path, list[tuple[Column[Any], Given]]] = {}
+        self.asked: list[Asked] = []
         self.looked: set[int] = set()
         self.cast: set[int] = set()
 
@@ -80,7 +117,16 @@ class Uses:
         sealed = None if value is None else value.sealed
         if value is None or sealed is None:
             return
-        if isinstance(user, exp.EQ | exp.In) and not isinstance(user.parent, exp.Update):
+        kind = type(user).__name__
+        is_assigned = isinstance(user.parent, exp.Update)
+        if (
+            kind in OPERATORS
+            and sealed.scheme.index
+            and not is_assigned
+            and not self._is_equality(user, sealed)
+        ):
+            self._ask(user, used, node, value, sealed, scope)
+        elif isinstance(user, exp.EQ | exp.In) and not is_assigned:
             self._compare(user, used, value, sealed, scope)
         elif not _is_allowed(user, used, sealed):
             refuse_use(sealed, user.key.upper())
@@ -149,8 +195,6 @@ class Uses:
         else:
             others = [user.expression if used is user.this else user.this]
         if not sealed.scheme.deterministic:
-            if sealed.scheme.index:
-                refuse_use(sealed, "to ask a search index")
             refuse_randomized(sealed, "a comparison")
         for other in map(self.without_cast, others):
             if isinstance(other, exp.Placeholder):
@@ -160,6 +204,33 @@ class Uses:
             else:
                 refuse_literal(sealed)
 
+    def _is_equality(self, user: Any, sealed: SealedColumn) -> bool:
+        return sealed.scheme.deterministic and isinstance(user, expressions().EQ | expressions().In)
+
+    def _ask(self, user: Any, used: Any, node: Any, value: Value, sealed: SealedColumn, scope: Scope) -> None:
+        """Note a comparison with parameters, which has to stand in the text just as it is understood."""
+        exp = expressions()
+        operator = OPERATORS[type(user).__name__]
+        if isinstance(user, exp.In):
+            given = user.expressions
+        elif isinstance(user, exp.Between):
+            given = [user.args["low"], user.args["high"]]
+        else:
+            given = [user.expression]
+        given = list(map(unwrapped, given))
+        others = any(user.args.get(name) for name in ("query", "field", "symmetric", "unnest"))
+        if used is not user.this or others or not given or isinstance(user.parent, exp.Escape):
+            refuse_use(sealed, f"this form of {operator}")
+        if not all(isinstance(one, exp.Placeholder) for one in given):
+            refuse_literal(sealed)
+        if not scope.has_table(value, sealed.table):
+            refuse_use(sealed, "to ask a search index outside of the query that names the table")
+        numbers = tuple(map(self.number, given))
+        span = find_comparison(self._text, node.name, operator, numbers)
+        if span is None:
+            refuse_use(sealed, f"{operator} in this form: write column {operator} parameter")
+        self.asked.append(Asked(sealed, value.path, operator, numbers, span[0], span[1]))
+
     def _require_alike(self, sealed: SealedColumn, value: Value | None) -> None:
         other = None if value is None else value.sealed
         if other is None:
@@ -167,6 +238,34 @@ class Uses:
         alike = other.context == sealed.context and other.is_tenants is sealed.is_tenants
         if not alike or not other.scheme.deterministic:
             refuse_use(sealed, f"a comparison with {other.where}")
+
+
+def find_comparison(
+    text: SqlText, name: str, operator: str, numbers: Sequence[int]
+) -> tuple[tuple[int, int], str] | None:
+    """Return where ``column operator parameters`` stands in a text, and what is before the column's dot.
+
+    ``None`` where something else stands there.
+    """
+    first, last = text.parameters[numbers[0]], text.parameters[numbers[-1]]
+    opening = r"\s*\(\s*" if operator == "IN" else r"\s*"
+    word = r"(?:\w+|\"~+\"|`~+`|\[~+\])"
+    before = re.compile(rf"(?:({word})\s*\.\s*)?({word})\s*{re.escape(operator)}{opening}$", re.IGNORECASE)
+    found = before.search(text.bare[: first.start])
+    after = re.compile(r"\s*\)" if operator == "IN" else "").match(text.bare, last.end)
+    between = {"IN": r"\s*,\s*", "BETWEEN": r"\s*AND\s*"}.get(operator, "")
+    gaps = pairwise(numbers)
+    joined = all(
+        re.fullmatch(between, text.bare[text.parameters[a].end : text.parameters[b].start], re.IGNORECASE)
+        for a, b in gaps
+    )
+    if found is None or after is None or not joined or text.bare[: found.start()].rstrip().endswith("."):
+        return None
+    written = text.parsed[found.start(2) : found.end(2)]
+    if written.strip('"`[]').casefold() != name.casefold():
+        return None
+    qualifier = text.parsed[found.start(1) : found.end(1)] if found.group(1) else ""
+    return (found.start(), after.end()), qualifier
 
 
 def _equalities(criteria: Any) -> Iterator[tuple[Any, Any]]:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Date, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sqlalchemy_cmk import EncryptedType
+from sqlalchemy_cmk import EncryptedType, TenantRequired, UnsupportedOperation, tenant_scope
 from sqlalchemy_cmk.dbapi import wrap
 from sqlalchemy_cmk.search import Compound, Exact, NGram, Range
 from tests.support.vault import Vault
@@ -42,6 +42,30 @@ def test_rows_are_found_as_those_of_the_orm(vault: Vault, person: Any) -> None:
     insert = "INSERT INTO people (id, clinic, last, born) VALUES (?, 'acme', ?, ?), (?, 'acme', ?, NULL)"
     cursor.execute(mark(insert), (1, "Harris", date(1980, 1, 1), 2, "Tanaka"))
     cursor.execute(mark("UPDATE people SET born = ? WHERE id = ?"), (date(2001, 2, 3), 2))
+    connection.commit()
+    for criteria, values, expected in (
+        ("last = ?", ("Harris",), [1]),
+        ("p.last IN (?, ?) AND id > 0", ("Harris", "Tanaka"), [1, 2]),
+        ("born > ?", (date(1990, 1, 1),), [2]),
+        ("p.born BETWEEN ? AND ?", (date(1979, 1, 1), date(1981, 1, 1)), [1]),
+        ("NOT (last = ?)", ("Harris",), [2]),
+        ("last = ?", (None,), []),
+    ):
+        cursor.execute(
+            mark(f"SELECT id, last FROM people p WHERE clinic = ? AND {criteria} ORDER BY id"),
+            ("acme", *values),
+        )
+        assert [row[0] for row in cursor.fetchall()] == expected
+    with pytest.raises(UnsupportedOperation, match="finds other rows"):
+        cursor.execute(mark("SELECT id FROM people WHERE clinic = 'acme' AND last LIKE ?"), ("%anak%",))
+    with pytest.raises(TenantRequired):
+        cursor.execute(mark("SELECT id FROM people WHERE last = ?"), ("Harris",))
+    with tenant_scope("acme"):
+        cursor.execute(mark("UPDATE people SET last = ? WHERE id = 1 AND last = ?"), ("Harriet", "Harris"))
+        assert cursor.rowcount == 1
+        cursor.execute(mark("UPDATE people SET last = ? WHERE id = 1 AND last = ?"), ("Harris", "Harriet"))
+        cursor.execute(mark("DELETE FROM people WHERE last = ?"), ("nobody",))
+        assert cursor.rowcount == 0
     connection.commit()
     raw.close()
     mine = person.clinic == "acme"

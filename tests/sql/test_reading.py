@@ -1,5 +1,7 @@
 """SQL text over protected tables is understood for certain, or refused; other text is not looked at."""
 
+import re
+
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
@@ -95,7 +97,14 @@ def test_it_is_told_what_each_column_of_a_result_is(
         "SELECT id FROM patients WHERE email = LOWER(?)",
         "SELECT id FROM patients WHERE email = title",
         # What sealed bytes cannot answer.
-        "SELECT id FROM patients WHERE ssn = ?",
+        "SELECT id FROM patients WHERE ? = ssn",
+        "SELECT id FROM patients WHERE ssn NOT LIKE ? ESCAPE '!'",
+        "SELECT id FROM patients WHERE ssn = 'x'",
+        "SELECT id FROM patients WHERE ssn IN (?, 'x')",
+        "SELECT id FROM patients WHERE ssn <> ?",
+        "SELECT id FROM patients WHERE ssn = UPPER(?)",
+        "SELECT id FROM (SELECT id, ssn FROM patients) q WHERE q.ssn = ?",
+        "SELECT id FROM patients WHERE (id, ssn) = (?, ?)",
         "SELECT id FROM patients WHERE email LIKE ?",
         "SELECT id FROM patients WHERE email > ?",
         "SELECT id FROM patients WHERE email <> ?",
@@ -211,6 +220,28 @@ def test_what_drivers_and_databases_may_read_in_two_ways_is_refused(
 ) -> None:
     with pytest.raises(UnsupportedOperation):
         read_statement(statement, kind, style, SCHEMA)
+
+
+@pytest.mark.parametrize("kind, style", KINDS)
+@pytest.mark.parametrize(
+    "statement, operator, part, qualifier",
+    [
+        ("SELECT id FROM patients WHERE title = ? AND ssn = ?", "=", "ssn = ", ""),
+        ("SELECT id FROM patients p WHERE (p . ssn IN ( ?,? ))", "IN", "p . ssn IN ( , )", "p"),
+        ("DELETE FROM patients WHERE patients.ssn BETWEEN ? AND ?", "BETWEEN", "", "patients"),
+        ("UPDATE patients SET ssn = ? WHERE ssn LIKE ?", "LIKE", "ssn LIKE ", ""),
+        ("SELECT id FROM patients WHERE ssn <= ?", "<=", "ssn <= ", ""),
+    ],
+)
+def test_a_question_to_an_index_is_found_in_the_text(
+    statement: str, operator: str, part: str, qualifier: str, kind: str, style: str
+) -> None:
+    found = plan(statement, kind, style)
+    assert found is not None
+    (one,) = found.asked
+    text = found.text.parsed[slice(*one.span)]
+    assert (one.operator, one.qualifier) == (operator, qualifier)
+    assert not part or re.sub(r":\w+", "", text) == part
 
 
 def test_the_cast_of_a_parameter_that_is_sealed_is_left_out() -> None:
