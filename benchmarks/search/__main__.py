@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.search.asking import answers
+from benchmarks.search.building import building
 from benchmarks.search.people import people
 from benchmarks.search.sizes import sizes
 from benchmarks.search.twins import Twins
@@ -35,7 +36,7 @@ TARGETS: dict[str, dict[str, float]] = {
     "sqlite": {"range, about 100 results": 5.0, "substring, rechecked": 1.6},
 }
 ROWS = {"postgresql": 1_000_000, "mariadb": 200_000, "sqlite": 200_000}
-WRITTEN = 20_000
+WRITTEN, BUILT = 20_000, 100_000
 
 
 def measured(url: str, kind: str, folder: Path, rows: int, rounds: int) -> Iterator[Figure]:
@@ -49,6 +50,7 @@ def measured(url: str, kind: str, folder: Path, rows: int, rounds: int) -> Itera
     finally:
         twins.close()
     yield from writing(url, folder, persons[:WRITTEN], rounds)
+    yield from building(url, folder, persons[:BUILT])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, inspect
 from sqlalchemy_cmk.columns.compounds import every_index
 from sqlalchemy_cmk.columns.index_catalogues import catalogue_on
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, indexed_metadatas
+from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
 from sqlalchemy_cmk.keys.model import Purpose
@@ -32,6 +33,8 @@ def record_indexes(table: Table, connection: Any, **_: Any) -> None:
     """
     if table.metadata not in indexed_metadatas or not isinstance(connection, Connection):
         return
+    if private.is_temporary(table):
+        return  # it goes without being dropped
     catalogue = catalogue_on(connection, table.metadata)
     if catalogue is None:
         return
@@ -57,7 +60,11 @@ def _there(catalogue: Table, connection: Connection) -> Iterator[Table]:
     translated: Any = connection.get_execution_options().get("schema_translate_map") or {}
     for one in catalogue.metadata.tables.values():
         schema = translated.get(one.schema, one.schema)
-        if every_index(one) and inspect(connection).has_table(one.name, schema=schema):
+        if (
+            every_index(one)
+            and not private.is_temporary(one)
+            and inspect(connection).has_table(one.name, schema=schema)
+        ):
             yield one
 
 

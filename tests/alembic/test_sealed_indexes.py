@@ -8,7 +8,7 @@ from sqlalchemy import Column, Date, Integer, MetaData, String, Table, insert, i
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, UnsupportedOperation
 from sqlalchemy_cmk.keys.indexes import catalogue, records
-from sqlalchemy_cmk.search import Compound, Exact, Range, fold
+from sqlalchemy_cmk.search import Compound, Exact, NGram, Range, fold
 from tests.alembic.conftest import Project
 
 pytestmark = pytest.mark.drivers("sync")
@@ -165,6 +165,25 @@ def test_the_two_phases_have_a_deployment_between_them(project: Project) -> None
     project.revision(imports + f"op.create_sealed_index({index}, phase='fill')")
     project.upgrade()
     assert [found(project, one) for one in ("a@b", "old@version", "new@version")] == [[1], [2], [3]]
+
+
+def test_what_ngrams_are_searched_by_is_made_and_dropped_with_them(project: Project) -> None:
+    def matching(part: str) -> list[int]:
+        project.keyring  # noqa: B018
+        table = project.metadata.tables["patients"]
+        query = select(table).where(table.c.clinic_id == "acme", table.c.email.icontains(part))
+        with project.engine.connect() as connection:
+            return sorted(one.id for one in connection.execute(query))
+
+    migrate(project, models([NGram(3)]))
+    add(project, "Harris", "other")
+    assert matching("arri") == [1]
+    project.models(models([NGram(3, name="parts"), NGram(3)]))
+    migrate(project, project.metadata)
+    add(project, "harrison")
+    assert matching("ARRI") == [1, 3]
+    migrate(project, models())
+    assert not [one for one in inspect(project.engine).get_table_names() if "grams" in one]
 
 
 def test_an_index_over_several_columns_is_made_with_its_table_and_not_on_rows(project: Project) -> None:

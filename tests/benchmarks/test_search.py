@@ -14,6 +14,7 @@ def test_every_question_and_every_index_has_a_figure(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "WRITTEN", 50)
+    monkeypatch.setattr(search, "BUILT", 50)
     kind = make_url(database.url).get_backend_name().replace("mysql", "mariadb")
     figures = {one.work: one.measured for one in measured(database.url, kind, tmp_path, 3000, 1)}
     assert len(figures) >= 10

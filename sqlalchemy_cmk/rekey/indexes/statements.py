@@ -92,11 +92,11 @@ def clear_nulls(connection: Connection, spec: IndexSpec, hidden: str) -> None:
     quoting = Quoting(connection.dialect)
     token, names = quoting.name(hidden), (spec.column, *(name for name, _ in spec.others))
     empty = " OR ".join(f"{quoting.name(name)} IS NULL" for name in names)
-    _run(
-        connection,
-        f"UPDATE {_table(quoting, spec)} SET {token} = NULL "  # noqa: S608
-        f"WHERE ({empty}) AND {token} IS NOT NULL",
-    )
+    where = f"WHERE ({empty}) AND {token} IS NOT NULL"
+    some = f"SELECT 1 FROM {_table(quoting, spec)} {where} LIMIT 1"  # noqa: S608
+    # Read first: on MariaDB the UPDATE locks each row that it looks at.
+    if connection.execute(verbatim(some)).first() is not None:
+        _run(connection, f"UPDATE {_table(quoting, spec)} SET {token} = NULL {where}")  # noqa: S608
 
 
 def clear_all(connection: Connection, spec: IndexSpec, hidden: str) -> None:
