@@ -148,7 +148,15 @@ def test_conditions_that_stand_elsewhere_say_nothing(world: World) -> None:
     world.refuses(select(p.ssn).options(with_loader_criteria(p, acme)))
     world.refuses(select(select(p.ssn).where(acme).subquery().c.ssn))
     world.refuses(union_all(select(p.ssn).where(acme), select(p.ssn).where(acme)))
-    world.refuses(select(select(p.ssn).where(acme).scalar_subquery()))
+    lone = select(p.ssn).where(acme).scalar_subquery()
+    world.refuses(select(lone, p.id))
+    world.refuses(select(select(other.ssn).where(acme, p.id != other.id).limit(1).scalar_subquery()))
+
+
+def test_the_condition_of_a_subquery_that_is_given_alone_says_whose_value_it_is(world: World) -> None:
+    p = world.Patient
+    assert world.read(select(select(p.ssn).where(p.clinic == "acme").scalar_subquery())) == ["of acme"]
+    world.refuses(select(select(p.ssn).limit(1).scalar_subquery()))
 
 
 def test_a_condition_is_for_its_own_from(world: World) -> None:
