@@ -111,6 +111,11 @@ class Connection:
             raise UnsupportedOperation("a statement over a table with sealed columns is given as str")
         return None
 
+    def may_concern(self, statement: Any) -> bool:
+        """Return whether a statement may name a protected table, without reading it."""
+        text = statement if isinstance(statement, str) else _as_string(statement, self._raw)
+        return self._statements.schema.may_concern(text)
+
     def seal(self, known: Known, statement: str, given: Any) -> Sent:
         """Return one execution sealed; see :meth:`Statements.seal`."""
         return self._statements.seal(self.bound, known, statement, given, self._ask)

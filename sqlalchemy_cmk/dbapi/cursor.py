@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from sqlalchemy_cmk.dbapi.copying import SealingCopy, insert_like
 from sqlalchemy_cmk.dbapi.fetching import OpeningCursor
 from sqlalchemy_cmk.dbapi.statements import Known, Sent
 from sqlalchemy_cmk.errors import UnsupportedOperation
@@ -87,6 +88,21 @@ class Cursor(OpeningCursor):
         self._rowcount = count
         return count if isinstance(returned, int) else returned
 
+    def copy(self, statement: Any, parameters: Any = None, **options: Any) -> Any:
+        """Return psycopg's COPY of a statement; into a protected table, one that seals rows on their way.
+
+        Raises:
+            UnsupportedOperation: it is of another form than ``COPY table (columns) FROM STDIN``.
+        """
+        copy = self._cursor.copy
+        if not self._connection.may_concern(statement):
+            return copy(statement, parameters, **options)
+        known = self._connection.known(insert_like(str(statement)))
+        if known is None or known.plan.inserted is None:
+            return copy(statement, parameters, **options)
+        bound = self._connection.bound
+        return SealingCopy(self._cursor, bound, known.plan.inserted, str(statement))
+
     def callproc(self, *_args: Any, **_options: Any) -> NoReturn:
         """Refuse: what a procedure writes cannot be seen.
 
@@ -148,6 +164,4 @@ class Cursor(OpeningCursor):
 
 
 # Ways of drivers to send SQL or rows past execute().
-_UNKNOWN = frozenset(
-    {"executescript", "copy", "stream", "mogrify", "nextset_", "copy_from", "copy_to", "copy_expert"}
-)
+_UNKNOWN = frozenset({"executescript", "stream", "mogrify"})

@@ -38,6 +38,18 @@ def seal_insert(
         UnsupportedOperation: a row-bound value whose row is not known.
     """
     rows = [_named(inserted, one, values) for values in every for one in inserted.rows]
+    hidden = seal_rows(connection, inserted, rows)
+    return _written(connection, plan, inserted, every, rows, hidden)
+
+
+def seal_rows(connection: Connection, inserted: Inserted, rows: list[Row]) -> list[str]:
+    """Seal rows in place, and return the keys of the hidden columns that are in them too.
+
+    Args:
+        connection: where they are written.
+        inserted: what is written.
+        rows: the values of each row by the keys of its columns.
+    """
     writer = RowWriter(inserted.table, connection)
     keys = [str(one.key) for one in inserted.columns if sealed_of(one) is not None]
     before = set(rows[0]) if rows else set()
@@ -47,8 +59,8 @@ def seal_insert(
     tenants = _tenants(connection, writer, rows, keys)
     write_compounds(writer, rows, tenants, {})
     writer.seal_rows(rows, tenants, keys, identities)
-    hidden = sorted({key for row in rows for key in row} - before)
-    return _written(connection, plan, inserted, every, rows, hidden)
+    hidden = sorted(set(rows[0]) - before) if rows else []  # the same in each
+    return hidden
 
 
 def _named(inserted: Inserted, row: Sequence[Any], values: Values) -> Row:
@@ -71,9 +83,13 @@ def _tenants(
     if source.table is not writer.table:
         return _tenants_of_base(connection, source, rows, where)
     key = str(source.column.key)
+    known: dict[Any, str] = {}
     found = []
     for row in rows:
         owner = row.get(key, MISSING)
+        if type(owner) is str and owner in known:
+            found.append(known[owner])
+            continue
         if (owner is MISSING or owner is None) and not any(
             writer.is_value(one, row[one], row) for one in owned
         ):
@@ -84,6 +100,8 @@ def _tenants(
                 f"{where}: the row does not name its tenant: give {key!r} as a parameter too"
             )
         found.append(agreed_tenant(source.name(owner), where))
+        if type(owner) is str:
+            known[owner] = found[-1]
     return found
 
 

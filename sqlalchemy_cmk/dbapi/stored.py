@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Column, Dialect, Null
@@ -10,6 +11,14 @@ from sqlalchemy_cmk.columns.presealed import is_presealed, strip
 from sqlalchemy_cmk.columns.token_columns import TokenType
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.errors import UnsupportedOperation
+
+
+def all_stored(column: Column[Any], values: Sequence[Any], dialect: Dialect) -> list[Any]:
+    """Return many sealed values, or tokens, as the driver takes them; raises as :func:`stored` does."""
+    grams = isinstance(column.type, TokenType) and column.type.index.stores_grams
+    if not grams and set(map(type, values)) == {bytes} and all(map(is_presealed, values)):
+        return list(map(strip, values))
+    return [stored(column, value, dialect) for value in values]
 
 
 def stored(column: Column[Any], value: Any, dialect: Dialect) -> Any:

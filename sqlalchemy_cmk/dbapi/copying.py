@@ -1,0 +1,127 @@
+"""psycopg's COPY into a protected table: rows are sealed on their way. See :class:`SealingCopy`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from operator import itemgetter
+from typing import Any, NoReturn, Self
+
+from sqlalchemy import Connection
+
+from sqlalchemy_cmk.columns.index_catalogues import look_at_indexes
+from sqlalchemy_cmk.columns.tenants import tenant_source
+from sqlalchemy_cmk.databases.quoting import Quoting
+from sqlalchemy_cmk.dbapi.inserting import seal_rows
+from sqlalchemy_cmk.dbapi.stored import all_stored
+from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.hooks.fetch import AT_ONCE
+from sqlalchemy_cmk.sql import Inserted
+from sqlalchemy_cmk.sql.schema import sealed_of
+
+_COPY = re.compile(
+    r"\s*COPY\s+(?P<table>[^\s(]+)\s*\((?P<columns>[^()]+)\)\s+FROM\s+STDIN[\s;]*", re.IGNORECASE
+)
+
+
+def insert_like(statement: str) -> str:
+    """Return the INSERT of the rows that a COPY writes.
+
+    Raises:
+        UnsupportedOperation: it is not of the form ``COPY table (columns) FROM STDIN``.
+    """
+    found = _COPY.fullmatch(statement)
+    if found is None:
+        raise UnsupportedOperation(
+            "COPY with a table that has sealed columns: write COPY table (columns) FROM STDIN"
+        )
+    marks = ", ".join(["%s"] * (found["columns"].count(",") + 1))
+    return f"INSERT INTO {found['table']} ({found['columns']}) VALUES ({marks})"  # noqa: S608
+
+
+class SealingCopy:
+    """Writes rows by COPY, sealed in batches. Used as psycopg's own: ``with cursor.copy(...) as copy``.
+
+    Args:
+        cursor: the driver's cursor.
+        connection: SQLAlchemy's connection over the same one.
+        inserted: the INSERT of the same rows.
+        statement: the COPY.
+    """
+
+    def __init__(self, cursor: Any, connection: Connection, inserted: Inserted, statement: str) -> None:
+        source = tenant_source(inserted.table)
+        if source is not None and source.table is not inserted.table:
+            raise UnsupportedOperation(
+                f"COPY into {inserted.table.fullname}: whose rows they are stands in "
+                f"{source.table.fullname}, which cannot be read meanwhile: insert them"
+            )
+        self._cursor = cursor
+        self._connection = connection
+        self._keys = [str(one.key) for one in inserted.columns]
+        self._inserted = inserted
+        self._statement = statement
+        self._stack = ExitStack()
+        self._copy: Any = None
+        self._hidden: list[str] = []
+        self._rows: list[Sequence[Any]] = []
+
+    def write_row(self, row: Sequence[Any]) -> None:
+        """Write a row: a value for each column that the COPY lists.
+
+        Raises:
+            CmkError: as an INSERT of the row; rows before it may have been sent, and none is there after the
+                transaction was rolled back.
+        """
+        self._rows.append(row)
+        if len(self._rows) >= AT_ONCE:
+            self._send()
+
+    def write(self, *_: object) -> NoReturn:
+        """Refuse: what is written so could not be sealed.
+
+        Raises:
+            UnsupportedOperation: always.
+        """
+        raise UnsupportedOperation("write() of a COPY with sealed columns: write rows by write_row()")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: Any) -> Any:
+        if raised[0] is not None:
+            self._rows.clear()
+            return self._stack.__exit__(*raised)
+        with self._stack:  # an error here takes back what was sent
+            if self._rows:
+                self._send()
+        return None
+
+    def _send(self) -> None:
+        batch, self._rows = self._rows, []
+        if set(map(len, batch)) != {len(self._keys)}:
+            raise UnsupportedOperation("a row of a COPY has another number of values than columns")
+        look_at_indexes(self._connection)
+        rows = [dict(zip(self._keys, row, strict=True)) for row in batch]
+        hidden = seal_rows(self._connection, self._inserted, rows)
+        if self._copy is None:
+            self._hidden = hidden
+            self._copy = self._stack.enter_context(self._cursor.copy(self._with_hidden()))
+        elif hidden != self._hidden:
+            raise UnsupportedOperation("a search index has changed meanwhile: copy the rows again")
+        dialect, table = self._connection.dialect, self._inserted.table
+        sealed = [(one, str(one.key)) for one in self._inserted.columns if sealed_of(one) is not None]
+        for column, key in (*sealed, *((table.c[one], one) for one in hidden)):
+            values = all_stored(column, [row[key] for row in rows], dialect)
+            for row, value in zip(rows, values, strict=True):
+                row[key] = value
+        take = itemgetter(*self._keys, *hidden) if len(self._keys) + len(hidden) > 1 else None
+        for row in rows:
+            self._copy.write_row((row[self._keys[0]],) if take is None else take(row))
+
+    def _with_hidden(self) -> str:
+        quoting = Quoting(self._connection.dialect)
+        names = "".join(f", {quoting.name(str(self._inserted.table.c[key].name))}" for key in self._hidden)
+        at = self._statement.index(")")
+        return self._statement[:at] + names + self._statement[at:]

@@ -1,0 +1,63 @@
+"""Rows that psycopg copies into a protected table are sealed on their way."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sqlalchemy_cmk import TenantRequired, UnsupportedOperation
+from sqlalchemy_cmk.format import is_header
+from tests.conftest import empty_database
+from tests.dbapi.conftest import Clinic
+from tests.support.databases import Database
+from tests.support.vault import Vault
+
+COPY = "COPY patients (id, clinic, ssn, email) FROM STDIN"
+
+
+@pytest.fixture(params=["postgresql"])
+def postgresql(request: pytest.FixtureRequest) -> Iterator[Database]:
+    yield from empty_database(request)
+
+
+@pytest.fixture
+def clinic(postgresql: Database, tmp_path: Path) -> Iterator[Clinic]:
+    vault = Vault(postgresql.url, tmp_path)
+    clinic = Clinic(vault)
+    yield clinic
+    clinic.close()
+    vault.close()
+
+
+def test_rows_are_sealed_on_their_way(clinic: Clinic) -> None:
+    connection = clinic.wrapped()
+    cursor = connection.cursor()
+    rows = [(i, "acme" if i % 2 else "globex", f"ssn {i}", None) for i in range(1203)]
+    with cursor.copy(COPY) as copy:
+        for row in rows:
+            copy.write_row(row)
+    connection.commit()
+    cursor.execute("SELECT id, clinic, ssn, email FROM patients ORDER BY id")
+    assert cursor.fetchall() == rows
+    assert all(is_header(bytes(row[0])[:9]) for row in clinic.vault.raw("SELECT ssn FROM patients"))
+    with cursor.copy("COPY places (id, name) FROM STDIN") as copy:
+        copy.write("1\there\n")
+    cursor.execute("SELECT id, name FROM places")
+    assert cursor.fetchall() == [(1, "here")]
+
+
+def test_what_cannot_be_sealed_is_refused(clinic: Clinic) -> None:
+    connection = clinic.wrapped()
+    cursor = connection.cursor()
+    for statement in ("COPY patients FROM STDIN", "COPY patients (ssn) TO STDOUT", f"{COPY} WITH BINARY"):
+        with pytest.raises(UnsupportedOperation):
+            cursor.copy(statement)
+    with pytest.raises(UnsupportedOperation, match="write_row"), cursor.copy(COPY) as copy:
+        copy.write("1\tacme\tplain\t\n")
+    with pytest.raises(TenantRequired), cursor.copy(COPY) as copy:
+        copy.write_row((1, None, "x", None))
+    with pytest.raises(UnsupportedOperation, match="number"), cursor.copy(COPY) as copy:
+        copy.write_row((1, "acme", "x"))
+    connection.rollback()
+    cursor.execute("SELECT COUNT(*) FROM patients")
+    assert cursor.fetchone() == (0,)
