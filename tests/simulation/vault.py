@@ -83,7 +83,7 @@ class VaultClient(KeyProvider):
 
     def __init__(self, vault: Vault, process: Process) -> None:
         self._vault = vault
-        self._process = process
+        self.process = process
 
     def handles(self, kek_uri: str) -> bool:
         return kek_uri.startswith(SCHEME)
@@ -91,7 +91,7 @@ class VaultClient(KeyProvider):
     def wrap(self, kek_uri: str, dek: Secret) -> Wrapped:
         def answer() -> Wrapped:
             given = dek.reveal()
-            if self._process.faults.lies(self._process, kek_uri):
+            if self.process.faults.lies(self.process, kek_uri):
                 given = bytes(len(given))
             return self._vault.wrap(kek_uri, given)
 
@@ -102,7 +102,7 @@ class VaultClient(KeyProvider):
 
         def answer() -> Secret:
             dek = self._vault.unwrap(wrapped)
-            return Secret(bytes(32) if self._process.faults.lies(self._process, wrapped.kek_uri) else dek)
+            return Secret(bytes(32) if self.process.faults.lies(self.process, wrapped.kek_uri) else dek)
 
         return self._ask("unwrap", wrapped.kek_uri, answer)
 
@@ -110,14 +110,14 @@ class VaultClient(KeyProvider):
         return self._ask("newest_version", kek_uri, lambda: self._vault.newest_version(kek_uri))
 
     def _ask(self, what: str, kek_uri: str, answer: Callable[[], T]) -> T:
-        scheduler = self._process.scheduler
+        scheduler = self.process.scheduler
         scheduler.point(f"{what} by {kek_uri}")
-        self._process.faults.on_the_way(self._process, kek_uri)
+        self.process.faults.on_the_way(self.process, kek_uri)
         try:
             answered = answer()
         except KeyRevoked:
             scheduler.point(f"{kek_uri} refuses")
-            self._process.troubles.note_refusal(kek_uri)
+            self.process.troubles.note_refusal(kek_uri)
             raise
         # What the vault has answered arrives later, when it may be true no more.
         scheduler.point(f"{kek_uri} has answered")
