@@ -13,6 +13,7 @@ from benchmarks.hsm import hsm
 from benchmarks.keys import keys
 from benchmarks.one import one
 from benchmarks.peers import peers
+from benchmarks.raw_sql import raw_sql
 from benchmarks.reading import reading
 from benchmarks.row_bound import row_bound
 from benchmarks.tables import Database
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[Database, int, int], dict[str, float]]] = {
     "wide": wide,
     "one": one,
     "row-bound": row_bound,
+    "raw-sql": raw_sql,
     "writing": writing,
     "peers": peers,
     "keys": keys,

@@ -17,6 +17,12 @@ TARGETS: dict[str, dict[str, float]] = {
     "wide": {"ORM load, 10 of 10 columns sealed, against plain text": 2.1},
     "one": {"session.get of one row, against plain text": 1.15},
     "row-bound": {"ORM load, row-bound columns, against those that are not": 1.1},
+    "raw-sql": {
+        "load by a wrapped cursor, against Core": 1.3,
+        "load by text(), against Core": 1.3,
+        "a known statement, microseconds": 10,
+        "pandas.read_sql, against plain text": 2.5,
+    },
     "writing": {
         "add_all and commit, against plain text": 1.12,
         "bulk insert(Model), rows, against plain text": 1.7,
