@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ from sqlalchemy_cmk.rekey.indexes import (
     rebuild_index,
     rotate_indexes,
     rotating,
+    work,
 )
+from sqlalchemy_cmk.runtime.clock import utc_now
 from sqlalchemy_cmk.search import Exact, NGram
 from tests.support.vault import Vault, vault
 
@@ -144,7 +147,9 @@ def test_an_index_of_a_table_in_use_finds_every_row_once_it_answers(
     assert not writers
 
 
-def test_a_rotation_goes_there_and_back_and_retires_the_old_keys(clinic: Clinic) -> None:
+def test_a_rotation_goes_there_and_back_and_retires_the_old_keys(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clinic.add(1, *(f"e{i % 6}" for i in range(20)), model=clinic.Old)
     clinic.work(build_index)
     lifecycle = clinic.vault.keyring.lifecycle
@@ -154,6 +159,10 @@ def test_a_rotation_goes_there_and_back_and_retires_the_old_keys(clinic: Clinic)
         clinic.work(finish_rotation)
         assert lifecycle.retire_search(old) == 3
         assert clinic.agrees()
+        monkeypatch.setattr(work, "utc_now", utc_now)
+        with pytest.raises(KeyUnavailable, match="retired a short time ago, and processes may make tokens"):
+            clinic.work(rebuild_index, old)
+        monkeypatch.setattr(work, "utc_now", lambda: utc_now() + timedelta(days=1))
 
 
 def test_an_index_that_is_dropped_is_refused_and_can_be_made_again(clinic: Clinic) -> None:

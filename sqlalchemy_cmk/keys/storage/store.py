@@ -98,6 +98,18 @@ class KeyStore:
         deks = self._tables.deks.c
         return [bytes(one) for one in self._values(select(deks.id).where(deks.state == DekState.RETIRED))]
 
+    def used_until(self, purpose: Purpose) -> datetime | None:
+        """Return until when processes may use a DEK of a purpose that was retired; ``None`` if there is none.
+
+        That is by the clock of whoever retired it.
+        """
+        d = self._tables.deks.c
+        retired = select(func.max(d.retired_at), func.max(d.longest_use)).where(
+            d.purpose == purpose, d.state != DekState.ACTIVE
+        )
+        ((last, longest),) = self._rows(retired)
+        return None if last is None else as_utc(last) + timedelta(seconds=longest)
+
     def settled_ids(self, *, platform: bool) -> Select[Any]:
         """Return the query of the ids of every DEK under which no row has to be re-encrypted: not retired.
 

@@ -50,7 +50,8 @@ def build_index(work: IndexWork, spec: IndexSpec) -> None:
     Raises:
         ConfigurationError: an index with other options is there, or its values are not unique.
         TamperedError: values do not open; the tokens of the others are made.
-        KeyUnavailable: the KEKs of some tenants refuse or cannot be reached, or others write all the time.
+        KeyUnavailable: the KEKs of some tenants refuse or cannot be reached, or others write all the time, or
+            DEKs of the purpose were retired a short time ago.
     """
     with work.alone(spec):
         _expand(work, spec)
@@ -113,6 +114,7 @@ def _expand(work: IndexWork, spec: IndexSpec) -> None:
 
 
 def _add(work: IndexWork, spec: IndexSpec, slot: int, purpose: Purpose) -> StoredIndex:
+    work.require_settled(purpose)
     # Recorded before it is there, as a column that nobody writes or asks: without a record it would be one
     # that was made together with its table.
     new = spec.stored(slot, IndexState.DROPPED, purpose)

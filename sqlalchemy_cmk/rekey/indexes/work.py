@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from sqlalchemy_cmk.databases import Database, database_of
-from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.indexes import records
 from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
+from sqlalchemy_cmk.keys.lifecycle.dropping import CLOCKS_APART
+from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
 from sqlalchemy_cmk.rekey.job import Job
 from sqlalchemy_cmk.rekey.report import Report
 from sqlalchemy_cmk.runtime.blocking import pause
+from sqlalchemy_cmk.runtime.clock import utc_now
 
 POLL_SECONDS = 0.2
 RunJob = Callable[[Job], Report]
@@ -104,6 +108,20 @@ class IndexWork:
         """Wait until every process has seen what was recorded, and has ended what it began before."""
         if not self._is_new:
             pause(records.SETTLED_AFTER)
+
+    def require_settled(self, purpose: Purpose) -> None:
+        """Refuse to have tokens made while processes may use different DEKs of one tenant and purpose.
+
+        Raises:
+            KeyUnavailable: DEKs of this purpose were retired a short time ago.
+        """
+        used_until = self.keyring.store.used_until(purpose)
+        if used_until is None or utc_now() >= (until := used_until + timedelta(seconds=CLOCKS_APART)):
+            return
+        raise KeyUnavailable(
+            f"the DEKs of purpose {purpose} were retired a short time ago, and processes may make tokens "
+            f"under them until {until.isoformat(timespec='seconds')}: run this again after that"
+        )
 
     def wait_for_writers(self, spec: IndexSpec) -> None:
         """Wait until every transaction that writes to the table now has ended.
