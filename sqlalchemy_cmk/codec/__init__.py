@@ -15,7 +15,7 @@ from msgspec.msgpack import Decoder, Encoder
 from sqlalchemy import JSON, types
 from sqlalchemy.types import TypeEngine
 
-from sqlalchemy_cmk.codec.base import BIG_INT_EXT, NO_VALUE, Codec, Packed, ext_hook, pack
+from sqlalchemy_cmk.codec.base import BIG_INT_EXT, NO_VALUE, Codec, Packed, ext_hook, pack, unpacker
 from sqlalchemy_cmk.codec.plain import plain_reader
 from sqlalchemy_cmk.codec.refused import refuse, refuse_other_values
 from sqlalchemy_cmk.codec.scalars import (
@@ -84,10 +84,8 @@ def _codec_of(declared: TypeEngine[Any], canonical: bool) -> Codec:
         return Codec(bytes_check(declared.length), bytes, declared.length)
     check, restore, max_bytes = _packed(declared, canonical)
     encoder = Encoder(order="deterministic" if canonical else None)
-    decoder = Decoder(ext_hook=ext_hook)
-    return Codec(
-        lambda value: pack(encoder, check(value)), lambda raw: restore(decoder.decode(raw)), max_bytes
-    )
+    decode = unpacker(Decoder(ext_hook=ext_hook), restore)
+    return Codec(lambda value: pack(encoder, check(value)), decode, max_bytes)
 
 
 def _decorated_codec(declared: types.TypeDecorator[Any], canonical: bool) -> Codec:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec.msgpack import Encoder, Ext
+from msgspec.msgpack import Decoder, Encoder, Ext
 
 from sqlalchemy_cmk.errors import InvalidValue, TamperedError
 
@@ -106,6 +106,29 @@ def pack(encoder: Encoder, value: Any) -> bytes:
         return encoder.encode(value)
     except OverflowError:
         return encoder.encode(_widened(value))
+
+
+def unpacker(decoder: Decoder[Any], restore: Convert | None = None) -> Convert:
+    """Return what decodes MessagePack, and makes a value of what was found.
+
+    Args:
+        decoder: raises one of :data:`NO_VALUE` where the bytes are nothing that it knows.
+        restore: is given what was decoded; ``None`` if that is the value.
+    """
+    decode = decoder.decode
+
+    def unpack(raw: bytes) -> Any:
+        try:
+            found = decode(raw)
+        except TypeError as error:
+            # So says msgspec before 0.22, of a map; any other is a fault of the code.
+            if not str(error).startswith("unhashable type"):
+                raise
+        else:
+            return found if restore is None else restore(found)
+        raise msgspec.DecodeError("a map has a key that cannot be one")
+
+    return unpack
 
 
 def _widened(value: Any) -> Any:

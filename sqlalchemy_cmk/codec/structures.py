@@ -12,7 +12,17 @@ import msgspec
 from msgspec.msgpack import Decoder, Encoder
 from sqlalchemy import JSON, types
 
-from sqlalchemy_cmk.codec.base import Codec, Convert, Packed, expect, ext_hook, kind_of, pack, wrong
+from sqlalchemy_cmk.codec.base import (
+    Codec,
+    Convert,
+    Packed,
+    expect,
+    ext_hook,
+    kind_of,
+    pack,
+    unpacker,
+    wrong,
+)
 from sqlalchemy_cmk.codec.refused import refuse_foreign_parts
 from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue
 
@@ -101,7 +111,7 @@ def python_codec(declared: Any, canonical: bool) -> Codec:
     if _is_pydantic(declared):
         return _pydantic_codec(declared, encoder)
     try:
-        decoder = Decoder(declared, ext_hook=ext_hook)
+        decode = unpacker(Decoder(declared, ext_hook=ext_hook))
     except TypeError as error:
         raise ConfigurationError(f"EncryptedType cannot seal values of {declared!r}") from error
     refuse_foreign_parts(declared)
@@ -112,10 +122,10 @@ def python_codec(declared: Any, canonical: bool) -> Codec:
         if isinstance(kind, type) and not (type(value) is kind if exact else isinstance(value, kind)):
             raise wrong(kind.__name__, value)
         raw = pack(encoder, value)
-        _refuse_change(value, decoder.decode(raw))
+        _refuse_change(value, decode(raw))
         return raw
 
-    return Codec(encode, decoder.decode, None)
+    return Codec(encode, decode, None)
 
 
 def _refuse_part(part: Any) -> NoReturn:
@@ -123,10 +133,10 @@ def _refuse_part(part: Any) -> NoReturn:
 
 
 def _pydantic_codec(model: Any, encoder: Encoder) -> Codec:
-    decoder = Decoder(ext_hook=ext_hook)
-
-    def decode(raw: bytes) -> Any:
-        return model.model_validate(decoder.decode(raw), strict=False, by_name=True, by_alias=False)
+    decode = unpacker(
+        Decoder(ext_hook=ext_hook),
+        lambda found: model.model_validate(found, strict=False, by_name=True, by_alias=False),
+    )
 
     def encode(value: Any) -> bytes:
         if type(value) is not model:

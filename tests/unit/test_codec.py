@@ -332,7 +332,16 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
     engine.dispose()
 
 
-DAMAGED = [b"", b"\xc1", b"\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\x91" * 100_000]
+MAP_FOR_A_KEY = b"\x81\x80\x00"
+DAMAGED = [
+    MAP_FOR_A_KEY,
+    b"",
+    b"\xc1",
+    b"\xff\xff",
+    b"\xdd\xff\xff\xff\xff",
+    b"\xdb\xff\xff\xff\xff",
+    b"\x91" * 100_000,
+]
 DAMAGED += [msgspec.msgpack.encode(msgspec.msgpack.Ext(code, b"7x")) for code in (-2, 0, 1, 2)]
 UNPACKED = ("text", "string", "binary", "varbinary", "decorated")
 
