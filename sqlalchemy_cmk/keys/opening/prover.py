@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from random import SystemRandom
 
 from sqlalchemy_cmk.errors import KeyRevoked, KeyUnavailable
@@ -97,7 +98,7 @@ class Prover:
             proof: what the KEK has given.
             opens: whether it is cached if it is not open, or was dropped while the KEK was asked.
         """
-        kek = proof.by.kek_uri, proof.by.kek_version
+        kek = _kek(proof.by.kek_uri, proof.by.kek_version)
         about = Proof(proof.at, kek, self._deadline(proof.at), self._grace(tenant))
         opened = self._opened.peek(record.id)
         if opened is None or not self._opened.renew_by(opened, about):
@@ -163,7 +164,7 @@ class Prover:
                 return (yield from self._proving(*moved, ahead=ahead))
             self._refused(keys, record, str(error))
             raise KeyRevoked(str(error), record.tenant) from error
-        kek = proof.by.kek_uri, proof.by.kek_version
+        kek = _kek(proof.by.kek_uri, proof.by.kek_version)
         self._note_proof(kek, proof.at)
         if stale is None:
             self._audit.soon(AuditEvent(EventKind.UNWRAP, record.tenant, record.id.hex(), *kek))
@@ -217,3 +218,9 @@ class Prover:
 
     def _deadline(self, proven_at: float) -> float:
         return self._policy.deadline(proven_at, _random.random())
+
+
+@lru_cache(maxsize=256)
+def _kek(uri: str, version: str) -> tuple[str, str]:
+    """Return a KEK's version as one object in memory, however many DEKs it has proven."""
+    return uri, version
