@@ -52,10 +52,11 @@ class Place:
         url: the database's.
         folder: where the provider keeps its KEK.
         columns: how many of the columns are sealed and filled.
+        pool_size: how many connections the application's pool keeps.
         options: what else the keyring is given.
     """
 
-    def __init__(self, url: str, folder: Path, columns: int = 1, **options: Any) -> None:
+    def __init__(self, url: str, folder: Path, columns: int = 1, pool_size: int = 5, **options: Any) -> None:
         names = COLUMNS[:columns]
         number = next(_numbers)
         base = type("Base", (DeclarativeBase,), {})
@@ -72,7 +73,7 @@ class Place:
             },
         )
         self.names = names
-        self.engine = create_engine(url)
+        self.engine = create_engine(url, pool_size=pool_size)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _without_sync)
         self.provider = Counting(folder / f"keys{number}.json")

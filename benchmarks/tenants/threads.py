@@ -18,7 +18,10 @@ PAGE = 20
 def threads(setting: Setting) -> Iterator[Figure]:
     """Read pages of random tenants, drop keys now and then, and compare every value with its row's owner."""
     place = Place(
-        f"sqlite:///{setting.folder}/threads.db", setting.folder, max_open_keys=max(1, setting.tenants // 10)
+        f"sqlite:///{setting.folder}/threads.db",
+        setting.folder,
+        max_open_keys=max(1, setting.tenants // 10),
+        pool_size=THREADS,  # who waits for a connection of the pool may be overtaken by all others
     )
     try:
         place.fill(setting.tenants, setting.tenants)

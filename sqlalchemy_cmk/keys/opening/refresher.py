@@ -75,13 +75,15 @@ class Refresher:
         """Note that a DEK was proven, and when it is due."""
         if not self._policy.refresh_ahead:
             return
+        # Before the lock is taken: the system's randomness may let another thread run.
+        chance, place = _random.random(), self._place_of(dek.proven_by[0])
         with self._lock:
             if dek.deadline <= dek.proven_at:  # it may have been dropped meanwhile, with all others
                 return
-            due = self._policy.due(dek.proven_at, dek.deadline, _random.random())
+            due = self._policy.due(dek.proven_at, dek.deadline, chance)
             if len(self._looks) > 2 * self._opened.max_open:
                 self._forget_the_dropped()
-            self._add(_Look(due, dek.id, dek.proven_at, self._place_of(dek.proven_by[0])))
+            self._add(_Look(due, dek.id, dek.proven_at, place))
             self._alarm.set(due)
 
     def ring(self) -> float | None:
