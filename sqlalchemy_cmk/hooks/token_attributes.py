@@ -40,8 +40,10 @@ def refuse_subquery_loads() -> None:
     Raises:
         ConfigurationError: naming one.
     """
-    while _waiting:
-        for relationship in _waiting.pop().relationships:
+    # Those of another registry wait: to ask for their relationships would configure them from in here.
+    for mapper in [one for one in _waiting if one.configured]:
+        _waiting.discard(mapper)
+        for relationship in mapper.relationships:
             if relationship.lazy == "subquery" and _compares_tokens(relationship):
                 raise ConfigurationError(
                     f'{relationship}: lazy="subquery" selects the columns that are compared, and those with '

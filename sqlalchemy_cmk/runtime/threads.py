@@ -23,8 +23,8 @@ IDLE_SECONDS = 5.0
 class Threads:
     """Runs work on threads that are made on demand, and end when they have been idle for a while.
 
-    They are daemons: work that hangs does not hold up the end of the process, nor a fork. Work runs in a copy
-    of its caller's context.
+    A thread that has nothing more to do for one place serves any other. They are daemons: work that hangs
+    does not hold up the end of the process, nor a fork. Work runs in a copy of its caller's context.
 
     Args:
         name: the name of the threads.
@@ -34,9 +34,13 @@ class Threads:
     def __init__(self, name: str, at_once: int) -> None:
         self._name = name
         self._at_once = at_once
-        self._lock = threading.Lock()
-        self._places: dict[str, _Place] = {}
+        self._crew = _Crew()
         watch_forks(self)
+
+    @property
+    def alive(self) -> int:
+        """How many threads there are, at work or idle."""
+        return self._crew.threads
 
     def submit(self, place: str, work: Callable[[], T]) -> Future[T]:
         """Run work on a thread and return its future. It can be cancelled until it has begun.
@@ -50,44 +54,48 @@ class Threads:
         """
         future: Future[T] = Future()
         job = _Job(future, copy_context().run, work)
-        with self._lock:
-            at = self._places.get(place)
-            if at is None:
-                at = self._places[place] = _Place(place, self._lock)
+        crew = self._crew
+        with crew.wanted:
+            at = crew.places.setdefault(place, _Place(place))
             at.jobs.append(job)
-            if at.idle >= len(at.jobs):
-                at.wanted.notify()
-            elif at.threads < self._at_once:
-                self._start(at, job)
+            if at.threads < self._at_once:
+                at.threads += 1
+                crew.ready.append(at)
+                if crew.idle >= len(crew.ready):
+                    crew.wanted.notify()
+                else:
+                    self._start(at, job)
         return future
 
     def count(self, place: str) -> int:
-        """Return how many threads a place has now."""
-        with self._lock:
-            return self._places[place].threads if place in self._places else 0
+        """Return how many threads work for a place now."""
+        at = self._crew.places.get(place)
+        return 0 if at is None else at.threads
 
     def close(self) -> None:
         """Let idle threads end now. Work that is under way is finished."""
-        with self._lock:
-            for place in self._places.values():
-                place.closing = True
-                place.wanted.notify_all()
+        with self._crew.wanted:
+            self._crew.closing = True
+            self._crew.wanted.notify_all()
+        self._crew = _Crew()
 
     def after_fork(self) -> None:
         """Forget the parent's threads, which do not run in the child."""
-        self._lock = threading.Lock()
-        self._places = {}
+        self._crew = _Crew()
 
     def _start(self, place: _Place, job: _Job) -> None:
-        thread = threading.Thread(target=_serve, args=(self._places, place), name=self._name, daemon=True)
-        place.threads += 1
+        crew = self._crew
+        thread = threading.Thread(target=crew.serve, name=self._name, daemon=True)
+        crew.threads += 1
         try:
             thread.start()
         except RuntimeError:
+            crew.threads -= 1
+            crew.ready.remove(place)
             place.threads -= 1
             if place.threads == 0:
                 place.jobs.remove(job)
-                place.forget(self._places)
+                del crew.places[place.name]
                 raise
 
 
@@ -116,38 +124,60 @@ class _Job:
 
 
 class _Place:
-    """The threads and the waiting work of one place."""
+    """The work of one place that waits, and how many threads work for it, or are about to."""
 
-    def __init__(self, name: str, lock: threading.Lock) -> None:
+    __slots__ = ("jobs", "name", "threads")
+
+    def __init__(self, name: str) -> None:
         self.name = name
         self.jobs: deque[_Job] = deque()
-        self.wanted = threading.Condition(lock)
         self.threads = 0
-        self.idle = 0
+
+
+class _Crew:
+    """The threads. They keep this alive, and not their owner.
+
+    Attributes:
+        wanted: its lock guards everything here; notified when there is something to do.
+        places: those with work.
+        ready: a place for each thread that it lacks: for each of these, one is idle or has been started.
+        threads, idle: how many there are, and how many of them are idle.
+        closing: whether idle threads end at once.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = threading.Condition(threading.Lock())
+        self.places: dict[str, _Place] = {}
+        self.ready: deque[_Place] = deque()
+        self.threads = self.idle = 0
         self.closing = False
 
-    def next(self) -> _Job | None:
-        """Wait for work, with the lock held; ``None`` where none has come for a while."""
-        if not self.jobs and not self.closing:
+    def serve(self) -> None:
+        """Work for one place after the other, until there has been none for a while."""
+        while True:
+            with self.wanted:
+                place = self._next()
+                if place is None:
+                    self.threads -= 1
+                    return
+            self._work_for(place)
+            del place
+
+    def _next(self) -> _Place | None:
+        if not self.ready and not self.closing:
             self.idle += 1
             self.wanted.wait(IDLE_SECONDS)
             self.idle -= 1
-        return self.jobs.popleft() if self.jobs else None
+        return self.ready.popleft() if self.ready else None
 
-    def forget(self, places: dict[str, _Place]) -> None:
-        """Leave no trace of a place that has no threads any more: there may be many in a process's life."""
-        if self.threads == 0 and places.get(self.name) is self:
-            del places[self.name]
-
-
-def _serve(places: dict[str, _Place], place: _Place) -> None:
-    # Not a method: an idle thread keeps neither the threads' owner alive nor the last result.
-    while True:
-        with place.wanted:
-            job = place.next()
-            if job is None:
-                place.threads -= 1
-                place.forget(places)
-                return
-        job.do()
-        del job
+    def _work_for(self, place: _Place) -> None:
+        while True:
+            with self.wanted:
+                if not place.jobs:
+                    place.threads -= 1
+                    if place.threads == 0:  # there may be many places in a process's life
+                        del self.places[place.name]
+                    return
+                job = place.jobs.popleft()
+            job.do()
+            del job  # what an idle thread holds does not leave memory

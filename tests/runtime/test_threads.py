@@ -7,8 +7,10 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 
 import pytest
 
@@ -46,6 +48,29 @@ def test_a_place_that_hangs_takes_its_own_threads_and_no_others() -> None:
     assert [one.result(SOON) for one in hung[:4]] == [True] * 4
 
 
+def test_an_idle_thread_serves_whatever_place_has_work() -> None:
+    threads = Threads("t", 2)
+    for place in "abcdefgh":
+        assert threads.submit(place, lambda: threads.count(place)).result(SOON) == 1  # noqa: B023
+        until(lambda: threads.count(place) == 0)  # noqa: B023
+    assert threads.alive <= 2
+
+
+def test_all_work_is_done_however_places_and_threads_meet() -> None:
+    threads, done = Threads("t", 3), Counter[str]()
+    lock = threading.Lock()
+
+    def note(place: str) -> None:
+        with lock:
+            done[place] += 1
+
+    futures = [threads.submit(place, partial(note, place)) for _ in range(400) for place in "abcde"]
+    for one in futures:
+        one.result(SOON)
+    assert done == dict.fromkeys("abcde", 400)
+    assert threads.alive <= 15
+
+
 def test_work_runs_in_its_callers_context() -> None:
     token = color.set("blue")
     try:
@@ -58,7 +83,7 @@ def test_threads_end_when_nobody_needs_them(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
     threads = Threads("t", 2)
     threads.submit("a", lambda: None).result(SOON)
-    until(lambda: threads.count("a") == 0)
+    until(lambda: threads.alive == 0)
     assert threads.submit("a", lambda: 1).result(SOON) == 1
 
 
@@ -66,7 +91,7 @@ def test_an_idle_thread_ends_at_once_when_they_are_closed_and_work_still_runs_af
     threads = Threads("t", 2)
     threads.submit("a", lambda: None).result(SOON)
     threads.close()
-    until(lambda: threads.count("a") == 0)
+    until(lambda: threads.alive == 0)
     assert threads.submit("a", lambda: 1).result(SOON) == 1
 
 
@@ -96,7 +121,7 @@ def test_an_idle_thread_holds_neither_the_result_nor_the_error() -> None:
         key = weakref.ref(threads.submit("a", Key).result(SOON))
         error = failed()
         until(lambda: key() is None and error() is None)
-        assert threads.count("a") == 1
+        assert threads.alive == 1
     finally:
         gc.enable()
 

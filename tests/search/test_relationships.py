@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import String, and_, select
+from sqlalchemy import Integer, String, and_, select
 from sqlalchemy.exc import NoSuchColumnError
 from sqlalchemy.orm import (
+    DeclarativeBase,
     Mapped,
     contains_eager,
     foreign,
@@ -163,3 +164,13 @@ def test_a_relationship_that_loads_by_a_subquery_is_refused(make_vault: Any) -> 
 
     with pytest.raises(ConfigurationError, match='take lazy="selectin"'):
         vault.base.registry.configure()
+
+
+def test_models_of_many_bases_are_configured_each_for_itself() -> None:
+    made = []
+    for _ in range(100):
+        base: Any = type("Base", (DeclarativeBase,), {})
+        columns = {"id": mapped_column(primary_key=True, type_=Integer)}
+        columns["name"] = mapped_column(EncryptedType(String(9)))
+        made.append(type("Patient", (base,), {"__tablename__": "patients", **columns}))
+    assert made[50](id=1).id == 1

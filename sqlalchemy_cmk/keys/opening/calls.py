@@ -146,7 +146,7 @@ class ProviderCalls:
         return call()
 
     def under_way(self, place: str) -> int:
-        """Return how many threads make calls of a place, or are ready to."""
+        """Return how many threads make calls of a place, or are about to."""
         return self._threads.count(place)
 
     def close(self) -> None:

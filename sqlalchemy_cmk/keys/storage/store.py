@@ -105,7 +105,7 @@ class KeyStore:
         """
         d = self._tables.deks.c
         retired = select(func.max(d.retired_at), func.max(d.longest_use)).where(
-            d.purpose == purpose, d.state != DekState.ACTIVE
+            d.purpose == purpose, d.state == DekState.RETIRED
         )
         ((last, longest),) = self._rows(retired)
         return None if last is None else as_utc(last) + timedelta(seconds=longest)
@@ -119,18 +119,6 @@ class KeyStore:
         deks = self._tables.deks
         owned = deks.c.tenant == PLATFORM_TENANT if platform else deks.c.tenant != PLATFORM_TENANT
         return select(deks.c.id).where(deks.c.state != DekState.RETIRED, owned)
-
-    def last_retired(self, purpose: Purpose) -> tuple[datetime, float] | None:
-        """Return when a DEK of a purpose was last retired (UTC), and for how long it may be used (seconds).
-
-        ``None`` where none was.
-        """
-        deks = self._tables.deks.c
-        query = select(func.max(deks.retired_at), func.max(deks.longest_use)).where(deks.purpose == purpose)
-        ((retired_at, longest_use),) = self._rows(query)
-        if retired_at is None:
-            return None
-        return as_utc(retired_at), float(longest_use)
 
     def has_active(self, purpose: Purpose) -> bool:
         """Return whether a tenant has an active DEK of a purpose."""

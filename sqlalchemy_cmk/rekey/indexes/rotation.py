@@ -6,15 +6,11 @@ has tokens under are retired, so that each tenant gets a new one when tokens are
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
+from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.indexes.records import IndexState
-from sqlalchemy_cmk.keys.lifecycle.dropping import CLOCKS_APART
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
 from sqlalchemy_cmk.rekey.indexes.work import IndexWork
-from sqlalchemy_cmk.runtime.clock import utc_now
 
 
 def next_purpose(work: IndexWork, spec: IndexSpec) -> Purpose:
@@ -24,7 +20,6 @@ def next_purpose(work: IndexWork, spec: IndexSpec) -> Purpose:
 
     Raises:
         ConfigurationError: another index still has tokens under DEKs of that purpose, from before.
-        KeyUnavailable: a process may still use such a DEK that has been retired.
     """
     recorded = work.recorded(spec)
     ready = next((one for one in recorded if one.state is IndexState.READY), None)
@@ -39,27 +34,11 @@ def next_purpose(work: IndexWork, spec: IndexSpec) -> Purpose:
             f"{spec.where}: {', '.join(older)} still have the tokens that they had before the last rotation: "
             "rotate these indexes first, so that all of them go to the same new keys"
         )
-    if not users:
-        _refuse_old_keys(work, new)
+    if not users and work.keyring.store.has_active(new):
+        work.keyring.lifecycle.retire_search(new)
     return new
 
 
 def other_purpose(purpose: Purpose) -> Purpose:
     """Return the purpose to which tokens go from another."""
     return Purpose.SEARCH if purpose is Purpose.SEARCH_2 else Purpose.SEARCH_2
-
-
-def _refuse_old_keys(work: IndexWork, purpose: Purpose) -> None:
-    store = work.keyring.store
-    if store.has_active(purpose):
-        work.keyring.lifecycle.retire_search(purpose)
-    last = store.last_retired(purpose)
-    if last is None:
-        return
-    retired_at, longest_use = last
-    until = retired_at + timedelta(seconds=longest_use + CLOCKS_APART)
-    if utc_now() < until:
-        raise KeyUnavailable(
-            f"processes may use DEKs that the last rotation has retired until "
-            f"{until.isoformat(timespec='seconds')}: run this again then"
-        )
