@@ -114,6 +114,16 @@ class Cursor(OpeningCursor):
             "driver's own connection, with values sealed by keyring.seal()"
         )
 
+    def scroll(self, *args: Any, **options: Any) -> Any:
+        """Move the driver's cursor, where it can.
+
+        Raises:
+            UnsupportedOperation: its rows are opened in batches, which were read already.
+        """
+        if self._opener is not None:
+            raise UnsupportedOperation("scroll() over rows that are opened: fetch them in their order")
+        return self._cursor.scroll(*args, **options)
+
     def nextset(self) -> Any:
         """Go to the next result, where the driver has several."""
         self._forget()

@@ -43,7 +43,8 @@ def transparent(engine: AnyEngine, keyring: Keyring) -> AnyEngine:
     if not keyring.protected:
         raise ConfigurationError("this keyring protects no tables: call keyring.protect(Base) first")
     made = engine.execution_options(**{OPTION: "transparent", "logging_token": LABEL})
-    text = _Text(keyring.protected)
+    # In a dry run values are stored as they are.
+    text = _Text(keyring.protected if keyring.dry_run is None else ())
     sync = made.sync_engine if isinstance(made, AsyncEngine) else made
     event.listen(sync, "before_cursor_execute", text.before, retval=True)
     event.listen(sync, "after_cursor_execute", text.after)

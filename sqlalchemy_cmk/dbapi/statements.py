@@ -75,6 +75,10 @@ class Statements:
         Raises:
             UnsupportedOperation: it is not understood, or would misuse a sealed column.
         """
+        schema = self.schema.current()
+        if schema is not self.schema:
+            with self._lock:
+                self.schema, self._kept = schema, {}
         try:
             return self._kept[statement]
         except KeyError:

@@ -41,7 +41,8 @@ def wrap(connection: Any, keyring: Keyring, tables: MetaData | Any) -> Connectio
     with without_transaction(connection):
         lent, bound = bound_to(connection)
         keyring.for_connection(bound)
-        schema = schema_of(metadata, bound)
+        # In a dry run values are stored as they are.
+        schema = schema_of(metadata if keyring.dry_run is None else MetaData(), bound)
         bound.rollback()  # of SQLAlchemy's own, which has not begun one
     return Connection(connection, lent, bound, Statements(schema, bound.dialect))
 

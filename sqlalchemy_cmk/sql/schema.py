@@ -32,16 +32,24 @@ class Schema:
     """
 
     def __init__(self, metadata: MetaData, databases: Iterable[str] = (), views: Iterable[str] = ()) -> None:
+        self._metadata = metadata
+        self._databases = tuple(databases)
         self._views = frozenset(one.casefold() for one in views)
-        self._own = _OWN_SCHEMAS | {one.casefold() for one in databases}
+        self._own = _OWN_SCHEMAS | {one.casefold() for one in self._databases}
         self._tables: dict[str, list[Table]] = {}
         for table in metadata.tables.values():
             self._tables.setdefault(table.name.casefold(), []).append(table)
-        self.count = len(metadata.tables)
+        self._count = len(metadata.tables)
         names = [name for name, tables in self._tables.items() if any(map(is_protected, tables))]
         names += sorted(self._views)
         named = rf"|(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)" if names else ""
         self._named = re.compile(_ANYTHING + named, re.IGNORECASE)
+
+    def current(self) -> Schema:
+        """Return this schema, or one with the tables that were declared since."""
+        if len(self._metadata.tables) == self._count:
+            return self
+        return Schema(self._metadata, self._databases, self._views)
 
     def may_concern(self, statement: str) -> bool:
         """Return whether a text may name a protected table; cheap, and never wrongly ``False``."""

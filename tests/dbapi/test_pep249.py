@@ -5,9 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import String, insert
+from sqlalchemy.orm import Mapped, mapped_column
 
-from sqlalchemy_cmk import ConfigurationError, TamperedError, TenantRequired, UnsupportedOperation
+from sqlalchemy_cmk import (
+    ConfigurationError,
+    EncryptedType,
+    TamperedError,
+    TenantRequired,
+    UnsupportedOperation,
+)
 from sqlalchemy_cmk.dbapi import wrap
 from sqlalchemy_cmk.hooks.fetch import AT_ONCE
 from tests.dbapi.conftest import Clinic
@@ -159,6 +166,32 @@ def test_rows_of_another_kind_are_not_opened(one: Clinic) -> None:
     with pytest.raises(UnsupportedOperation, match="row_factory"):
         connection.execute(SELECT).fetchall()
     one.close()
+
+
+def test_tables_that_are_declared_later_are_protected_too(one: Clinic) -> None:
+    connection = one.wrapped()
+
+    class Later(one.vault.base):
+        __tablename__ = "later"
+        __cmk_tenant__ = None
+        id: Mapped[int] = mapped_column(primary_key=True)
+        text: Mapped[str] = mapped_column(EncryptedType(String(20)))
+
+    one.vault.create()
+    connection.execute("INSERT INTO later (id, text) VALUES (1, ?)", ("x",))
+    assert connection.execute("SELECT text FROM later").fetchall() == [("x",)]
+    assert isinstance(connection._raw.execute("SELECT text FROM later").fetchone()[0], bytes)
+    with pytest.raises(UnsupportedOperation, match="scroll"):
+        connection.execute("SELECT text FROM later").scroll(0)
+    one.close()
+
+
+def test_in_a_dry_run_values_are_stored_as_they_are(make_vault: Callable[..., Vault]) -> None:
+    clinic = Clinic(make_vault(dry_run=True))
+    connection = clinic.wrapped()
+    connection.execute("INSERT INTO patients (id, clinic, ssn) VALUES (1, 'acme', ?)", ("x",))
+    assert connection.execute("SELECT ssn FROM patients").fetchall() == [("x",)]
+    clinic.close()
 
 
 def test_a_statement_is_read_once(one: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
