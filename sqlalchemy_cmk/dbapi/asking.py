@@ -13,6 +13,7 @@ from sqlalchemy_cmk.columns.asked import refuse_unanswered
 from sqlalchemy_cmk.columns.candidates import Candidate
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.token_columns import TokenType, Untokened
+from sqlalchemy_cmk.databases.sql_text import lexis_of
 from sqlalchemy_cmk.dbapi.parameters import Values
 from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.hooks.question_tokens import QuestionTokens
@@ -35,7 +36,7 @@ _QUESTIONS: dict[str, Callable[[Any, list[Any]], Any]] = {
 }
 
 
-def ask_indexes(connection: Connection, plan: Plan, values: Values, owner: Owner, kind: str) -> None:
+def ask_indexes(connection: Connection, plan: Plan, values: Values, owner: Owner) -> None:
     """Put the questions of search indexes in the places of a statement's comparisons.
 
     Args:
@@ -43,7 +44,6 @@ def ask_indexes(connection: Connection, plan: Plan, values: Values, owner: Owner
         plan: the statement.
         values: of the execution; its edits are added.
         owner: returns whose rows a comparison is about.
-        kind: the database, as :func:`~sqlalchemy_cmk.sql.text.read_text` calls it.
 
     Raises:
         UnsupportedOperation: no index answers, or only with rows that would have to be dropped.
@@ -52,7 +52,7 @@ def ask_indexes(connection: Connection, plan: Plan, values: Values, owner: Owner
     for number, one in enumerate(plan.asked):
         given = [values.known[values.key(at)] for at in one.numbers]
         begin, end = one.span
-        values.edits.append((begin, end, _answer(connection, plan, one, given, values, owner, kind, number)))
+        values.edits.append((begin, end, _answer(connection, plan, one, given, values, owner, number)))
 
 
 def _answer(
@@ -62,7 +62,6 @@ def _answer(
     given: list[Any],
     values: Values,
     owner: Owner,
-    kind: str,
     number: int,
 ) -> list[Key]:
     column = one.column
@@ -89,7 +88,7 @@ def _answer(
         compiled_parameters=[parameters],
     )
     tokens = QuestionTokens(context, partial(_owner, owner, one, values))
-    text = read_text(str(compiled), kind, plan.text.style)
+    text = read_text(str(compiled), lexis_of(connection.dialect), plan.text.style)
     names = compiled.positiontup
     binds = {name: bind for bind, name in compiled.bind_names.items()}
     is_named = any(isinstance(parameter.key, str) for parameter in plan.text.parameters)

@@ -8,11 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, PoolProxiedConnection, StaticPool, create_engine
 
+from sqlalchemy_cmk.databases.sql_text import DRIVERS, OPTIONS
 from sqlalchemy_cmk.errors import ConfigurationError
-
-# The drivers, and how SQLAlchemy calls them.
-_DRIVERS = {"sqlite3": "sqlite+pysqlite", "psycopg": "postgresql+psycopg", "pymysql": "mysql+pymysql"}
-_OPTIONS: dict[str, dict[str, Any]] = {"postgresql+psycopg": {"use_native_hstore": False}}
 
 
 class Lent:
@@ -62,12 +59,12 @@ def driver_of(raw: Any) -> str:
         ConfigurationError: it is none of those that are known.
     """
     for kind in type(raw).__mro__:
-        found = _DRIVERS.get(kind.__module__.partition(".")[0])
+        found = DRIVERS.get(kind.__module__.partition(".")[0])
         if found is not None:
             return found
     raise ConfigurationError(
         f"a connection of type {type(raw).__module__}.{type(raw).__name__} cannot be wrapped: give one of "
-        f"{', '.join(_DRIVERS)}"
+        f"{', '.join(DRIVERS)}"
     )
 
 
@@ -81,7 +78,7 @@ def bound_to(raw: Any) -> tuple[Lent, Connection]:
         creator=lambda: lent,
         poolclass=StaticPool,
         pool_reset_on_return=None,
-        **_OPTIONS.get(driver, {}),
+        **OPTIONS.get(driver, {}),
     )
     return lent, engine.connect()
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect
 
 from sqlalchemy_cmk.columns.index_catalogues import look_at_indexes
+from sqlalchemy_cmk.databases.sql_text import lexis_of
 from sqlalchemy_cmk.dbapi.asking import ask_indexes
 from sqlalchemy_cmk.dbapi.comparing import owner_of, seal_compared
 from sqlalchemy_cmk.dbapi.inserting import seal_insert
@@ -21,8 +22,7 @@ from sqlalchemy_cmk.sql import Plan, Schema, read_statement
 
 MAX_KEPT = 1000
 
-_KINDS = {"mariadb": "mysql"}
-_STYLES = {"qmark": "sqlite", "named": "sqlite", "numeric_dollar": "dollar"}
+_STYLES = {"qmark": "question", "named": "question", "numeric_dollar": "dollar"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Statements:
     def __init__(self, schema: Schema, dialect: Dialect) -> None:
         self.schema = schema
         self._dialect = dialect
-        self._kind = _KINDS.get(dialect.name, dialect.name)
+        self._lexis = lexis_of(dialect)
         self._style = _STYLES.get(dialect.paramstyle, "percent")
         self._kept: dict[str, Known | None] = {}
         self._lock = Lock()
@@ -85,7 +85,7 @@ class Statements:
             pass
         found = None
         if self.schema.may_concern(statement):
-            plan = read_statement(statement, self._kind, self._style, self.schema)
+            plan = read_statement(statement, self._lexis, self._style, self.schema)
             if plan is not None:
                 found = Known(plan, ResultOpener(plan.outputs, self._dialect))
                 found.opener.refuse_unbound()
@@ -116,7 +116,7 @@ class Statements:
         look_at_indexes(connection)
         with lending(connection):
             seal_compared(connection, plan, values)
-            ask_indexes(connection, plan, values, owner_of, self._kind)
+            ask_indexes(connection, plan, values, owner_of)
             if plan.inserted is not None:
                 text, sets = seal_insert(connection, plan, plan.inserted, [values])
                 return Sent(text, sets[0], values)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from sqlalchemy_cmk.databases.sql_text import Lexis
 from sqlalchemy_cmk.sql.columns import Outputs, sealed_in
 from sqlalchemy_cmk.sql.plans import Plan
 from sqlalchemy_cmk.sql.queries import Queries
@@ -26,13 +27,13 @@ _CATALOGUE = re.compile(
 )
 
 
-def read_statement(statement: str, kind: str, style: str, schema: Schema) -> Plan | None:
+def read_statement(statement: str, lexis: Lexis, style: str, schema: Schema) -> Plan | None:
     """Return what has to be done for a statement; ``None`` where it names no protected table after all.
 
     Args:
         statement: the text, as the driver would be given it.
-        kind: the database: ``sqlite``, ``postgresql`` or ``mysql``.
-        style: how the driver writes parameters: ``sqlite``, ``percent`` or ``dollar``.
+        lexis: how the database reads it.
+        style: how the driver writes parameters: ``question``, ``percent`` or ``dollar``.
         schema: the tables.
 
     Raises:
@@ -40,10 +41,10 @@ def read_statement(statement: str, kind: str, style: str, schema: Schema) -> Pla
             plaintext.
         ConfigurationError: sqlglot is not installed.
     """
-    text = read_text(statement, kind, style)
+    text = read_text(statement, lexis, style)
     if _CATALOGUE.match(text.bare):
         return None
-    tree = parse(text.parsed, kind)
+    tree = parse(text.parsed, lexis)
     exp = expressions()
     if not isinstance(tree, exp.Query | exp.Insert | exp.Update | exp.Delete):
         refuse_text(f"a statement of the kind {tree.key.upper()}")

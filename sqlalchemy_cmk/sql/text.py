@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NoReturn
 
+from sqlalchemy_cmk.databases.sql_text import Lexis
 from sqlalchemy_cmk.errors import UnsupportedOperation
 
 Key = int | str
@@ -24,26 +25,10 @@ _CAST = re.compile(
     r"::\s*(?:TIME(?:STAMP)? WITH(?:OUT)? TIME ZONE|DOUBLE PRECISION|[A-Z]\w*)(?![\w(\[])", re.IGNORECASE
 )
 
-_QUOTED = {
-    "sqlite": r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]",
-    "postgresql": r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"",
-    "mysql": r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`",
-}
-_COMMENTS = {
-    "sqlite": r"--[^\n]*|/\*.*?\*/",
-    "postgresql": r"--[^\n]*|/\*.*?\*/",
-    "mysql": r"--[^\n]*|\#[^\n]*|/\*.*?\*/",
-}
 _PARAMETERS = {
-    "sqlite": r"\?|:(?P<name>[A-Za-z_]\w*)",
+    "question": r"\?|:(?P<name>[A-Za-z_]\w*)",
     "percent": r"%\((?P<name>[^)]*)\)[sbt]|%[sbt]",
     "dollar": r"\$(?P<number>\d+)",
-}
-# Ways to write a parameter, a string or a name that are not followed here.
-_NOT_FOLLOWED = {
-    "sqlite": r"\?\d|[@$]\w|::",
-    "postgresql": r"\$\w*\$|\b[Uu]&['\"]|\x00",
-    "mysql": r"@\w+\s*:=|\x00",
 }
 
 
@@ -77,7 +62,7 @@ class SqlText:
             the same brackets and keywords.
         names: what quotes hold that are no strings in every database.
         parameters: its parameters, in the order of the text.
-        style: how its driver writes parameters: ``sqlite``, ``percent`` or ``dollar``.
+        style: how its driver writes parameters: ``question``, ``percent`` or ``dollar``.
         is_changed: whether the text is not the one that the caller gave.
     """
 
@@ -151,20 +136,20 @@ class SqlText:
         return text.replace("%", "%%") if self.style == "percent" else text
 
     def _placeholder(self, key: Key, numbers: dict[int, int]) -> str:
-        if self.style == "sqlite":
+        if self.style == "question":
             return "?" if isinstance(key, int) else f":{key}"
         if self.style == "percent":
             return "%s" if isinstance(key, int) else f"%({key})s"
         return f"${numbers[int(key)]}"
 
 
-def read_text(statement: str, kind: str, style: str) -> SqlText:
+def read_text(statement: str, lexis: Lexis, style: str) -> SqlText:
     """Return a statement as it is parsed.
 
     Args:
         statement: the text that the driver would be given.
-        kind: the database: ``sqlite``, ``postgresql`` or ``mysql``.
-        style: how its driver writes parameters: ``sqlite``, ``percent`` or ``dollar``.
+        lexis: how the database reads it.
+        style: how its driver writes parameters: ``question``, ``percent`` or ``dollar``.
 
     Raises:
         UnsupportedOperation: it holds what may be read in more than one way, or several statements.
@@ -181,15 +166,15 @@ def read_text(statement: str, kind: str, style: str) -> SqlText:
         bare.append(shown)
         length += len(text)
 
-    for found in _pattern(kind, style).finditer(statement):
+    for found in _pattern(lexis, style).finditer(statement):
         text, what = found.group(), found.lastgroup
         if what in ("name", "number"):
             what = "parameter"
         if what == "comment":
-            _check_comment(text, kind, style)
+            _check_comment(text, lexis, style)
             add(" " * len(text), " " * len(text))
         elif what == "quoted":
-            _check_quoted(text, kind, style)
+            _check_quoted(text, style)
             if not text.startswith("'"):
                 names.append(text[1:-1])
             # A percent sign is written twice where the driver looks for parameters.
@@ -216,11 +201,11 @@ def read_text(statement: str, kind: str, style: str) -> SqlText:
 
 
 @cache
-def _pattern(kind: str, style: str) -> re.Pattern[str]:
+def _pattern(lexis: Lexis, style: str) -> re.Pattern[str]:
     percents = "(?P<percents>%%)|" if style == "percent" else ""
     stray = r"(?P<strange>['\"`]|/\*" + ("|%" if style == "percent" else "") + ")"
     return re.compile(
-        f"(?P<comment>{_COMMENTS[kind]})|(?P<odd>{_NOT_FOLLOWED[kind]})|(?P<quoted>{_QUOTED[kind]})|"
+        f"(?P<comment>{lexis.comments})|(?P<odd>{lexis.not_followed})|(?P<quoted>{lexis.quoted})|"
         f"{percents}(?P<parameter>{_PARAMETERS[style]})|{stray}|(?P<other>.)",
         re.DOTALL,
     )
@@ -232,15 +217,15 @@ def _key(groups: dict[str, str | None], number: int) -> Key:
     return int(groups["number"] or 0) - 1 if groups.get("number") else number
 
 
-def _check_comment(text: str, kind: str, style: str) -> None:
+def _check_comment(text: str, lexis: Lexis, style: str) -> None:
     nested = "/*" in text[2:] and text.startswith("/*")
     if nested or text.startswith(("/*!", "/*M!", "/*+")) or (style == "percent" and "%" in text):
         _refuse("it has a comment that a database could execute, or a driver could change")
-    if kind == "mysql" and text.startswith("--") and not text[2:3].isspace():
+    if lexis.has_spaced_hyphens and text.startswith("--") and not text[2:3].isspace():
         _refuse("it has two hyphens with no space behind them")
 
 
-def _check_quoted(text: str, kind: str, style: str) -> None:
+def _check_quoted(text: str, style: str) -> None:
     if "\\" in text:
         _refuse("it has a backslash in quotes: give the text as a parameter")
     if style == "percent" and "%" in text.replace("%%", ""):

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from sqlalchemy_cmk.databases.sql_text import Lexis
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.sql.refusals import refuse_text
-
-_DIALECTS = {"sqlite": "sqlite", "postgresql": "postgres", "mysql": "mysql"}
 
 
 def expressions() -> Any:
@@ -28,7 +27,7 @@ def expressions() -> Any:
     return found
 
 
-def parse(text: str, kind: str) -> Any:
+def parse(text: str, lexis: Lexis) -> Any:
     """Return the tree of one statement.
 
     Raises:
@@ -43,7 +42,7 @@ def parse(text: str, kind: str) -> Any:
     found: list[Any] = []
     try:
         logger.setLevel(logging.ERROR)  # it warns of what becomes a refusal here
-        found = [one for one in parse_all(text, _DIALECTS[kind]) if one is not None]
+        found = [one for one in parse_all(text, lexis.sqlglot) if one is not None]
     except (SqlglotError, RecursionError):
         pass  # its message shows the text
     finally:

@@ -48,10 +48,9 @@ def test_every_question_gives_the_rows_of_the_twin(twins: Twins) -> None:
         assert found == expected, name
 
 
+@pytest.mark.parametrize("database", _ASYNC, indirect=True)
 def test_asynchronous_sessions_and_streams_give_the_same(twins: Twins) -> None:
     url = twins.vault.engine.url
-    if url.get_backend_name() not in _ASYNC:
-        pytest.skip("no asynchronous driver is a dependency of the tests here")
     expected = {name: _asked(twins.session, twins.Plain, ask) for name, ask in (QUESTIONS | ORDERED).items()}
     twins.session.close()
 

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from sqlalchemy_cmk import EncryptedType, UnsupportedOperation
+from sqlalchemy_cmk.databases.sql_text import lexis_named
 from sqlalchemy_cmk.search import Exact
 from sqlalchemy_cmk.sql import Output, Plan, Schema, Star, read_statement
 
@@ -23,19 +24,21 @@ Table(
 Table("clinics", METADATA, Column("id", String(9), primary_key=True), Column("name", String(9)))
 Table("letters", METADATA, Column("text", EncryptedType(String(9))), schema="post")
 SCHEMA = Schema(METADATA, views=["all_patients"])
-KINDS = [("sqlite", "sqlite"), ("postgresql", "percent"), ("mysql", "percent"), ("postgresql", "dollar")]
+KINDS = [("sqlite", "question"), ("postgresql", "percent"), ("mysql", "percent"), ("postgresql", "dollar")]
 
 
-def plan(statement: str, kind: str = "sqlite", style: str = "sqlite") -> Plan | None:
+def plan(statement: str, kind: str = "sqlite", style: str = "question") -> Plan | None:
     if style == "percent":
         statement = statement.replace("?", "%s")
     elif style == "dollar":
         for number in range(1, statement.count("?") + 1):
             statement = statement.replace("?", f"${number}", 1)
-    return read_statement(statement, kind, style, SCHEMA) if SCHEMA.may_concern(statement) else None
+    return (
+        read_statement(statement, lexis_named(kind), style, SCHEMA) if SCHEMA.may_concern(statement) else None
+    )
 
 
-def returned(statement: str, kind: str = "sqlite", style: str = "sqlite") -> list[str]:
+def returned(statement: str, kind: str = "sqlite", style: str = "question") -> list[str]:
     found = plan(statement, kind, style)
     assert found is not None
     return [
@@ -199,8 +202,8 @@ def test_statements_without_a_protected_table_pass(statement: str) -> None:
 @pytest.mark.parametrize(
     "statement, kind, style",
     [
-        ("SELECT ssn FROM patients WHERE id = ?1", "sqlite", "sqlite"),
-        ("SELECT ssn FROM patients WHERE id = @id", "sqlite", "sqlite"),
+        ("SELECT ssn FROM patients WHERE id = ?1", "sqlite", "question"),
+        ("SELECT ssn FROM patients WHERE id = @id", "sqlite", "question"),
         ("SELECT ssn FROM patients WHERE title = '%s' AND id = %s", "postgresql", "percent"),
         ("SELECT ssn FROM patients /* %s */ WHERE id = %s", "mysql", "percent"),
         ("SELECT ssn FROM patients WHERE title LIKE '%x'", "postgresql", "percent"),
@@ -210,8 +213,8 @@ def test_statements_without_a_protected_table_pass(statement: str) -> None:
         ('SELECT ssn FROM U&"p\\0061tients"', "postgresql", "percent"),
         ("SELECT ssn FROM patients WHERE id = %s AND id = %(id)s", "mysql", "percent"),
         ('SELECT "ssn" FROM patients', "mysql", "percent"),
-        ("SELECT ssn FROM patients WHERE email = :a AND title = :a", "sqlite", "sqlite"),
-        ("INSERT INTO patients (id, ssn, title) VALUES (1, :a, :a)", "sqlite", "sqlite"),
+        ("SELECT ssn FROM patients WHERE email = :a AND title = :a", "sqlite", "question"),
+        ("INSERT INTO patients (id, ssn, title) VALUES (1, :a, :a)", "sqlite", "question"),
         ("UPDATE patients SET ssn = $1, title = $1", "postgresql", "dollar"),
     ],
 )
@@ -219,7 +222,7 @@ def test_what_drivers_and_databases_may_read_in_two_ways_is_refused(
     statement: str, kind: str, style: str
 ) -> None:
     with pytest.raises(UnsupportedOperation):
-        read_statement(statement, kind, style, SCHEMA)
+        read_statement(statement, lexis_named(kind), style, SCHEMA)
 
 
 @pytest.mark.parametrize("kind, style", KINDS)
@@ -255,7 +258,7 @@ def test_the_cast_of_a_parameter_that_is_sealed_is_left_out() -> None:
     "name, kind", [('"ssn"', "sqlite"), ("[ssn]", "sqlite"), ("`ssn`", "mysql"), ('"ssn"', "postgresql")]
 )
 def test_quoted_names_are_names(name: str, kind: str) -> None:
-    style = "sqlite" if kind == "sqlite" else "percent"
+    style = "question" if kind == "sqlite" else "percent"
     assert returned(f"SELECT {name} FROM patients", kind, style) == ["ssn"]
 
 

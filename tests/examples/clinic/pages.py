@@ -92,7 +92,21 @@ class Person:
         self.look()
 
     def look(self) -> None:
-        """Check what is on the screen: nothing cut off, nobody shut out, nothing from elsewhere."""
+        """Check what is on the screen: nothing cut off, nobody shut out, nothing from elsewhere.
+
+        A page that has news loads itself anew; it is looked at once more then.
+        """
+        from playwright.sync_api import Error
+
+        try:
+            self._look()
+        except Error as error:
+            if "context was destroyed" not in str(error):
+                raise
+            self.page.wait_for_load_state()
+            self._look()
+
+    def _look(self) -> None:
         where = self.page.url
         assert self.page.evaluate(WIDER) <= 0, f"{where} is wider than the window"
         assert self.page.evaluate(OUTSIDE) == [], where
