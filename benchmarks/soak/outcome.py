@@ -49,6 +49,11 @@ class Outcome:
         return [one for one in self.seen[server] if one.tenant != PAGE]
 
 
+# What a client sees of a request that a kill or a reload has cut off: nothing, or uvicorn's answer for one
+# that it has cancelled.
+CUT_OFF = (0, 500)
+
+
 class Refusals:
     """Says which refusals were due, which were allowed, and which were neither.
 
@@ -80,7 +85,7 @@ class Refusals:
                 yield f"status {seen.status}", seen
 
     def _allowed(self, server: str, seen: Seen) -> bool:
-        if not seen.status:
+        if seen.status in CUT_OFF:
             return any(
                 one.server == server and one.at <= seen.ended and seen.began <= one.over + self._patience
                 for one in self._outcome.disturbances

@@ -87,6 +87,7 @@ def outcome_of(*requests: Seen, **options: object) -> Outcome:
         seen(150, PAGE, answer="acme"),
         seen(299.5, "other", 0, answer="ConnectionResetError"),
         seen(300.5, "other", 0, "POST", number=2),
+        seen(300.5, PAGE, 500),
     ],
 )
 def test_what_is_due_is_no_problem(good: Seen) -> None:
