@@ -61,7 +61,7 @@ class Threads:
             if at.threads < self._at_once:
                 at.threads += 1
                 crew.ready.append(at)
-                if crew.idle >= len(crew.ready):
+                if crew.free >= len(crew.ready):
                     crew.wanted.notify()
                 else:
                     self._start(at, job)
@@ -87,10 +87,12 @@ class Threads:
         crew = self._crew
         thread = threading.Thread(target=crew.serve, name=self._name, daemon=True)
         crew.threads += 1
+        crew.free += 1
         try:
             thread.start()
         except RuntimeError:
             crew.threads -= 1
+            crew.free -= 1
             crew.ready.remove(place)
             place.threads -= 1
             if place.threads == 0:
@@ -140,8 +142,9 @@ class _Crew:
     Attributes:
         wanted: its lock guards everything here; notified when there is something to do.
         places: those with work.
-        ready: a place for each thread that it lacks: for each of these, one is idle or has been started.
-        threads, idle: how many there are, and how many of them are idle.
+        ready: a place for each thread that it lacks: for each of these one is free.
+        threads: how many there are.
+        free: how many of them work for no place: they are idle, or have just been started.
         closing: whether idle threads end at once.
     """
 
@@ -149,35 +152,35 @@ class _Crew:
         self.wanted = threading.Condition(threading.Lock())
         self.places: dict[str, _Place] = {}
         self.ready: deque[_Place] = deque()
-        self.threads = self.idle = 0
+        self.threads = self.free = 0
         self.closing = False
 
     def serve(self) -> None:
         """Work for one place after the other, until there has been none for a while."""
+        place: _Place | None = None
         while True:
             with self.wanted:
-                place = self._next()
+                if place is not None and not place.jobs:
+                    self._leave(place)
+                    place = None
+                if place is None:
+                    place = self._next()
                 if place is None:
                     self.threads -= 1
                     return
-            self._work_for(place)
-            del place
+                job = place.jobs.popleft() if place.jobs else None
+            if job is not None:
+                job.do()
+            del job  # what an idle thread holds does not leave memory
+
+    def _leave(self, place: _Place) -> None:
+        self.free += 1
+        place.threads -= 1
+        if place.threads == 0:  # there may be many places in a process's life
+            del self.places[place.name]
 
     def _next(self) -> _Place | None:
         if not self.ready and not self.closing:
-            self.idle += 1
             self.wanted.wait(IDLE_SECONDS)
-            self.idle -= 1
+        self.free -= 1
         return self.ready.popleft() if self.ready else None
-
-    def _work_for(self, place: _Place) -> None:
-        while True:
-            with self.wanted:
-                if not place.jobs:
-                    place.threads -= 1
-                    if place.threads == 0:  # there may be many places in a process's life
-                        del self.places[place.name]
-                    return
-                job = place.jobs.popleft()
-            job.do()
-            del job  # what an idle thread holds does not leave memory
