@@ -12,10 +12,10 @@ from typing import Any
 from alembic.operations import Operations
 
 from sqlalchemy_cmk.alembic.configuration import keyring_of
-from sqlalchemy_cmk.alembic.names import printable
-from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable, TamperedError
+from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey import Job, Progress, Rekey, Report
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
+from sqlalchemy_cmk.runtime.printable import printable
 
 log = logging.getLogger(__name__)
 # Of what is no warning, the alembic.ini that Alembic writes shows its own loggers only.
@@ -93,17 +93,5 @@ def run_job(operations: Operations, job: Job) -> Report:
     log.info(
         "%s: %d rows read, %d changed", printable(job.description), report.rows_read, report.rows_changed
     )
-    if report.damaged:
-        first = report.damaged[0]
-        raise TamperedError(
-            f"{job.description}: {len(report.damaged)} values do not open, and the column stays as it is; "
-            f"the first is {printable(first.column)} of the row with key {printable(str(first.key))}: "
-            f"{printable(first.reason)}"
-        )
-    if report.refused:
-        tenant, why = next(iter(report.refused.items()))
-        raise KeyUnavailable(
-            f"{job.description}: rows of {len(report.refused)} tenants are left, the first {tenant!r}: "
-            f"{why}; run the migration again when their KEKs serve"
-        )
+    report.require_opened("the column stays as it is", "the migration")
     return report

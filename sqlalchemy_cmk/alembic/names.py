@@ -9,6 +9,7 @@ from sqlalchemy import Column
 
 from sqlalchemy_cmk.databases.quoting import Quoting
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.runtime.printable import printable
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
@@ -62,8 +63,3 @@ def refuse_doubled_percents(context: MigrationContext, names: Iterable[str]) -> 
                     f"{printable(name)}: --sql would write its percent sign twice; add "
                     'dialect_opts={"paramstyle": "named"} to context.configure() in env.py'
                 )
-
-
-def printable(text: str) -> str:
-    """Return a text that stays on its line: a name from the database may hold any character."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -6,11 +6,12 @@ import click
 
 from sqlalchemy_cmk.cli.many import exit_if_failed, progress_bar, rate_option
 from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, with_keyring
-from sqlalchemy_cmk.cli.output import plural, safe, tenant_label
+from sqlalchemy_cmk.cli.output import plural, tenant_label
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import TenantState
 from sqlalchemy_cmk.providers.uris import shown
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 @click.command()
@@ -66,8 +67,8 @@ def _assign_one(keyring: Keyring, tenant: str, kek_uri: str, fresh_dek: bool, as
     keyring.assign(tenant, kek_uri, fresh_dek=fresh_dek)
     result = {"tenant": tenant, "kek_uri": kek_uri, "before": before, "fresh_dek": fresh_dek}
     # A mistyped name makes a new tenant: show that it is one.
-    earlier = "it had no keys here until now" if before is None else f"before: {safe(before)}"
-    print_result(as_json, result, f"{tenant_label(tenant)} is under {safe(kek_uri)} ({earlier})")
+    earlier = "it had no keys here until now" if before is None else f"before: {printable(before)}"
+    print_result(as_json, result, f"{tenant_label(tenant)} is under {printable(kek_uri)} ({earlier})")
 
 
 def _under(keyring: Keyring, kek_uri: str) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def _under(keyring: Keyring, kek_uri: str) -> tuple[str, ...]:
 
 
 def _sentence(kek_uri: str, assigned: int, failed: int) -> str:
-    done = f"{plural(assigned, 'tenant')} {'is' if assigned == 1 else 'are'} under {safe(kek_uri)}"
+    done = f"{plural(assigned, 'tenant')} {'is' if assigned == 1 else 'are'} under {printable(kek_uri)}"
     return f"{done}, {failed} failed" if failed else done
 
 

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from sqlalchemy_cmk.cli.exits import ExitCode
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
-from sqlalchemy_cmk.cli.output import console, note, print_json, print_line, safe, tenant_label
+from sqlalchemy_cmk.cli.output import console, note, print_json, print_line, tenant_label
 from sqlalchemy_cmk.keys import AuditEntry, AuditVerdict, Heads, Keyring
+from sqlalchemy_cmk.runtime.printable import printable
 from sqlalchemy_cmk.scope import key_owner
 
 LAST = 50
@@ -108,7 +109,7 @@ def _print(verdict: AuditVerdict) -> None:
     print_line(f"rows  {verdict.rows}")
     print_line(f"head  {verdict.head}")
     for problem in verdict.problems:
-        print_line(Text.assemble(("problem  ", "bold red"), safe(problem)))
+        print_line(Text.assemble(("problem  ", "bold red"), printable(problem)))
     if not verdict.problems:
         held = "every link and every MAC holds" if verdict.authenticated else "every link holds"
         print_line(Text(held, style="green"))
@@ -125,5 +126,5 @@ def _table(entries: Iterable[AuditEntry]) -> Table:
     for entry in entries:
         at = entry.at[:_SECONDS].replace("T", " ")
         about = (at, entry.event, tenant_label(entry.tenant), entry.kek_uri, entry.actor, entry.detail)
-        table.add_row(str(entry.seq), *(Text(safe(one)) for one in about))
+        table.add_row(str(entry.seq), *(Text(printable(one)) for one in about))
     return table

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from sqlalchemy_cmk.cli.options import as_json, print_result
-from sqlalchemy_cmk.cli.output import safe
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.providers.byok.blob import TransferBlob, generator
 from sqlalchemy_cmk.providers.byok.exchange import ExchangeKey, identifier, new_key
 from sqlalchemy_cmk.providers.byok.target import CURVES, TargetKey
+from sqlalchemy_cmk.runtime.printable import printable
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier
@@ -104,8 +104,8 @@ def make(
     print_result(
         as_json,
         result,
-        f"{safe(str(blob))} holds a key of type {kty}{_shown(thumbprint)}",
-        f"wrapped for {safe(made.kid)}{_shown(exchange.thumbprint)}",
+        f"{printable(str(blob))} holds a key of type {kty}{_shown(thumbprint)}",
+        f"wrapped for {printable(made.kid)}{_shown(exchange.thumbprint)}",
     )
 
 
@@ -139,7 +139,9 @@ def import_(
     with _vault(key, trusted_hosts) as vault:
         made = vault.import_key(key.name, _read(blob), kty, operations, curve)
     result = {"kek_uri": kek_uri, "kid": made.kid, "kty": made.kty, "thumbprint": made.thumbprint}
-    print_result(as_json, result, f"{safe(made.kid)} is a key of type {made.kty}{_shown(made.thumbprint)}")
+    print_result(
+        as_json, result, f"{printable(made.kid)} is a key of type {made.kty}{_shown(made.thumbprint)}"
+    )
 
 
 def _exchange_key(path: Path | None, kid: str | None, trusted_hosts: tuple[str, ...]) -> ExchangeKey:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, tenant_argument, with_keyring
-from sqlalchemy_cmk.cli.output import note, safe, tenant_label
+from sqlalchemy_cmk.cli.output import note, tenant_label
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import Purpose
+from sqlalchemy_cmk.runtime.printable import printable
 
 DETERMINISTIC_CONSEQUENCE = (
     "Values of deterministic columns that are sealed from now on will not equal those sealed before: "
@@ -54,7 +55,7 @@ def add_wrapping(keyring: Keyring, tenant: str, kek_uri: str, as_json: bool) -> 
     Any one of them opens. The tenant's data is closed only when access to both has been taken away.
     """
     keyring.lifecycle.add_wrapping(tenant, kek_uri)
-    sentence = f"{safe(kek_uri)} wraps every DEK of {tenant_label(tenant)} as well"
+    sentence = f"{printable(kek_uri)} wraps every DEK of {tenant_label(tenant)} as well"
     print_result(as_json, {"tenant": tenant, "kek_uri": kek_uri, "wraps": True}, sentence)
 
 
@@ -69,7 +70,7 @@ def drop_wrapping(keyring: Keyring, tenant: str, kek_uri: str, as_json: bool) ->
     Refused if no other KEK opens its DEKs.
     """
     keyring.lifecycle.drop_wrapping(tenant, kek_uri)
-    sentence = f"{safe(kek_uri)} wraps no DEK of {tenant_label(tenant)}"
+    sentence = f"{printable(kek_uri)} wraps no DEK of {tenant_label(tenant)}"
     print_result(as_json, {"tenant": tenant, "kek_uri": kek_uri, "wraps": False}, sentence)
 
 

@@ -11,8 +11,9 @@ from rich.text import Text
 from sqlalchemy_cmk.check import Migration, Use, migrations, subjects_of, uses_in
 from sqlalchemy_cmk.cli.exits import ExitCode
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
-from sqlalchemy_cmk.cli.output import note, plural, print_json, print_line, safe
+from sqlalchemy_cmk.cli.output import note, plural, print_json, print_line
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 @click.command()
@@ -63,13 +64,13 @@ def check(
 
 def _print(found: list[Migration], uses: list[Use]) -> None:
     for one in found:
-        print_line(Text.assemble((safe(one.where), "bold"), f"  {_outcome(one)}"))
+        print_line(Text.assemble((printable(one.where), "bold"), f"  {_outcome(one)}"))
         for obstacle in one.obstacles:
-            print_line(Text(f"  refused  {safe(obstacle)}", style="bold red"))
+            print_line(Text(f"  refused  {printable(obstacle)}", style="bold red"))
         for copy in one.copies:
-            print_line(Text(f"  copies   {safe(copy)}", style="yellow"))
+            print_line(Text(f"  copies   {printable(copy)}", style="yellow"))
     for use in uses:
-        print_line(Text.assemble((safe(str(use.place)), "bold"), f": {safe(use.message)}"))
+        print_line(Text.assemble((printable(str(use.place)), "bold"), f": {printable(use.message)}"))
         if use.index:
             print_line(Text(f"  answered by {use.index}", style="dim"))
     stopped = sum(bool(one.obstacles) for one in found)

@@ -10,10 +10,11 @@ from rich.text import Text
 
 from sqlalchemy_cmk.cli.exits import ExitCode
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
-from sqlalchemy_cmk.cli.output import plural, print_json, print_line, safe
+from sqlalchemy_cmk.cli.output import plural, print_json, print_line
 from sqlalchemy_cmk.doctor import run_checks
 from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.runtime.printable import printable
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 
@@ -45,6 +46,6 @@ def doctor(keyring: Keyring, as_json: bool) -> None:
 def _print(finding: Finding) -> None:
     level = (f"{finding.level:<8}", STYLES[finding.level])
     what = finding.what.removeprefix(finding.subject).lstrip(": ")
-    print_line(Text.assemble(level, (safe(finding.subject), "bold"), f" {safe(what)}"))
+    print_line(Text.assemble(level, (printable(finding.subject), "bold"), f" {printable(what)}"))
     if finding.remedy:
-        print_line(Text(f"{'':8}{safe(finding.remedy)}", style="dim"))
+        print_line(Text(f"{'':8}{printable(finding.remedy)}", style="dim"))

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sqlalchemy_cmk.runtime.clock import utc_now
+from sqlalchemy_cmk.runtime.printable import printable
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 PIPED_WIDTH = 100
@@ -32,7 +33,7 @@ def console() -> Console:
 
 def print_line(line: str | Text) -> None:
     """Print one line without wrapping it, so that a URI can be copied from it; a text is escaped first."""
-    console().print(safe(line) if isinstance(line, str) else line, soft_wrap=True)
+    console().print(printable(line) if isinstance(line, str) else line, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -45,22 +46,17 @@ def print_error(kind: str, message: str, as_json: bool) -> None:
     if as_json:
         print_json({"error": kind, "message": message})
     else:
-        click.echo(f"{click.style(kind, fg='red')}: {safe(' '.join(message.split()))}", err=True)
+        click.echo(f"{click.style(kind, fg='red')}: {printable(' '.join(message.split()))}", err=True)
 
 
 def note(message: str) -> None:
     """Print a message for people, which is not part of the result."""
-    click.echo(safe(message), err=True)
-
-
-def safe(text: str) -> str:
-    """Return a text with its control characters escaped."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    click.echo(printable(message), err=True)
 
 
 def tenant_label(tenant: str) -> str:
     """Return a tenant's name as people read it."""
-    return "(platform)" if tenant == PLATFORM_TENANT else safe(tenant)
+    return "(platform)" if tenant == PLATFORM_TENANT else printable(tenant)
 
 
 def plural(count: int, noun: str) -> str:

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sqlalchemy_cmk.cli.output import safe
 from sqlalchemy_cmk.columns.scheme import Scheme
 from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.databases.errors import complaint
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import DekState
 from sqlalchemy_cmk.rekey.counting import RowCounts, count_rows, sealed_tables
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,12 @@ def rows_table(columns: list[CountedColumn]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for column in columns:
         if column.rows is None:
-            table.add_row(Text(f"{safe(column.where)}\n{safe(column.problem)}"), *["?"] * 5)
+            table.add_row(Text(f"{printable(column.where)}\n{printable(column.problem)}"), *["?"] * 5)
             continue
         plain = column.rows.unsealed
         style = "" if not plain else "yellow" if column.scheme.is_mixed else "bold red"
         table.add_row(
-            Text(safe(column.where)),
+            Text(printable(column.where)),
             str(column.under(DekState.ACTIVE)),
             str(column.under(DekState.RETIRED)),
             str(column.under(DekState.DESTROYED)),

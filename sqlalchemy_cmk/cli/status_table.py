@@ -8,12 +8,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sqlalchemy_cmk.cli.output import age, plural, safe, tenant_label
+from sqlalchemy_cmk.cli.output import age, plural, tenant_label
 from sqlalchemy_cmk.cli.status_page import StatusPage
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import KekUse, Keyring
 from sqlalchemy_cmk.keys.model import TenantState, TenantStatus
 from sqlalchemy_cmk.providers.base import SHORT
+from sqlalchemy_cmk.runtime.printable import printable
 
 STYLES = {
     TenantState.OK: "green",
@@ -67,14 +68,14 @@ class StatusTable:
         if due:
             summary += f"; {due} to rewrap: run cmk rewrap"
         if page.next is not None:
-            summary += f"\nmore: --after {shlex.quote(safe(page.next))}"
+            summary += f"\nmore: --after {shlex.quote(printable(page.next))}"
         return Text(summary)
 
     def _cells(self, line: TenantStatus, uses: list[KekUse]) -> list[Text]:
         return [
             Text(tenant_label(line.tenant)),
             Text(line.owner),
-            Text(safe(line.kek_uri)),
+            Text(printable(line.kek_uri)),
             self._versions(line, uses),
             *([self._newest_of(uses)] if self._newest else []),
             Text(f"{line.active}/{line.retired}"),
@@ -104,21 +105,21 @@ class StatusTable:
         if line.state_since is not None:
             cell.append(f" for {age(line.state_since)}", style="dim")
         if line.reason:
-            cell.append(f"\n{safe(line.reason)}")
+            cell.append(f"\n{printable(line.reason)}")
         for use in uses:
             if use.failure is not None and str(use.failure) != line.reason:
                 version = self._short(use.kek_uri, use.version)
                 cell.append(f"\n{version} does not unwrap: ", style="bold red")
-                cell.append(safe(str(use.failure)))
+                cell.append(printable(str(use.failure)))
         if needs_rewrap(uses):
             cell.append("\nneeds a rewrap", style="bold yellow")
         return cell
 
     def _short(self, kek_uri: str, version: str) -> str:
         try:
-            return safe(self._keyring.provider_of(kek_uri).short_version(version))
+            return printable(self._keyring.provider_of(kek_uri).short_version(version))
         except ConfigurationError:  # nothing serves this KEK any more
-            return safe(version[:SHORT])
+            return printable(version[:SHORT])
 
 
 def needs_rewrap(uses: list[KekUse]) -> bool | None:

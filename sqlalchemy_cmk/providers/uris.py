@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from sqlalchemy_cmk.runtime.printable import printable
+
 MAX_SHOWN = 200
 OMITTED = "..."
 
@@ -45,7 +47,7 @@ def escaped(text: str) -> str:
     """Return a text on one line, with every character that cannot be printed escaped."""
     if len(text) > MAX_SHOWN:
         text = text[:MAX_SHOWN] + OMITTED
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return printable(text)
 
 
 def _attributes(rest: str) -> str:

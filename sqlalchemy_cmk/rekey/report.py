@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sqlalchemy_cmk.errors import KeyUnavailable, TamperedError
+from sqlalchemy_cmk.runtime.printable import printable
+
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
@@ -73,6 +76,31 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing is left to do."""
         return not self.rows_left and not self.damaged and not self.refused
+
+    def require_opened(self, damaged: str, again: str) -> None:
+        """Refuse a run that left values behind which did not open.
+
+        Args:
+            damaged: what becomes of values that do not open, for the message.
+            again: what to run again, for the message.
+
+        Raises:
+            TamperedError: values do not open; the others are done.
+            KeyUnavailable: the KEKs of some tenants refuse or cannot be reached; the others are done.
+        """
+        if self.damaged:
+            first = self.damaged[0]
+            raise TamperedError(
+                f"{self.description}: {len(self.damaged)} values do not open, and {damaged}; the first is "
+                f"{printable(first.column)} of the row with key {printable(first.key)}: "
+                f"{printable(first.reason)}"
+            )
+        if self.refused:
+            tenant, why = next(iter(self.refused.items()))
+            raise KeyUnavailable(
+                f"{self.description}: rows of {len(self.refused)} tenants are left, the first {tenant!r}: "
+                f"{why}; run {again} again when their KEKs serve"
+            )
 
 
 MAX_DAMAGED = 1000

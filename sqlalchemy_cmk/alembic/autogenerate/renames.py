@@ -22,7 +22,7 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import Column
 
-from sqlalchemy_cmk.alembic.names import ColumnName, printable
+from sqlalchemy_cmk.alembic.names import ColumnName
 from sqlalchemy_cmk.alembic.ops.base import TableOp
 from sqlalchemy_cmk.alembic.ops.register import (
     RegisterSealedColumnOp,
@@ -33,6 +33,7 @@ from sqlalchemy_cmk.alembic.ops.register import (
 from sqlalchemy_cmk.alembic.registry.read import Entry
 from sqlalchemy_cmk.alembic.rows import TableRows
 from sqlalchemy_cmk.columns.type import EncryptedType
+from sqlalchemy_cmk.runtime.printable import printable
 
 log = logging.getLogger(__name__)
 

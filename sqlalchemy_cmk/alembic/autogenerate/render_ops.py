@@ -11,7 +11,6 @@ from alembic.operations.ops import AlterColumnOp
 
 from sqlalchemy_cmk.alembic.autogenerate.render_types import render_type
 from sqlalchemy_cmk.alembic.configuration import DEFAULT_PREFIX
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.ops.base import ColumnOp, TableOp
 from sqlalchemy_cmk.alembic.ops.convert import ConversionOp, DecryptColumnOp, EncryptColumnOp
 from sqlalchemy_cmk.alembic.ops.convert_columns import ConversionsOp, DecryptColumnsOp, EncryptColumnsOp
@@ -39,6 +38,7 @@ from sqlalchemy_cmk.alembic.ops.tenant_keys import (
 from sqlalchemy_cmk.alembic.ops.undo import NothingToUndoOp, RefuseDowngradeOp
 from sqlalchemy_cmk.alembic.rows import TableRows, needs_no_name
 from sqlalchemy_cmk.rekey.job import RowColumns
+from sqlalchemy_cmk.runtime.printable import printable
 from sqlalchemy_cmk.search.definitions import index_text
 
 UNKNOWN = "its old type cannot be found any more: write it here by hand, or this operation refuses"

@@ -15,11 +15,11 @@ from typing import Any
 from alembic.operations.ops import DowngradeOps, MigrateOperation, MigrationScript, UpgradeOps
 
 from sqlalchemy_cmk.alembic.autogenerate.tidy import flat
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.ops.convert import ConversionOp
 from sqlalchemy_cmk.alembic.ops.convert_columns import ConversionsOp
 from sqlalchemy_cmk.alembic.ops.reencrypt import ChangeSchemeOp
 from sqlalchemy_cmk.alembic.ops.sealed_indexes import SealedIndexOp
+from sqlalchemy_cmk.runtime.printable import printable
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from alembic.operations import Operations
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from sqlalchemy_cmk.alembic.jobs import committed
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.rekey.job import fullname
 from sqlalchemy_cmk.runtime.blocking import pause
+from sqlalchemy_cmk.runtime.printable import printable
 
 log = logging.getLogger(__name__)
 

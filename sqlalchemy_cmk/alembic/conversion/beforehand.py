@@ -16,12 +16,12 @@ from sqlalchemy_cmk.alembic.ciphertext.samples import stored_values
 from sqlalchemy_cmk.alembic.configuration import keyring_of
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
 from sqlalchemy_cmk.alembic.jobs import committed
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey import Rekey
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.too_long import refuse_too_long
+from sqlalchemy_cmk.runtime.printable import printable
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from sqlalchemy_cmk.alembic.conversion.standing import is_converted
 from sqlalchemy_cmk.alembic.conversion.statements import statements_of
 from sqlalchemy_cmk.alembic.conversion.swap import Swap
 from sqlalchemy_cmk.alembic.jobs import committed, run_job
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.registry.write import note
 from sqlalchemy_cmk.databases.scrub import scrub
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey import Job
+from sqlalchemy_cmk.runtime.printable import printable
 
 log = logging.getLogger(__name__)
 

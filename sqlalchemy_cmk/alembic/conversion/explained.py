@@ -7,9 +7,9 @@ from collections.abc import Callable
 from alembic.operations import Operations
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.errors import RunInterrupted
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 def explained(operations: Operations, where: str, work: Callable[[], None]) -> None:

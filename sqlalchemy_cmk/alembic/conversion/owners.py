@@ -7,11 +7,11 @@ from sqlalchemy import literal, select, table
 
 from sqlalchemy_cmk.alembic.configuration import model_table
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.registry.write import registry_of
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey.job import tenant_of
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 def refuse_forgotten_tenant(operations: Operations, plan: Plan) -> None:

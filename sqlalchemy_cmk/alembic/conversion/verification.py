@@ -18,13 +18,13 @@ from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk.alembic.configuration import keyring_of
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.errors import TamperedError
 from sqlalchemy_cmk.rekey.batches import Batches
 from sqlalchemy_cmk.rekey.comparing import Comparing
 from sqlalchemy_cmk.rekey.keys import Key
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.writing import batch_update_of
+from sqlalchemy_cmk.runtime.printable import printable
 
 log = logging.getLogger(__name__)
 

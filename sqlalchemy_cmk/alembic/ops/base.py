@@ -6,9 +6,10 @@ from typing import Any
 
 from alembic.operations import MigrateOperation
 
-from sqlalchemy_cmk.alembic.names import ColumnName, printable
+from sqlalchemy_cmk.alembic.names import ColumnName
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 class TableOp(MigrateOperation):

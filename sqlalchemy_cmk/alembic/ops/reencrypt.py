@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.operations import MigrateOperation, Operations
 
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.ops.base import ColumnOp, TableOp, expect
 from sqlalchemy_cmk.alembic.ops.undo import NothingToUndoOp
 from sqlalchemy_cmk.alembic.rows import PLATFORM, TableRows
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey.job import GivenRowColumns, RowColumns, TenantColumn
 from sqlalchemy_cmk.rekey.job import row_columns as identity
+from sqlalchemy_cmk.runtime.printable import printable
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import MetaData, Table
 
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.registry.read import Entry, Registry
 from sqlalchemy_cmk.alembic.registry.table import make_registry_table
 from sqlalchemy_cmk.columns.column import TENANT_INFO_KEY
@@ -14,6 +13,7 @@ from sqlalchemy_cmk.columns.tenants import ROW_INFO_KEY, TenantSource, sealed_co
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.keyring import Keyring
 from sqlalchemy_cmk.rekey.job import TenantColumn
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 def restore_types(keyring: Keyring, metadata: MetaData) -> None:

@@ -6,9 +6,9 @@ import logging
 
 from alembic.operations import Operations
 
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.alembic.ops.undo import NothingToUndoOp, RefuseDowngradeOp
 from sqlalchemy_cmk.errors import UnsupportedOperation
+from sqlalchemy_cmk.runtime.printable import printable
 
 log = logging.getLogger(__name__)
 

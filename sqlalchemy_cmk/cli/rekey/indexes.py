@@ -12,16 +12,16 @@ from rich.text import Text
 from sqlalchemy import Connection
 
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
-from sqlalchemy_cmk.cli.output import age, console, iso, note, plural, print_json, print_line, safe
+from sqlalchemy_cmk.cli.output import age, console, iso, note, plural, print_json, print_line
+from sqlalchemy_cmk.cli.rekey.jobs import rate_option
 from sqlalchemy_cmk.cli.rekey.progress import print_event, showing_progress
 from sqlalchemy_cmk.columns.compounds import every_index
-from sqlalchemy_cmk.errors import KeyUnavailable, TamperedError
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.indexes.records import StoredIndex
 from sqlalchemy_cmk.rekey import Job, Rekey, Report
-from sqlalchemy_cmk.rekey.engine import RATE
 from sqlalchemy_cmk.rekey.indexes import IndexSpec, IndexWork, finish_builds, rotate_indexes
 from sqlalchemy_cmk.rekey.indexes.work import RunJob
+from sqlalchemy_cmk.runtime.printable import printable
 from sqlalchemy_cmk.search.definitions import definition_of
 
 T = TypeVar("T")
@@ -30,14 +30,7 @@ T = TypeVar("T")
 @click.command()
 @click.option("--build", is_flag=True, help="Finish the indexes whose build was begun.")
 @click.option("--rotate", is_flag=True, help="Make the tokens of every index anew, under new keys.")
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0),
-    metavar="N",
-    default=RATE,
-    show_default=True,
-    help="At most N rows per second; 0 for no limit.",
-)
+@rate_option
 @as_json
 @with_keyring
 def indexes(keyring: Keyring, build: bool, rotate: bool, rate: float, as_json: bool) -> None:
@@ -55,7 +48,7 @@ def indexes(keyring: Keyring, build: bool, rotate: bool, rate: float, as_json: b
     run = _runner(Rekey(keyring, rate=rate or None), as_json)
     if build:
         built = _worked(keyring, run, lambda work: finish_builds(work, specs))
-        sentence = f"{', '.join(map(safe, built))}: ready" if built else "No index is being built."
+        sentence = f"{', '.join(map(printable, built))}: ready" if built else "No index is being built."
         _end(as_json, sentence, built=built)
         return
     retired = _worked(keyring, run, lambda work: rotate_indexes(work, specs))
@@ -87,18 +80,7 @@ def _runner(rekey: Rekey, as_json: bool) -> RunJob:
     def run(job: Job) -> Report:
         with showing_progress(job, as_json) as progress:
             report = rekey.run(job, progress)
-        if report.damaged:
-            first = report.damaged[0]
-            raise TamperedError(
-                f"{job.description}: {len(report.damaged)} values do not open, and their rows would not be "
-                f"found; the first is {first.column} of the row with key {first.key}: {first.reason}"
-            )
-        if report.refused:
-            tenant, why = next(iter(report.refused.items()))
-            raise KeyUnavailable(
-                f"{job.description}: rows of {len(report.refused)} tenants are left, the first {tenant!r}: "
-                f"{why}; run the command again when their KEKs serve"
-            )
+        report.require_opened("their rows would not be found", "the command")
         return report
 
     return run
@@ -116,7 +98,7 @@ def _show(stored: Sequence[StoredIndex], as_json: bool) -> None:
         table.add_column(name, overflow="fold")
     for one in stored:
         cells = (one.where, str(one.state), str(one.purpose))
-        table.add_row(*(Text(safe(cell)) for cell in cells), f"{age(one.since)} ago")
+        table.add_row(*(Text(printable(cell)) for cell in cells), f"{age(one.since)} ago")
     console().print(table)
 
 

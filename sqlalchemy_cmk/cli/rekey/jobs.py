@@ -13,9 +13,20 @@ from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey import Job, Rekey
 from sqlalchemy_cmk.rekey.counting import sealed_tables
+from sqlalchemy_cmk.rekey.engine import RATE
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+rate_option = click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    metavar="N",
+    default=RATE,
+    show_default=True,
+    help="At most N rows per second; 0 for no limit.",
+)
 
 
 def job_options(command: Command) -> Command:

@@ -8,10 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
-from sqlalchemy_cmk.cli.output import console, note, print_json, safe
+from sqlalchemy_cmk.cli.output import console, note, print_json
 from sqlalchemy_cmk.cli.rekey.jobs import chosen_jobs, job_options
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey import Rekey
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 @click.command()
@@ -35,5 +36,5 @@ def plan(
         table.add_column("columns", overflow="fold")
         table.add_column("rows to change", justify="right", no_wrap=True)
         for job, names, left in lines:
-            table.add_row(Text(safe(job.fullname)), Text(safe(", ".join(names))), str(left))
+            table.add_row(Text(printable(job.fullname)), Text(printable(", ".join(names))), str(left))
         console().print(table)

@@ -20,8 +20,8 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from sqlalchemy_cmk.cli.output import safe
 from sqlalchemy_cmk.rekey import Job, Progress, ProgressCallback
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 class PaceColumn(ProgressColumn):
@@ -47,7 +47,7 @@ def showing_progress(job: Job, as_json: bool) -> Iterator[ProgressCallback]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task(safe(job.description), total=None)
+        task = bar.add_task(printable(job.description), total=None)
 
         def show(progress: Progress) -> None:
             bar.update(

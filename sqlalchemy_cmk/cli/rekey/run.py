@@ -11,29 +11,23 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.cli.exits import ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import as_json, keyring_path, with_keyring
-from sqlalchemy_cmk.cli.output import note, plural, print_line, safe, tenant_label
-from sqlalchemy_cmk.cli.rekey.jobs import chosen_jobs, job_options
+from sqlalchemy_cmk.cli.output import note, plural, print_line, tenant_label
+from sqlalchemy_cmk.cli.rekey.jobs import chosen_jobs, job_options, rate_option
 from sqlalchemy_cmk.cli.rekey.progress import print_event, showing_progress
 from sqlalchemy_cmk.cli.rekey.workers import worker_pool
 from sqlalchemy_cmk.databases.errors import first_line
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey import Job, ProgressCallback, Rekey, Report
-from sqlalchemy_cmk.rekey.engine import CHUNK, RATE
+from sqlalchemy_cmk.rekey.engine import CHUNK
+from sqlalchemy_cmk.runtime.printable import printable
 
 MAX_SHOWN = 20
 
 
 @click.command()
 @job_options
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0),
-    metavar="N",
-    default=RATE,
-    show_default=True,
-    help="At most N rows per second; 0 for no limit.",
-)
+@rate_option
 @click.option(
     "--chunk",
     type=click.IntRange(min=1),
@@ -173,7 +167,7 @@ def _print_report(report: Report, job: Job, as_json: bool, verb: str) -> None:
     parts = [f"{plural(report.rows_read, 'row')} read", f"{report.rows_changed} {verb}"]
     parts += [f"{report.rows_left} left"] if report.rows_left else []
     run = f" (run {report.run_id})" if report.run_id else ""
-    print_line(f"{safe(report.description)}: {', '.join(parts)}{run}")
+    print_line(f"{printable(report.description)}: {', '.join(parts)}{run}")
     print_damage(report)
 
 

@@ -11,10 +11,11 @@ from rich.text import Text
 
 from sqlalchemy_cmk.cli.exits import ExitCode
 from sqlalchemy_cmk.cli.options import as_json, print_result, with_keyring
-from sqlalchemy_cmk.cli.output import age, console, iso, note, plural, print_json, print_line, safe
+from sqlalchemy_cmk.cli.output import age, console, iso, note, plural, print_json, print_line
 from sqlalchemy_cmk.cli.rekey.run import described, print_damage
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.rekey import Rekey, Report, Run
+from sqlalchemy_cmk.runtime.printable import printable
 
 run_argument = click.argument("run_id", metavar="RUN")
 
@@ -61,7 +62,7 @@ def report(keyring: Keyring, run_id: str | None, as_json: bool) -> None:
         print_json(_described(run, found))
     else:
         changed = f"{plural(found.rows_read, 'row')} read, {found.rows_changed} changed"
-        print_line(f"{safe(run.description)}: {run.state}, started {age(run.started_at)} ago, {changed}")
+        print_line(f"{printable(run.description)}: {run.state}, started {age(run.started_at)} ago, {changed}")
         print_damage(found)
     if found.damaged:
         click.get_current_context().exit(ExitCode.FOUND)
@@ -84,7 +85,7 @@ def _list(rekey: Rekey, runs: list[Run], as_json: bool) -> None:
     for run, found in reports:
         counts = (found.rows_read, found.rows_changed, len(found.damaged))
         cells = (run.id, run.description, str(run.state), *map(str, counts))
-        table.add_row(*(Text(safe(one)) for one in cells), f"{age(run.started_at)} ago")
+        table.add_row(*(Text(printable(one)) for one in cells), f"{age(run.started_at)} ago")
     console().print(table)
 
 

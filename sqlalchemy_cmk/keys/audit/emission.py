@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry, Stamped
 from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.runtime.printable import printable
 
 try:
     from opentelemetry import _logs as otel
@@ -59,8 +60,7 @@ def emit(event: Stamped, entry: AuditEntry | None = None) -> None:
 
 def one_line(text: str) -> str:
     """Return a text with its backslashes, line breaks and control characters written out."""
-    escaped = text.replace("\\", "\\\\")
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in escaped)
+    return printable(text.replace("\\", "\\\\"))
 
 
 def _fields(event: Stamped, entry: AuditEntry | None) -> dict[str, str | int]:

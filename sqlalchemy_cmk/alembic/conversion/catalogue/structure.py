@@ -10,11 +10,11 @@ from alembic.operations import Operations
 from sqlalchemy import Connection, Dialect
 
 from sqlalchemy_cmk.alembic.conversion.plan import Plan
-from sqlalchemy_cmk.alembic.names import printable
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases.quoting import Quoting
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.runtime.printable import printable
 
 
 @dataclass(frozen=True)
