@@ -5,6 +5,6 @@ CLINICS = {
     "hillside": "Hillside Practice",
     "lakeside": "Lakeside Children's Clinic",
 }
-# Whoever runs the platform is a tenant too: its own staff are sealed under the platform's key.
+# The platform's operator is a tenant too: its own staff are sealed under the platform's key.
 OPERATIONS = "operations"
 TENANTS = {**CLINICS, OPERATIONS: "Platform operations"}

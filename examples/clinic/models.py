@@ -20,7 +20,7 @@ class Base(DeclarativeBase):
 
 
 class Staff(Base):
-    """Somebody who signs in. Whoever runs the platform is a tenant as well, ``operations``.
+    """Somebody who signs in. The platform's operator is a tenant as well, ``operations``.
 
     The e-mail address is found before anybody knows whose it is, so its tokens are made under the platform's
     key. The address itself is sealed under the clinic's.

@@ -101,7 +101,7 @@ class ColumnDoor:
             return self._column.owner(None if tenant is None else source.name(tenant))
         if tenant not in (None, ""):
             raise TenantMismatch(
-                f"{self._column.where}: its values are the platform's, whoever owns the row: leave tenant out"
+                f"{self._column.where}: its values are the platform's in every row: leave tenant out"
             )
         if self._column.is_tenants:
             raise TenantRequired(f"{self._column.where}: nothing says whose its rows are")

@@ -19,7 +19,7 @@ from sqlalchemy_cmk.sql.schema import columns_by_name
 
 
 class ResultOpener:
-    """Opens the rows of one statement, whoever executes it.
+    """Opens the rows of one statement, by whatever way it is executed.
 
     Args:
         outputs: what the statement returns.

@@ -31,7 +31,7 @@ class Problem:
     Attributes:
         status: the HTTP status.
         title: what the status is called.
-        detail: what happened, for whoever has sent the request; may be empty.
+        detail: what happened, for the person who has sent the request; may be empty.
         reason: a word for programs: ``key_revoked``, ``key_unavailable`` or ``error``.
         type: a URI that names the kind of problem; ``about:blank`` where the status says enough.
         retry_after: seconds after which to try again; ``None`` where that is of no use.
@@ -50,7 +50,7 @@ OnProblem = Callable[[Problem, CmkError], "Problem | ResponseReturnValue | None"
 REVOKED = Problem(
     403,
     "Forbidden",
-    "Whoever this data belongs to has taken its key away. It can be used again once the key is given back.",
+    "The owner of this data has taken its key away. It can be used again once the key is given back.",
     "key_revoked",
 )
 UNAVAILABLE = Problem(

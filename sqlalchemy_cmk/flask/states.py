@@ -24,7 +24,7 @@ log = logging.getLogger("sqlalchemy_cmk.flask")
 health = Blueprint("cmk_health", __name__, url_prefix="/health/keys")
 
 SECONDS_KEPT = 5.0
-"""How long a count is answered again: whoever asks often does not make the database count."""
+"""How long a count is answered again: many questions do not make the database count each time."""
 
 MOST_SHOWN = 100
 _SHOWN = (TenantState.REVOKED, TenantState.SHREDDED)

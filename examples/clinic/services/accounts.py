@@ -1,7 +1,7 @@
 """Who may sign in, and who is signed in.
 
 - Passwords are kept as scrypt hashes. An unknown address costs as much time as a wrong password.
-- A browser keeps a random secret, the database its hash: signing out ends it, also for whoever copied it.
+- A browser keeps a random secret, the database its hash: signing out ends it, also for anyone who copied it.
 - Failures are counted by account and by address, under a key, so that the table tells nobody who tried.
 """
 

@@ -21,7 +21,7 @@ NAME, NUMBER, NOTES = 80, 11, 2000
 
 
 class NotValid(ValueError):
-    """What was typed cannot be kept; the message is for whoever typed it."""
+    """What was typed cannot be kept; the message is for the person who typed it."""
 
 
 @dataclass(frozen=True)

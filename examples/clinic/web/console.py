@@ -120,7 +120,7 @@ def work(tenant: str) -> Response:
 
 
 def _allowed(tenant: str) -> None:
-    """Refuse whoever does not look after this tenant's keys; they do not learn that it exists."""
+    """Refuse people who do not look after this tenant's keys; they do not learn that it exists."""
     who = identity()
     if who is None or not who.officer or tenant not in TENANTS or who.clinic not in (tenant, OPERATIONS):
         abort(404)

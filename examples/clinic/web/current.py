@@ -44,7 +44,7 @@ def identity() -> Identity | None:
 
 
 def key_state() -> str:
-    """Return the state of the key of whoever is signed in; no key is asked."""
+    """Return the state of the key of the person who is signed in; no key is asked."""
     who = identity()
     lines = [] if who is None else storage().keyring.status([who.clinic])
     return lines[0].state if lines else "ok"
@@ -59,13 +59,13 @@ def acting() -> str:
 
 
 def tenant() -> str | None:
-    """Return whose rows the request is about: those of whoever is signed in, whatever its path says."""
+    """Return whose rows the request is about: those of the person who is signed in."""
     who = None if request.endpoint in (None, "static") else identity()
     return None if who is None else who.clinic
 
 
 def clinic() -> str:
-    """Return the clinic of whoever is signed in; those who run the platform have no patients."""
+    """Return the clinic of the person who is signed in; those who run the platform have no patients."""
     who = identity()
     if who is None or who.clinic == OPERATIONS:
         abort(404)

@@ -97,5 +97,5 @@ def _form(patient: Patient) -> Any:
 
 
 def _patient(number: int) -> Patient:
-    """Return a patient of the clinic of whoever is signed in; another clinic's is not there."""
+    """Return a patient of the clinic of the person who is signed in; another clinic's is not there."""
     return patients.one(db(), clinic(), number) or abort(404)

@@ -30,7 +30,7 @@ def enter() -> Any:
         return page, 429, {"Retry-After": str(error.seconds)}
     if secret is None:
         return _page("This address and this password do not fit."), 403
-    # A new session: whoever planted a cookie before knows neither its secret nor its form token.
+    # A new session: anyone who planted a cookie before knows neither its secret nor its form token.
     session.clear()
     session["secret"] = secret
     return redirect(url_for("start.home"), 303)

@@ -5,7 +5,7 @@ A hidden column goes through these states::
     building -> filling -> ready -> leaving -> closing -> dropped
 
 Each step is safe while some processes still see the one before: a process looks again every
-:data:`SEEN_WITHIN` seconds, and whoever takes a step waits for :data:`SETTLED_AFTER` where it matters.
+:data:`SEEN_WITHIN` seconds, and the one that takes a step waits for :data:`SETTLED_AFTER` where it matters.
 ``docs/search.md`` says which step is safe for what reason.
 """
 

@@ -41,7 +41,7 @@ _DROPPED_IN = "cmk_indexes_dropped_in"
 
 
 def note_dropping(target: object, connection: Any, **_: object) -> None:
-    """Note that a connection's transaction drops the table: whoever else reads it waits for its end."""
+    """Note that a connection's transaction drops the table: others who read it wait for its end."""
     if isinstance(connection, Connection):
         transaction = connection.get_transaction()
         connection.info[_DROPPED_IN] = None if transaction is None else ref(transaction)

@@ -42,7 +42,7 @@ class Prover:
         audit: records cold opens.
         telemetry: counts cold opens.
         observations: notes what calls to a tenant's KEK have shown.
-        refresher: is told of each proof, and has DEKs in use proven again.
+        refresher: notes each proof, and has DEKs in use proven again.
         clock: returns monotonic seconds.
     """
 

@@ -101,7 +101,7 @@ class KeyStore:
     def used_until(self, purpose: Purpose) -> datetime | None:
         """Return until when processes may use a DEK of a purpose that was retired; ``None`` if there is none.
 
-        That is by the clock of whoever retired it.
+        That is by the clock of the process that retired it.
         """
         d = self._tables.deks.c
         retired = select(func.max(d.retired_at), func.max(d.longest_use)).where(

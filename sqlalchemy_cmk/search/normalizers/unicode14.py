@@ -1,6 +1,6 @@
 """The code points that are not assigned in Unicode 14.0. Made by tools/make_unicode_table.py.
 
-The table is of one version for ever: tokens made with another one would not be found.
+The table stays at one version: tokens made with another one would not be found.
 """
 
 # Ranges, from first to last, in hexadecimal. Characters of other planes are in the second text.

@@ -18,7 +18,7 @@ class OrderedTokens:
     """Makes tokens that databases sort as the numbers are sorted, one byte for each bit.
 
     The encryption is that of Chenette, Lewi, Weis and Wu ("Practical Order-Revealing Encryption with Limited
-    Leakage", FSE 2016), with sums that do not wrap around, so that bytes compare as they are. Whoever has the
+    Leakage", FSE 2016), with sums that do not wrap around, so that bytes compare as they are. Anyone with the
     tokens knows the order of all rows, and for each two rows the first bit in which they differ. A byte of
     0 or 255 shows its bit: one in 255 does.
 

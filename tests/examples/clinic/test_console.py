@@ -62,7 +62,7 @@ def test_nobody_else_learns_of_a_tenants_keys(clinic: Clinic, officer: Browser) 
     assert clinic.storage.keyring.status(["hillside"])[0].owner == "customer"
 
 
-def test_whoever_runs_the_platform_cannot_take_or_destroy_a_customers_key(clinic: Clinic) -> None:
+def test_the_platforms_operator_cannot_take_or_destroy_a_customers_key(clinic: Clinic) -> None:
     operator = clinic.browser("keys@operations.example")
     for action in ("platform_key", "own_key", "add_region", "drop_region", "shred"):
         answer = operator.post(f"{HILLSIDE}/{action}", {"confirm": "hillside"}, seen_at="/keys/")
