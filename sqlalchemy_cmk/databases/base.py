@@ -201,6 +201,10 @@ class Database:
         """Return an engine over a new database in memory, of which :meth:`is_in_memory` is true."""
         self._refuse("keep keys in memory")
 
+    def may_hold_lock(self, connection: Connection) -> bool:
+        """Return whether a connection's transaction may hold the lock of the whole database."""
+        return False
+
     def without_waiting(self, connection: Connection) -> AbstractContextManager[None]:
         """Have a unit of work fail at once where the lock of the whole database is held."""
         return nullcontext()

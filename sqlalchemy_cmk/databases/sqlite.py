@@ -100,6 +100,10 @@ class SQLite(Database):
         """Return an engine with one connection, for all threads."""
         return create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
 
+    def may_hold_lock(self, connection: Connection) -> bool:
+        """Return whether the driver has begun a transaction, which it does before a write only."""
+        return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
+
     @contextmanager
     def without_waiting(self, connection: Connection) -> Iterator[None]:
         """Set ``busy_timeout`` to nothing meanwhile."""

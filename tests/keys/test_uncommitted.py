@@ -3,15 +3,17 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, insert, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -178,6 +180,75 @@ def test_a_kek_that_refuses_leaves_the_transaction_as_it_was(shop: Shop, engine:
         with pytest.raises(KeyRevoked):
             session.flush()
     assert len(deks(engine)) == 1
+
+
+class Writer:
+    """Another process that writes to an SQLite file now and then."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._connection = sqlite3.connect(
+            f"{shop.folder}/app.db", timeout=0, isolation_level=None, check_same_thread=False
+        )
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Take the lock, and give it back a moment later, or before."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.3, self.end).start()
+
+    def end(self) -> None:
+        with self._lock:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+
+def begins_at_once(engine: Engine) -> None:
+    """Begin each transaction when SQLAlchemy does, as its documentation shows."""
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+
+def test_a_transaction_that_has_written_nothing_waits_for_the_lock(shop: Shop) -> None:
+    engine = create_engine(f"sqlite:///{shop.folder}/app.db")
+    begins_at_once(engine)
+    with shop.keyring(engine) as keyring:
+        shop.write(engine, "1")
+        keyring.forget()
+        Writer(shop).begin()
+        shop.write(engine, "2", shop="globex")
+        assert read_anew(shop, engine) == ["1", "2"]
+
+
+def test_a_lock_that_others_take_while_a_kek_wraps_is_waited_for(shop: Shop) -> None:
+    """Also where they give it back and take it again: nothing is left open that keeps others from writing."""
+    engine = create_engine(f"sqlite:///{shop.folder}/app.db")
+
+    class Slow(LocalKeyProvider):
+        def wrap(self, kek_uri: str, key: Any) -> Any:
+            if calls.pop():
+                writer.begin()
+            return super().wrap(kek_uri, key)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def savepoint(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("SAVEPOINT") and any(calls):
+            writer.end()
+
+    calls = [False]
+    shop.keyring(engine).close()
+    with Keyring(engine, platform_key="local:pmk", providers=[Slow(shop.folder / "keys.json")]) as keyring:
+        keyring.protect(shop.base)
+        keyring.assign("acme", "local:pmk")
+        writer, calls[:] = Writer(shop), [False] * 9 + [True] * 2
+        shop.write(engine, "1")
+        assert len(calls) < 11, "no KEK was asked"
+        assert shop.read(engine) == ["1"]
 
 
 def test_an_asynchronous_session_does_the_same(shop: Shop) -> None:

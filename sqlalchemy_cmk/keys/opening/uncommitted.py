@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, event, select
 
+from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.keys.model import DekState, OpenedDek
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.flows import done, result_of
@@ -123,6 +124,8 @@ class Uncommitted:
         caller = lent()
         if caller is None or not self._database.has_one_writer or not caller.in_transaction():
             return None
+        if not database_of(caller.dialect).may_hold_lock(caller):
+            return None
         engine = self._engine()
         return caller if engine is not None and caller.engine.pool is engine.pool else None
 
@@ -149,6 +152,9 @@ class Uncommitted:
 
     def _make_for(self, caller: Connection, questions: list[ActiveDek]) -> Answers:
         store = self._store(caller)
+        # The lock first. Where somebody else has it, the caller must have read nothing: a transaction that
+        # has read keeps every other one from committing, that of the keyring's own connection too.
+        store.take_lock()
         found: dict[Wish, Future[OpenedDek | None]] = {}
         self._maker_on(store).make_all([(one.tenant, one.purpose) for one in questions], found.__setitem__)
         made, stored = self._made[caller], store.keys_of_all({tenant for tenant, _ in found})

@@ -257,9 +257,17 @@ class KeyStore:
             DatabaseLocked: somebody has.
         """
         if not waits_for_lock() and self._database.has_one_writer:
-            t = self._tables.tenants
-            nothing = update(t).where(false()).values(tenant=t.c.tenant)
-            self._database.run(lambda connection: connection.execute(nothing))
+            self.take_lock()
+
+    def take_lock(self) -> None:
+        """Take the lock on the whole database, and change nothing.
+
+        Raises:
+            DatabaseLocked: somebody else has it.
+        """
+        t = self._tables.tenants
+        nothing = update(t).where(false()).values(tenant=t.c.tenant)
+        self._database.run(lambda connection: connection.execute(nothing))
 
     def adopt(self, tenant: str, event: AuditEvent) -> bool:
         """Authenticate what the tables hold of a tenant, whatever it is.
