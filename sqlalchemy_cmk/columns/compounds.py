@@ -221,6 +221,11 @@ def _compound(table: Table, index: CompoundSearchIndex) -> CompoundIndex:
             raise ConfigurationError(
                 f"{where}: {key!r} is not sealed: name sealed columns only, and compare it beside them"
             )
+        if sealed.scheme.is_mixed:
+            raise ConfigurationError(
+                f"{where}: rows of {key!r} that are not sealed yet have no tokens: seal them first, then add "
+                "the index"
+            )
         columns.append(sealed)
     if len({one.scheme.owner for one in columns}) > 1:
         raise ConfigurationError(

@@ -14,6 +14,7 @@ from sqlalchemy_cmk.rekey.batch import Batch
 from sqlalchemy_cmk.rekey.batch_keys import BatchKeys
 from sqlalchemy_cmk.rekey.converting import Conversion, positions_of
 from sqlalchemy_cmk.rekey.job import Job
+from sqlalchemy_cmk.rekey.joint_tokens import JointTokens
 from sqlalchemy_cmk.rekey.keys import Key
 from sqlalchemy_cmk.rekey.keys_ahead import KeysAhead
 from sqlalchemy_cmk.rekey.layout import Layout
@@ -42,7 +43,8 @@ class Batches:
         self._moves = [MoveValues(self._keys, move, database, only_check=only_check) for move in job.moves]
         self._positions = positions_of(layout)
         self._reader = Reader(layout)
-        self._read_backs = [ReadBack(layout, move) for move in job.moves]
+        self._read_backs = [] if job.makes_tokens else [ReadBack(layout, move) for move in job.moves]
+        self._joint = JointTokens(self._keys, job.moves) if job.joins and not only_check else None
 
     def read(
         self, connection: Connection, after: Key | None, up_to: Key | None, size: int
@@ -76,7 +78,7 @@ class Batches:
         return self._converted(connection, rows) if rows else None
 
     def _converted(self, connection: Connection, rows: Sequence[Any]) -> Batch:
-        conversion = Conversion(self._job, self._layout, self._moves, self._positions, rows)
+        conversion = Conversion(self._job, self._layout, self._moves, self._positions, rows, self._joint)
         try:
             return conversion.batch(self._ahead, self._read_backs, connection)
         finally:
@@ -113,5 +115,5 @@ class Batches:
         connection.rollback()
         columns = ", ".join(move.source for move in self._job.moves)
         damaged = Damaged(self._layout.pack(key), columns, f"it cannot be read as its type says ({kind})")
-        width = len(key) + len(self._layout.guards) + len(self._moves)
+        width = len(key) + len(self._layout.guards) + len(self._job.targets)
         return Batch(tuple(key), 1, [[] for _ in range(width)], [damaged])

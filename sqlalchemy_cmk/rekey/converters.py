@@ -7,6 +7,8 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from sqlalchemy_cmk.ciphers import ColumnCipher, nonces
+from sqlalchemy_cmk.codec import NO_VALUE
+from sqlalchemy_cmk.errors import InvalidValue, TamperedError
 from sqlalchemy_cmk.format import NotAuthentic
 
 UNCHANGED = object()
@@ -81,6 +83,22 @@ def through(opening: ColumnCipher, sealing: ColumnCipher, recode: Recode | None 
     return Converter(
         lambda stored, nonce, opening, sealing: seal(recode(open_(stored, opening)), nonce, sealing), together
     )
+
+
+def decoded(decode: Callable[[bytes], Any], plaintext: bytes) -> Any:
+    """Return the value of an opened plaintext.
+
+    Raises:
+        TamperedError: it is none of the declared type.
+    """
+    kind = ""
+    try:
+        return decode(plaintext)
+    except InvalidValue:
+        raise
+    except NO_VALUE as error:
+        kind = type(error).__name__
+    raise TamperedError(f"the opened bytes are no value of the declared type ({kind})")
 
 
 def opening(cipher: ColumnCipher, read: Callable[[bytes], Any]) -> Converter:

@@ -26,6 +26,7 @@ from sqlalchemy_cmk.rekey.batch import Batch, Column
 from sqlalchemy_cmk.rekey.converters import UNCHANGED, BoundTo, each_of
 from sqlalchemy_cmk.rekey.groups import DAMAGE, UNUSUAL, groups_of
 from sqlalchemy_cmk.rekey.job import Job, TenantColumn
+from sqlalchemy_cmk.rekey.joint_tokens import JointTokens
 from sqlalchemy_cmk.rekey.keys_ahead import KeysAhead, Named
 from sqlalchemy_cmk.rekey.layout import Layout
 from sqlalchemy_cmk.rekey.read_back import REASON, ReadBack
@@ -83,6 +84,7 @@ class Conversion:
         moves: convert the values of each move.
         positions: where these stand in a row.
         rows: the rows, as :class:`.reading.Reader` gives them.
+        joint: makes one token of the values of each row; ``None`` where each move writes what it converts.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class Conversion:
         moves: list[MoveValues],
         positions: list[Position],
         rows: Sequence[Any],
+        joint: JointTokens | None = None,
     ) -> None:
         self._job = job
+        self._joint = joint
         self._moves = moves
         self._positions = positions
         self._pack = layout.pack
@@ -130,6 +134,8 @@ class Conversion:
             self._converted(number, part, grouped.parts)
             for number, (part, grouped) in enumerate(zip(parts, groups, strict=True))
         ]
+        if self._joint is not None:
+            new = [self._joined(self._joint, new)]
         for number, read_back in enumerate(read_backs):
             self._leave_changed(number, new[number], read_back, connection)
         chosen = self._chosen(new)
@@ -165,7 +171,7 @@ class Conversion:
 
     def _fill(self, old: list[Column], new: list[list[Any]]) -> None:
         """Put the old values where none was converted."""
-        for before, after in zip(old, new, strict=True):
+        for before, after in zip(old, new, strict=self._joint is None):
             if UNCHANGED in after:
                 kept = before if self._job.in_place else repeat(None)
                 after[:] = [b if a is UNCHANGED else a for a, b in zip(after, kept, strict=False)]
@@ -247,6 +253,29 @@ class Conversion:
             column = _named(self._job.tenant_column) if is_owner else self._job.moves[number].source
             self._note_damaged(i, column, str(error))
         return UNCHANGED
+
+    def _joined(self, joint: JointTokens, parts: list[list[Any]]) -> list[Any]:
+        """Return the token of what the columns of each row hold together."""
+        tokens: list[Any] = [UNCHANGED] * self._batch.rows
+        complete = [i for i, row in enumerate(zip(*parts, strict=True)) if UNCHANGED not in row]
+        owners = self._owners if self._owners is not None and self._job.moves[0].opens_for_row else None
+        groups: dict[Any, list[int]] = {}
+        for i in complete:
+            groups.setdefault(None if owners is None else owners[i], []).append(i)
+        for owner, group in groups.items():
+            tenant = self._tenant(0, owner)
+            try:
+                made = joint.of(tenant, [[part[i] for part in parts] for i in group])
+            except OUT_OF_REACH as error:
+                self._batch.refused[tenant] = str(error)
+                self._refused_rows.update(group)
+                continue
+            for i, token in zip(group, made, strict=True):
+                if isinstance(token, str):
+                    self._note_damaged(i, ", ".join(move.source for move in self._job.moves), token)
+                else:
+                    tokens[i] = token
+        return tokens
 
     def _tenant(self, number: int, owner: Any) -> str:
         """Return the tenant of a row, as far as a move needs one."""

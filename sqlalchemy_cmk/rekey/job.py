@@ -152,6 +152,8 @@ class Job:
             raise ConfigurationError(f"{self.fullname}: no column to work on")
         if len({move.makes_tokens for move in self.moves}) > 1:
             raise ConfigurationError(f"{self.fullname}: tokens are made in a job of their own")
+        if self.joins and len(self.targets) > 1:
+            raise ConfigurationError(f"{self.fullname}: each index's tokens are made in a job of their own")
         if len({move.in_place for move in self.moves}) > 1:
             raise ConfigurationError(f"{self.fullname}: columns changed in place need a job of their own")
 
@@ -169,6 +171,16 @@ class Job:
     def makes_tokens(self) -> bool:
         """Whether hidden columns of search indexes are written."""
         return self.moves[0].makes_tokens
+
+    @property
+    def joins(self) -> bool:
+        """Whether each row's values are written as one: the token of an index over several columns."""
+        return self.makes_tokens and len(self.moves) > 1
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that are written."""
+        return tuple(dict.fromkeys(move.target for move in self.moves))
 
     @property
     def description(self) -> str:

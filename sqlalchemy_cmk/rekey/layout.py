@@ -260,10 +260,10 @@ class Layout:
         )
 
     def _criteria(self) -> list[ColumnElement[bool]]:
-        criteria = []
+        criteria: list[ColumnElement[bool]] = []
         if self.job.makes_tokens:
             # Also where there is a token: a process that does not know the index leaves old ones.
-            criteria.append(or_(*(self.column(m.source).is_not(None) for m in self.job.moves)))
+            criteria += (self.column(m.source).is_not(None) for m in self.job.moves)
         elif not self.job.in_place and not self._reads_only:
             todo = (
                 and_(self.column(m.source).is_not(None), self.column(m.target).is_(None))

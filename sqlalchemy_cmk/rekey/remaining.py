@@ -19,7 +19,6 @@ from sqlalchemy import (
 
 from sqlalchemy_cmk.format import DEK_ID_BYTES, Suite
 from sqlalchemy_cmk.keys import Keyring
-from sqlalchemy_cmk.rekey.job import Move
 from sqlalchemy_cmk.rekey.layout import Layout
 
 MAX_COUNTED = 100_000
@@ -35,7 +34,7 @@ def count_remaining(keyring: Keyring, layout: Layout, connection: Connection) ->
     """
     remaining = layout.all_rows(func.count())
     if layout.job.makes_tokens:
-        remaining = remaining.where(or_(*(missing_token(layout, move) for move in layout.job.moves)))
+        remaining = remaining.where(missing_token(layout))
     if layout.job.in_place:
         criteria = []
         for move in layout.job.moves:
@@ -46,9 +45,10 @@ def count_remaining(keyring: Keyring, layout: Layout, connection: Connection) ->
     return int(connection.execute(remaining).scalar_one())
 
 
-def missing_token(layout: Layout, move: Move) -> ColumnElement[bool]:
-    """Return the criterion of a row that has a value and no token."""
-    return and_(layout.column(move.source).is_not(None), layout.column(move.target).is_(None))
+def missing_token(layout: Layout) -> ColumnElement[bool]:
+    """Return the criterion of a row that has a value, or one in each of several columns, and no token."""
+    sources = (layout.column(move.source).is_not(None) for move in layout.job.moves)
+    return and_(*sources, layout.column(layout.job.targets[0]).is_(None))
 
 
 def _unsettled(column: Column[Any], suite: Suite, settled: Select[Any]) -> ColumnElement[bool]:

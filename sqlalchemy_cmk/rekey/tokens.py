@@ -1,4 +1,7 @@
-"""Makes the tokens of a search index from the sealed values that are there. See :func:`token_maker`."""
+"""Makes the tokens of a search index from the sealed values that are there. See :func:`token_maker`.
+
+``joint_tokens.py`` makes those of an index over several columns.
+"""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import JSON, String
 
-from sqlalchemy_cmk.codec import NO_VALUE
+from sqlalchemy_cmk.columns.compounds import CompoundSearchIndex
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.databases import Database
-from sqlalchemy_cmk.errors import ConfigurationError, InvalidValue, TamperedError
+from sqlalchemy_cmk.errors import ConfigurationError, TamperedError
 from sqlalchemy_cmk.format import HEADER_BYTES, NotAuthentic, begins_sealed, is_header
 from sqlalchemy_cmk.keys.binding.held_keys import Deks
 from sqlalchemy_cmk.rekey.ciphers import Ciphers
@@ -30,6 +30,7 @@ from sqlalchemy_cmk.rekey.converters import (
     Recode,
     again,
     checking,
+    decoded,
     either,
     keep_if_it_opens,
     one_by_one,
@@ -38,6 +39,7 @@ from sqlalchemy_cmk.rekey.converters import (
     through,
 )
 from sqlalchemy_cmk.rekey.job import Move, context_of
+from sqlalchemy_cmk.rekey.joint_tokens import part_opener
 from sqlalchemy_cmk.rekey.token_type import TokensOf
 from sqlalchemy_cmk.rekey.tokens import token_maker
 
@@ -160,6 +162,8 @@ def _maker(keys: Deks, move: Move, database: Database) -> Make:
     opens, seals = move.opens, move.seals
     if isinstance(opens, EncryptedType) and isinstance(seals, TokensOf):
         context = context_of(opens)
+        if isinstance(seals.index, CompoundSearchIndex):
+            return part_opener(keys, opens)
         if context is not None:
             return token_maker(keys, database, opens, context, seals)
     if not isinstance(seals, EncryptedType):
@@ -231,12 +235,12 @@ def _sealing(new: Ciphers, encode: Encode, encode_all: EncodeAll) -> Make:
 
 def _opening(old: Ciphers, opens: EncryptedType) -> Make:
     """From sealed to plain."""
-    read: Read = partial(_decoded, opens.codec.decode)
+    read: Read = partial(decoded, opens.codec.decode)
     if isinstance(opens.type_, JSON):
-        decoded = read
+        inner = read
 
         def read(plaintext: bytes) -> Any:
-            return as_json(decoded(plaintext))
+            return as_json(inner(plaintext))
 
     return lambda tenant, stored: opening(old.opening(tenant, stored), read)
 
@@ -270,17 +274,7 @@ def _recoding(opens: EncryptedType, seals: EncryptedType) -> Recode | None:
     if repr(opens.type_) == repr(seals.type_) and opens.scheme.deterministic is seals.scheme.deterministic:
         return None
     decode, encode = opens.codec.decode, seals.codec.encode_read
-    return lambda plaintext: encode(_decoded(decode, plaintext))
-
-
-def _decoded(decode: Callable[[bytes], Any], plaintext: bytes) -> Any:
-    try:
-        return decode(plaintext)
-    except InvalidValue:
-        raise
-    except NO_VALUE as error:
-        kind = type(error).__name__
-    raise TamperedError(f"the opened bytes are no value of the declared type ({kind})")
+    return lambda plaintext: encode(decoded(decode, plaintext))
 
 
 def _header_or_plain(stored: Any) -> Any:

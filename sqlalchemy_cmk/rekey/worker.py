@@ -225,7 +225,7 @@ class _Worker:
     def _as_damaged(self, batch: Batch, reason: str) -> Batch:
         """Return a batch of one row that notes it as damaged: its value does not fit."""
         row = [one[0] for one in batch.changes[: len(self._layout.key)]]
-        columns = ", ".join(move.target for move in self._task.job.moves)
+        columns = ", ".join(self._task.job.targets)
         noted = batch.without_changes()
         noted.damaged = [*noted.damaged, Damaged(self._layout.pack(row), columns, f"refused: {reason}")]
         return noted

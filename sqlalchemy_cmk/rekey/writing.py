@@ -15,13 +15,13 @@ from sqlalchemy_cmk.rekey.token_type import TokensOf
 
 def batch_update_of(layout: Layout) -> BatchUpdate:
     """Return the update of a job's rows: the values of its moves, guarded by :attr:`Layout.guards`."""
-    moves = layout.job.moves
+    written = {move.target: move for move in layout.job.moves}
     return BatchUpdate(
         layout.table,
         layout.key,
         layout.guards,
-        [layout.column(move.target) for move in moves],
-        [_type_written(layout, move) for move in moves],
+        [layout.column(name) for name in written],
+        [_type_written(layout, move) for move in written.values()],
         overwrites=layout.job.in_place or layout.job.makes_tokens,
         reads_other_table=layout.joined and layout.guards_tenant,
     )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Date, Integer, MetaData, String, Table, insert, inspect, select, update
 
-from sqlalchemy_cmk import ConfigurationError, EncryptedType, UnsupportedOperation
+from sqlalchemy_cmk import EncryptedType, UnsupportedOperation
 from sqlalchemy_cmk.keys.indexes import catalogue, records
 from sqlalchemy_cmk.search import Compound, Exact, NGram, Range, fold
 from tests.alembic.conftest import Project
@@ -186,7 +186,9 @@ def test_what_ngrams_are_searched_by_is_made_and_dropped_with_them(project: Proj
     assert not [one for one in inspect(project.engine).get_table_names() if "grams" in one]
 
 
-def test_an_index_over_several_columns_is_made_with_its_table_and_not_on_rows(project: Project) -> None:
+def test_an_index_over_several_columns_is_made_with_its_table_and_on_rows_that_are_there(
+    project: Project,
+) -> None:
     written = migrate(project, pairs(together=True))
     assert "op.create_sealed_index('patients', 'last', Compound('last', 'first')" in written
     assert "cmk_indexes" not in written
@@ -203,5 +205,11 @@ def test_an_index_over_several_columns_is_made_with_its_table_and_not_on_rows(pr
     assert "last_first_compound" not in columns(project)
     project.models(pairs(together=True))
     project.autogenerate_all()
-    with pytest.raises(ConfigurationError, match="made together with its table"):
-        project.upgrade()
+    project.upgrade()
+    table = project.metadata.tables["patients"]
+    project.keyring  # noqa: B018
+    asked = select(table.c.id).where(
+        table.c.clinic_id == "acme", table.c.last == "Moore", table.c.first == "Bob"
+    )
+    with project.engine.connect() as connection:
+        assert connection.scalars(asked).all() == [2]

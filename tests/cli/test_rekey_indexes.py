@@ -15,25 +15,27 @@ from sqlalchemy_cmk.cli.options import use_keyring
 from sqlalchemy_cmk.cli.rekey import rekey
 from sqlalchemy_cmk.doctor import check_columns
 from sqlalchemy_cmk.keys.indexes import catalogue, records
-from sqlalchemy_cmk.search import Exact
+from sqlalchemy_cmk.search import Compound, Exact
 from tests.support.vault import Vault, make_vault
 
 __all__ = ["make_vault"]
 
 
 class Clinic:
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, *, together: bool = False) -> None:
         class Patient(vault.base):
             __tablename__ = "patients"
             __cmk_tenant__ = "clinic"
             id: Mapped[int] = mapped_column(primary_key=True)
             clinic: Mapped[str] = mapped_column(String(40))
             email: Mapped[str] = mapped_column(EncryptedType(String(40), index=[Exact()]))
+            __cmk_indexes__ = (Compound("email", "name"),) if together else ()
+            name: Mapped[str] = mapped_column(EncryptedType(String(40)))
 
         self.vault, self.Patient = vault, Patient
         vault.create()
         with vault.session() as session, session.begin():
-            session.add_all(Patient(id=i, clinic="acme", email=f"e{i % 3}") for i in range(150))
+            session.add_all(Patient(id=i, clinic="acme", email=f"e{i % 3}", name="n") for i in range(150))
 
     def run(self, *arguments: str) -> Any:
         main = click.Group(
@@ -70,6 +72,21 @@ def test_keys_of_all_indexes_are_rotated_by_one_command(clinic: Clinic) -> None:
     assert [(one["index"], one["keys"]) for one in clinic.run()] == [("patients.email_exact__2", "search-2")]
     assert clinic.found() == 50
     assert clinic.run("--build")["built"] == []
+
+
+def test_indexes_over_several_columns_are_rotated_with_the_others(
+    make_vault: Callable[..., Vault], clinic: Clinic
+) -> None:
+    clinic = Clinic(make_vault(), together=True)
+    assert clinic.run("--rotate")["indexes"] == ["patients.email_exact", "patients.email_name_compound"]
+    assert {one["index"] for one in clinic.run()} == {
+        "patients.email_exact__2",
+        "patients.email_name_compound__2",
+    }
+    both = clinic.Patient.email == "e1", clinic.Patient.name == "n"
+    query = select(clinic.Patient.id).where(clinic.Patient.clinic == "acme", *both)
+    with clinic.vault.session() as session:
+        assert len(session.scalars(query).all()) == 50
 
 
 def test_a_build_that_was_left_is_finished_by_the_command(clinic: Clinic) -> None:

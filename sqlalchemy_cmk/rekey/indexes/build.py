@@ -17,10 +17,8 @@ from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
 from sqlalchemy_cmk.rekey.indexes.statements import (
     add_column,
     add_index,
-    clear_all,
     clear_nulls,
     has_column,
-    has_rows,
 )
 from sqlalchemy_cmk.rekey.indexes.work import IndexWork
 from sqlalchemy_cmk.rekey.layout import Layout
@@ -70,10 +68,6 @@ def rebuild_index(work: IndexWork, spec: IndexSpec, purpose: Purpose) -> None:
     Raises:
         As :func:`build_index`; and ConfigurationError where the index is still being built or dropped.
     """
-    if spec.others:
-        raise ConfigurationError(
-            f"{spec.where}: the tokens of an index over several columns are not made anew yet"
-        )
     with work.alone(spec):
         recorded = {one.slot: one for one in work.recorded(spec)}
         if not recorded:
@@ -101,11 +95,6 @@ def _expand(work: IndexWork, spec: IndexSpec) -> None:
             work.erase(one)  # its table was dropped, and made again
     recorded = work.recorded(spec)
     if all(one.state is IndexState.DROPPED for one in recorded):
-        if spec.others and has_rows(work.connection, spec):
-            raise ConfigurationError(
-                f"{spec.where}: an index over several columns is made together with its table, or while that "
-                "is empty: the tokens of rows that are there are not made"
-            )
         purpose = next((one.purpose for one in recorded), Purpose.SEARCH)
         for one in recorded:
             if one.slot:
@@ -131,11 +120,7 @@ def _fill(work: IndexWork, spec: IndexSpec, stored: StoredIndex) -> None:
     # Every process has seen it then; what others have begun to write before is committed.
     work.settle()
     work.wait_for_writers(spec)
-    if spec.others:
-        # Processes that did not know it may have changed a column of rows that had tokens.
-        clear_all(work.connection, spec, stored.hidden)
-    else:
-        work.run(spec.job(stored))
+    work.run(spec.job(stored))
     clear_nulls(work.connection, spec, stored.hidden)
     add_index(work.connection, spec, stored.hidden)
 
@@ -161,8 +146,7 @@ def _missing(work: IndexWork, spec: IndexSpec, stored: StoredIndex) -> int:
     def count(connection: Connection) -> dict[str, int]:
         layout = Layout(job, connection)
         owner = null() if layout.tenant is None else layout.tenant
-        query = layout.all_rows(owner, func.count()).where(missing_token(layout, job.moves[0]))
-        query = query.where(*(layout.column(name).is_not(None) for name, _ in spec.others))
+        query = layout.all_rows(owner, func.count()).where(missing_token(layout))
         if layout.tenant is not None:
             query = query.group_by(layout.tenant)
         counts: dict[str, int] = {}

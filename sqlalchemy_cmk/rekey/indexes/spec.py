@@ -72,7 +72,8 @@ class IndexSpec:
         type_: Any = sealed.column.type
         beside = one.columns[1:] if isinstance(one, CompoundIndex) else ()
         tenant_column, tenant_type = tenant_of(table)
-        rows = row_columns_of(table) if sealed.scheme.row_bound else ()
+        bound = any(each.scheme.row_bound for each in getattr(one, "columns", (sealed,)))
+        rows = row_columns_of(table) if bound else ()
         return cls(
             table.schema,
             table.name,
@@ -143,13 +144,25 @@ class IndexSpec:
         return [one for one in stored if one.of_table == of_table and (one.column, one.name) == named]
 
     def job(self, stored: StoredIndex) -> Job:
-        """Return the job that makes the tokens of one of its hidden columns."""
+        """Return the job that makes the tokens of one of its hidden columns.
+
+        Raises:
+            ConfigurationError: a column may hold values that are not sealed.
+        """
         build = stored.begun.isoformat()
-        type_ = self.type if self.tenant_column is not None else self.type.with_options(owner="platform")
-        move = Move(self.column, stored.hidden, type_, TokensOf(self.index, stored.purpose, build))
+        made = TokensOf(self.index, stored.purpose, build)
+        columns = [(self.column, self.type), *self.others]
+        for name, type_ in columns:
+            if type_.scheme.is_mixed:
+                raise ConfigurationError(
+                    f"{self.fullname}.{name}: rows that are not sealed yet have no tokens: seal them first, "
+                    "then make the index"
+                )
+        if self.tenant_column is None:
+            columns = [(name, type_.with_options(owner="platform")) for name, type_ in columns]
         return Job(
             self.table,
-            (move,),
+            tuple(Move(name, stored.hidden, type_, made) for name, type_ in columns),
             self.schema,
             self.tenant_column,
             self.tenant_type,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from sqlalchemy import Connection, MetaData, inspect, literal, select, table
+from sqlalchemy import Connection, MetaData, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from sqlalchemy_cmk.columns.token_columns import TokenType
@@ -97,19 +97,6 @@ def clear_nulls(connection: Connection, spec: IndexSpec, hidden: str) -> None:
     # Read first: on MariaDB the UPDATE locks each row that it looks at.
     if connection.execute(verbatim(some)).first() is not None:
         _run(connection, f"UPDATE {_table(quoting, spec)} SET {token} = NULL {where}")  # noqa: S608
-
-
-def clear_all(connection: Connection, spec: IndexSpec, hidden: str) -> None:
-    """Take away every token of a hidden column."""
-    quoting = Quoting(connection.dialect)
-    token = quoting.name(hidden)
-    _run(connection, f"UPDATE {_table(quoting, spec)} SET {token} = NULL WHERE {token} IS NOT NULL")  # noqa: S608
-
-
-def has_rows(connection: Connection, spec: IndexSpec) -> bool:
-    """Return whether the table has a row."""
-    some = select(literal(1)).select_from(table(spec.table, schema=spec.schema)).limit(1)
-    return connection.execute(some).first() is not None
 
 
 def index_name(spec: IndexSpec, hidden: str) -> str:
