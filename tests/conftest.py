@@ -85,19 +85,20 @@ def drivers(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def empty_database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """The empty database of the kind that the fixture's parameter names."""
-    if request.param == "sqlite":
+def empty_database(request: pytest.FixtureRequest, kind: str | None = None) -> Iterator[Database]:
+    """The empty database of a kind, or of that which the fixture's parameter names."""
+    kind = kind or request.param
+    if kind == "sqlite":
         yield sqlite_file(request.getfixturevalue("tmp_path"))
         return
-    with server_database(request.param, server_url(request)) as made:
+    with server_database(kind, server_url(request, kind)) as made:
         yield made
 
 
-def server_url(request: pytest.FixtureRequest) -> str:
-    """The URL of the server that the fixture's parameter names; without it the test is skipped or fails."""
+def server_url(request: pytest.FixtureRequest, kind: str | None = None) -> str:
+    """The URL of a server, or of that which the parameter names; without it the test is skipped or fails."""
     try:
-        return request.getfixturevalue("servers").url(request.param)
+        return request.getfixturevalue("servers").url(kind or request.param)
     except ServerNotInstalled as error:
         reason = str(error)
     unavailable(reason)

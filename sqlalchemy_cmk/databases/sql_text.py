@@ -60,6 +60,9 @@ _LEXES["mariadb"] = _LEXES["mysql"]
 DRIVERS: Mapping[str, str] = MappingProxyType(
     {"sqlite3": "sqlite+pysqlite", "psycopg": "postgresql+psycopg", "pymysql": "mysql+pymysql"}
 )
+ASYNC_DRIVERS: Mapping[str, str] = MappingProxyType(
+    {"asyncpg": "postgresql+asyncpg", "aiosqlite": "sqlite+aiosqlite"}
+)
 # What an engine over a connection that is there is made with: it may not look anything up at once.
 OPTIONS: Mapping[str, dict[str, Any]] = MappingProxyType({"postgresql+psycopg": {"use_native_hstore": False}})
 

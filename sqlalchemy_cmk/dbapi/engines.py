@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sqlalchemy_cmk.dbapi.fetching import OpeningCursor
 from sqlalchemy_cmk.dbapi.statements import Known, Sent, Statements
+from sqlalchemy_cmk.dbapi.updating import asker
 from sqlalchemy_cmk.dbapi.wrapping import schema_of
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from sqlalchemy_cmk.hooks.redaction import hidden_tokens, redact_rows
@@ -90,7 +91,7 @@ class _Text:
                     "an UPDATE of sealed columns in SQL text with many sets of parameters: execute each"
                 )
             return many.statement, many.parameters
-        sent = statements.seal(connection, known, statement, parameters, _asker(connection))
+        sent = statements.seal(connection, known, statement, parameters, asker(connection))
         if known.opener.returns_sealed:
             self._hide_rows(connection)
             self._sent[context] = known, sent
@@ -151,15 +152,3 @@ class _Text:
                 self._asking = False
             self._statements = tuple(Statements(one, connection.dialect) for one in schemas)
         return self._statements
-
-
-def _asker(connection: Connection) -> Any:
-    def ask(statement: str, parameters: Any) -> Sequence[Sequence[Any]]:
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(statement, parameters)
-            return list(cursor.fetchall())
-        finally:
-            cursor.close()
-
-    return ask

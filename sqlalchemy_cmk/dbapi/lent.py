@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import iscoroutinefunction
 from typing import Any
 
 from sqlalchemy import Connection, PoolProxiedConnection, StaticPool, create_engine
@@ -52,25 +53,31 @@ class Lent:
             object.__setattr__(self, "_passes", False)
 
 
-def driver_of(raw: Any) -> str:
+def driver_of(raw: Any, drivers: Mapping[str, str] = DRIVERS) -> str:
     """Return how SQLAlchemy calls the driver of a connection.
 
+    Args:
+        raw: the driver's connection.
+        drivers: those that may be, by their modules.
+
     Raises:
-        ConfigurationError: it is none of those that are known.
+        ConfigurationError: it is none of those that may be.
     """
-    for kind in type(raw).__mro__:
-        found = DRIVERS.get(kind.__module__.partition(".")[0])
-        if found is not None:
-            return found
+    named = {kind.__module__.partition(".")[0] for kind in type(raw).__mro__}
+    known = [drivers[one] for one in drivers if one in named]
+    is_async = iscoroutinefunction(getattr(raw, "commit", None))  # psycopg has connections of both kinds
+    if known and (drivers is not DRIVERS or not is_async):
+        return known[0]
+    other = "wrap_async()" if drivers is DRIVERS else "wrap()"
     raise ConfigurationError(
         f"a connection of type {type(raw).__module__}.{type(raw).__name__} cannot be wrapped: give one of "
-        f"{', '.join(DRIVERS)}"
+        f"{', '.join(drivers)}; {other} has others"
     )
 
 
 def bound_to(raw: Any) -> tuple[Lent, Connection]:
     """Return a driver's connection as SQLAlchemy has it, and SQLAlchemy's connection over it."""
-    own = _drivers_own(raw)
+    own = drivers_own(raw)
     driver = driver_of(own)
     lent = Lent(own)
     engine = create_engine(
@@ -94,14 +101,14 @@ def without_transaction(raw: Any) -> Iterator[None]:
             raw.rollback()
 
 
-def _drivers_own(raw: Any) -> Any:
+def drivers_own(raw: Any) -> Any:
     """Return the driver's connection, also of one that a pool has lent."""
     return raw.driver_connection if isinstance(raw, PoolProxiedConnection) else raw
 
 
 def in_transaction(raw: Any) -> bool | None:
     """Return whether a transaction is under way; ``None`` where the driver does not say."""
-    raw = _drivers_own(raw)
+    raw = drivers_own(raw)
     if hasattr(raw, "in_transaction"):
         return bool(raw.in_transaction)
     if hasattr(raw, "info"):

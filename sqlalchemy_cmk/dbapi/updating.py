@@ -27,6 +27,20 @@ from sqlalchemy_cmk.sql.text import Edit, Key
 Ask = Callable[[str, Any], Sequence[Sequence[Any]]]
 
 
+def asker(connection: Connection) -> Ask:
+    """Return what runs queries on SQLAlchemy's connection, past its events."""
+
+    def ask(statement: str, parameters: Any) -> Sequence[Sequence[Any]]:
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall())
+        finally:
+            cursor.close()
+
+    return ask
+
+
 class UpdateSealer:
     """Seals what one UPDATE writes into sealed columns.
 

@@ -32,12 +32,7 @@ def wrap(connection: Any, keyring: Keyring, tables: MetaData | Any) -> Connectio
         ConfigurationError: the driver is not known, the keyring does not protect the tables, or does not
             serve the database that the connection leads to.
     """
-    metadata = tables if isinstance(tables, MetaData) else tables.metadata
-    if metadata not in keyring.protected:
-        raise ConfigurationError(
-            "this keyring does not protect these tables: call keyring.protect(Base) first"
-        )
-    refuse_wrong_declarations(metadata)
+    metadata = protected_metadata(keyring, tables)
     with without_transaction(connection):
         lent, bound = bound_to(connection)
         keyring.for_connection(bound)
@@ -45,6 +40,21 @@ def wrap(connection: Any, keyring: Keyring, tables: MetaData | Any) -> Connectio
         schema = schema_of(metadata if keyring.dry_run is None else MetaData(), bound)
         bound.rollback()  # of SQLAlchemy's own, which has not begun one
     return Connection(connection, lent, bound, Statements(schema, bound.dialect))
+
+
+def protected_metadata(keyring: Keyring, tables: MetaData | Any) -> MetaData:
+    """Return the metadata of tables that a keyring protects.
+
+    Raises:
+        ConfigurationError: it does not, or a table is declared wrongly.
+    """
+    metadata: MetaData = tables if isinstance(tables, MetaData) else tables.metadata
+    if metadata not in keyring.protected:
+        raise ConfigurationError(
+            "this keyring does not protect these tables: call keyring.protect(Base) first"
+        )
+    refuse_wrong_declarations(metadata)
+    return metadata
 
 
 def schema_of(metadata: MetaData, connection: BoundConnection) -> Schema:

@@ -8,7 +8,9 @@ from sqlalchemy import JSON, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType
-from sqlalchemy_cmk.dbapi import Connection, wrap
+from tests.conftest import empty_database
+from tests.dbapi.drivers import KINDS, SYNC, Driver
+from tests.support.databases import Database
 from tests.support.vault import Vault, make_vault, vault
 
 __all__ = ["make_vault", "vault"]
@@ -17,7 +19,7 @@ __all__ = ["make_vault", "vault"]
 class Clinic:
     """The models, and connections of the driver's own."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, driver: str = "") -> None:
         class Patient(vault.base):
             __tablename__ = "patients"
             __cmk_tenant__ = "clinic"
@@ -40,32 +42,40 @@ class Clinic:
 
         self.Patient, self.Note, self.Place = Patient, Note, Place
         self.vault = vault
-        self._made: list[Any] = []
+        self.driver = Driver(vault, driver or vault.engine.name)
         vault.create()
         # On SQLite a transaction that writes leaves no other connection to make a key.
         vault.keyring.warm(["acme", "globex", ""], ["randomized", "deterministic", "search"])
 
     def connect(self) -> Any:
         """A connection of the driver's own."""
-        dialect = self.vault.engine.dialect
-        args, options = dialect.create_connect_args(self.vault.engine.url)
-        self._made.append(dialect.loaded_dbapi.connect(*args, **options))
-        return self._made[-1]
+        return self.driver.connect()
 
-    def wrapped(self) -> Connection:
-        return wrap(self.connect(), self.vault.keyring, self.vault.base)
+    def wrapped(self) -> Any:
+        return self.driver.wrapped()
 
     def mark(self, statement: str) -> str:
         """A statement with the driver's own parameters in the places of question marks."""
-        return statement if self.vault.engine.name == "sqlite" else statement.replace("?", "%s")
+        return self.driver.mark(statement)
 
     def close(self) -> None:
-        for one in self._made:
-            one.close()
+        self.driver.close()
+
+
+@pytest.fixture(params=SYNC)
+def driver(request: pytest.FixtureRequest) -> str:
+    """The driver of wrapped connections."""
+    return str(request.param)
 
 
 @pytest.fixture
-def clinic(vault: Vault) -> Iterator[Clinic]:
-    clinic = Clinic(vault)
+def database(request: pytest.FixtureRequest, driver: str) -> Iterator[Database]:
+    """An empty database of the driver's kind."""
+    yield from empty_database(request, KINDS.get(driver, driver))
+
+
+@pytest.fixture
+def clinic(vault: Vault, driver: str) -> Iterator[Clinic]:
+    clinic = Clinic(vault, driver)
     yield clinic
     clinic.close()

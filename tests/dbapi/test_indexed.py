@@ -1,6 +1,5 @@
 """Rows that SQL text writes are found by the search indexes of their columns."""
 
-from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -9,8 +8,8 @@ from sqlalchemy import Date, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sqlalchemy_cmk import EncryptedType, TenantRequired, UnsupportedOperation, tenant_scope
-from sqlalchemy_cmk.dbapi import wrap
 from sqlalchemy_cmk.search import Compound, Exact, NGram, Range
+from tests.dbapi.drivers import ALL, Driver
 from tests.support.vault import Vault
 
 BORN = Range(date(1900, 1, 1), date(2100, 1, 1))
@@ -32,12 +31,10 @@ def person(vault: Vault) -> Any:
     return Person
 
 
-def test_rows_are_found_as_those_of_the_orm(vault: Vault, person: Any) -> None:
-    dialect = vault.engine.dialect
-    args, options = dialect.create_connect_args(vault.engine.url)
-    raw = dialect.loaded_dbapi.connect(*args, **options)
-    mark: Callable[[str], str] = lambda sql: sql if dialect.name == "sqlite" else sql.replace("?", "%s")  # noqa: E731
-    connection = wrap(raw, vault.keyring, vault.base)
+@pytest.mark.parametrize("driver", ALL, indirect=True)
+def test_rows_are_found_as_those_of_the_orm(vault: Vault, person: Any, driver: str) -> None:
+    made = Driver(vault, driver)
+    connection, mark = made.wrapped(), made.mark
     cursor = connection.cursor()
     insert = "INSERT INTO people (id, clinic, last, born) VALUES (?, 'acme', ?, ?), (?, 'acme', ?, NULL)"
     cursor.execute(mark(insert), (1, "Harris", date(1980, 1, 1), 2, "Tanaka"))
@@ -67,7 +64,7 @@ def test_rows_are_found_as_those_of_the_orm(vault: Vault, person: Any) -> None:
         cursor.execute(mark("DELETE FROM people WHERE last = ?"), ("nobody",))
         assert cursor.rowcount == 0
     connection.commit()
-    raw.close()
+    made.close()
     mine = person.clinic == "acme"
     for criteria, expected in (
         (person.last == "Harris", [1]),

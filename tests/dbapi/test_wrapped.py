@@ -15,6 +15,9 @@ from sqlalchemy_cmk import (
 )
 from sqlalchemy_cmk.format import is_header
 from tests.dbapi.conftest import Clinic
+from tests.dbapi.drivers import ALL
+
+pytestmark = pytest.mark.parametrize("driver", ALL, indirect=True)
 
 ROWS = [
     (1, "acme", "ssn 1", "a@x", "Ms"),
@@ -49,7 +52,7 @@ def test_what_a_cursor_writes_the_orm_reads(clinic: Clinic) -> None:
     cursor = connection.cursor()
     cursor.execute(clinic.mark(INSERT), ROWS[0])
     cursor.executemany(clinic.mark(INSERT), ROWS[1:])
-    assert cursor.rowcount == 3
+    assert cursor.rowcount == 3 or not clinic.driver.counts_many
     connection.commit()
     with clinic.vault.session() as session:
         found = session.execute(select(*clinic.Patient.__table__.c).order_by(clinic.Patient.id)).all()
@@ -125,7 +128,7 @@ def test_an_update_seals_for_whose_rows_it_matches(filled: Clinic) -> None:
     cursor.executemany(
         filled.mark("UPDATE patients SET ssn = ? WHERE id = ?"), [("x", 1), ("y", 4), ("z", 9)]
     )
-    assert cursor.rowcount == 2
+    assert cursor.rowcount == 2 or not filled.driver.counts_many
     with tenant_scope("acme"):
         cursor.execute(
             filled.mark("UPDATE patients SET email = ? WHERE title IS NULL AND clinic = 'acme'"), ("c@x",)
