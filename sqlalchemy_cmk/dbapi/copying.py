@@ -23,6 +23,7 @@ from sqlalchemy_cmk.sql.schema import sealed_of
 _COPY = re.compile(
     r"\s*COPY\s+(?P<table>[^\s(]+)\s*\((?P<columns>[^()]+)\)\s+FROM\s+STDIN[\s;]*", re.IGNORECASE
 )
+_COPY_TO = re.compile(r"\bTO\s+(?:STDOUT|PROGRAM|')", re.IGNORECASE)
 
 
 def insert_like(statement: str) -> str:
@@ -32,6 +33,11 @@ def insert_like(statement: str) -> str:
         UnsupportedOperation: it is not of the form ``COPY table (columns) FROM STDIN``.
     """
     found = _COPY.fullmatch(statement)
+    if found is None and _COPY_TO.search(statement) is not None:
+        raise UnsupportedOperation(
+            "COPY of a table that has sealed columns elsewhere: it would send the stored bytes: execute the "
+            "SELECT with a cursor that has a name, and fetch its rows by fetchmany()"
+        )
     if found is None:
         raise UnsupportedOperation(
             "COPY with a table that has sealed columns: write COPY table (columns) FROM STDIN"

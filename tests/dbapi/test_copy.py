@@ -49,9 +49,14 @@ def test_rows_are_sealed_on_their_way(clinic: Clinic) -> None:
 def test_what_cannot_be_sealed_is_refused(clinic: Clinic) -> None:
     connection = clinic.wrapped()
     cursor = connection.cursor()
-    for statement in ("COPY patients FROM STDIN", "COPY patients (ssn) TO STDOUT", f"{COPY} WITH BINARY"):
-        with pytest.raises(UnsupportedOperation):
+    for statement in ("COPY patients FROM STDIN", f"{COPY} WITH BINARY"):
+        with pytest.raises(UnsupportedOperation, match="FROM STDIN"):
             cursor.copy(statement)
+    for statement in ("COPY patients (ssn) TO STDOUT", "COPY (SELECT ssn FROM patients) TO STDOUT"):
+        with pytest.raises(UnsupportedOperation, match="fetchmany"):
+            cursor.copy(statement)
+        with pytest.raises(UnsupportedOperation):
+            cursor.execute(statement)
     with pytest.raises(UnsupportedOperation, match="write_row"), cursor.copy(COPY) as copy:
         copy.write("1\tacme\tplain\t\n")
     with pytest.raises(TenantRequired), cursor.copy(COPY) as copy:
@@ -61,3 +66,16 @@ def test_what_cannot_be_sealed_is_refused(clinic: Clinic) -> None:
     connection.rollback()
     cursor.execute("SELECT COUNT(*) FROM patients")
     assert cursor.fetchone() == (0,)
+
+
+def test_rows_are_opened_by_a_cursor_of_the_server(clinic: Clinic) -> None:
+    connection = clinic.wrapped()
+    rows = [(i, "acme", f"ssn {i}", None) for i in range(7)]
+    with connection.cursor().copy(COPY) as copy:
+        for row in rows:
+            copy.write_row(row)
+    cursor = connection.cursor("all_patients")
+    cursor.execute("SELECT id, clinic, ssn, email FROM patients ORDER BY id")
+    assert cursor.fetchmany(2) == rows[:2]
+    assert list(cursor) == rows[2:]
+    cursor.close()

@@ -81,6 +81,21 @@ def test_pandas_reads_by_a_wrapped_connection(clinic: Clinic, engine: Any) -> No
     assert pandas.read_sql(SELECT, clinic.wrapped()).to_dict("records") == ROWS[:2]
 
 
+def test_polars_reads(clinic: Clinic, engine: Any) -> None:
+    polars = pytest.importorskip("polars")
+    with engine.begin() as connection:
+        connection.execute(INSERT, ROWS)
+        assert polars.read_database(SELECT, connection).to_dicts() == ROWS
+    batches = polars.read_database(text(SELECT), engine, iter_batches=True, batch_size=2)
+    assert polars.concat(batches).to_dicts() == ROWS
+    if clinic.vault.engine.name == "mariadb":
+        return  # it cannot use connections of pymysql
+    one = clinic.mark("SELECT ssn FROM patients WHERE clinic = ? AND email = ?")
+    given = {"parameters": ("acme", "b@x")}
+    found = polars.read_database(one, clinic.wrapped(), execute_options=given)
+    assert found.to_dicts() == [{"ssn": "ssn 2"}]
+
+
 def test_no_opened_row_is_logged(clinic: Clinic, caplog: pytest.LogCaptureFixture) -> None:
     keyring, url = clinic.vault.keyring, clinic.vault.engine.url
     engine = create_engine(url, echo="debug", logging_name="raw")
