@@ -14,6 +14,7 @@ from sqlalchemy_cmk.columns.candidates import Candidate
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.token_columns import TokenType, Untokened
 from sqlalchemy_cmk.databases.sql_text import lexis_of
+from sqlalchemy_cmk.dbapi.comparing import require_list
 from sqlalchemy_cmk.dbapi.parameters import Values
 from sqlalchemy_cmk.errors import InvalidValue, UnsupportedOperation
 from sqlalchemy_cmk.hooks.question_tokens import QuestionTokens
@@ -65,18 +66,24 @@ def _answer(
     number: int,
 ) -> list[Key]:
     column = one.column
-    if None in given:
+    if one.operator == "ANY" and given[0] is not None:
+        require_list(column, given[0])
+        given = list(given[0])
+        if not given:
+            return ["(1 = 0)"]
+    if any(value is None for value in given):
         if len(given) == 1:
             return ["(NULL = 1)"]
         raise InvalidValue(f"{column.where}: {one.operator} with NULL: leave it out")
     table = column.table.alias(_TABLE)
-    asked = [[value] for value in given] if one.operator == "IN" else [given]
-    ask = _QUESTIONS["=" if one.operator == "IN" else one.operator]
+    is_one_of = one.operator in ("IN", "ANY")
+    asked = [[value] for value in given] if is_one_of else [given]
+    ask = _QUESTIONS["=" if is_one_of else one.operator]
     questions = [ask(table.c[column.column.key], values_of_one) for values_of_one in asked]
     if any(isinstance(question, Candidate) for question in questions):
         raise UnsupportedOperation(
             f"{column.where}: the index that answers {one.operator} finds other rows too, which SQL text "
-            "cannot drop: ask by the model"
+            f"cannot drop: write {_by_model(one)} for the same connection, which compares what it has opened"
         )
     compiled: Any = or_(*questions).compile(dialect=connection.dialect)
     refuse_unanswered(compiled, connection)
@@ -101,6 +108,18 @@ def _answer(
         parts += [_named(text.parsed[at : parameter.start], one), -1, key]
         at = parameter.end
     return [*parts, _named(text.parsed[at:], one), ")"]
+
+
+def _by_model(one: Asked) -> str:
+    table, key = one.column.table, one.column.column.key
+    how = {
+        "LIKE": ".like(value)",
+        "BETWEEN": ".between(low, high)",
+        "IN": ".in_(values)",
+        "ANY": ".in_(values)",
+    }
+    asked = how.get(one.operator, f" {'==' if one.operator == '=' else one.operator} value")
+    return f"select({table.name}).where({table.name}.c.{key}{asked})"
 
 
 def _owner(owner: Owner, one: Asked, values: Values, column: SealedColumn, _: int) -> str:

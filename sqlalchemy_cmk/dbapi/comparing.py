@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Connection
 
 from sqlalchemy_cmk.columns.column import SealedColumn
@@ -9,6 +11,7 @@ from sqlalchemy_cmk.columns.presealed import strip
 from sqlalchemy_cmk.columns.tenants import tenant_source
 from sqlalchemy_cmk.columns.writing import ColumnWriter
 from sqlalchemy_cmk.dbapi.parameters import Values
+from sqlalchemy_cmk.errors import InvalidValue
 from sqlalchemy_cmk.keys.binding.held_keys import Holders
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 from sqlalchemy_cmk.sql import Path, Plan
@@ -19,6 +22,7 @@ def seal_compared(connection: Connection, plan: Plan, values: Values) -> None:
 
     Raises:
         TenantRequired: neither the statement nor a scope names the tenant whose values are compared.
+        InvalidValue: no list is given where one is compared with.
     """
     holders, done = Holders(), set()
     for number, one in plan.compared.items():
@@ -28,7 +32,24 @@ def seal_compared(connection: Connection, plan: Plan, values: Values) -> None:
         done.add(key)
         owner = owner_of(one.column, one.path, values)
         writer = ColumnWriter(one.column, holders[one.column.keys_on(connection)])
-        values.known[key] = strip(writer.seal_compared(values.known[key], owner))
+        given = values.known[key]
+        if not one.is_list:
+            values.known[key] = strip(writer.seal_compared(given, owner))
+            continue
+        require_list(one.column, given)
+        values.known[key] = [
+            None if value is None else strip(writer.seal_compared(value, owner)) for value in given
+        ]
+
+
+def require_list(column: SealedColumn, given: Any) -> None:
+    """Refuse what is no list, where the database takes one.
+
+    Raises:
+        InvalidValue: it is none.
+    """
+    if not isinstance(given, list | tuple):
+        raise InvalidValue(f"{column.where}: = ANY takes a list of values, not a {type(given).__name__}")
 
 
 def owner_of(column: SealedColumn, path: Path, values: Values) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection as BoundConnection
 from sqlalchemy import MetaData, inspect
 
+from sqlalchemy_cmk.databases.derived import derived_tables
 from sqlalchemy_cmk.dbapi.connection import Connection
 from sqlalchemy_cmk.dbapi.lent import bound_to, without_transaction
 from sqlalchemy_cmk.dbapi.statements import Statements
@@ -59,13 +60,16 @@ def protected_metadata(keyring: Keyring, tables: MetaData | Any) -> MetaData:
 
 def schema_of(metadata: MetaData, connection: BoundConnection) -> Schema:
     """Return the tables of a metadata, with the views over them that a connection's database has."""
-    inspector = inspect(connection)
-    default = str(inspector.default_schema_name or "")
-    definitions = {name: inspector.get_view_definition(name) for name in inspector.get_view_names()}
-    views: set[str] = set()
+    default = str(inspect(connection).default_schema_name or "")
+    derived = derived_tables(connection)
+    views: set[tuple[str, str]] = set()
     while True:  # there may be views over views
         known = Schema(metadata, [default], views)
-        new = {name for name, text in definitions.items() if not text or known.may_concern(str(text))}
+        new = {
+            (one.schema, one.name)
+            for one in derived
+            if one.definition is None or known.may_concern(one.definition)
+        }
         if new <= views:
             return known
         views |= new

@@ -28,13 +28,18 @@ class Schema:
     Args:
         metadata: where they are declared.
         databases: further names of the connection's own database, which MariaDB writes before a table's.
-        views: the names of views over protected tables, which are refused.
+        views: the schemas and names of views over protected tables, which are refused.
     """
 
-    def __init__(self, metadata: MetaData, databases: Iterable[str] = (), views: Iterable[str] = ()) -> None:
+    def __init__(
+        self, metadata: MetaData, databases: Iterable[str] = (), views: Iterable[tuple[str, str]] = ()
+    ) -> None:
         self._metadata = metadata
         self._databases = tuple(databases)
-        self._views = frozenset(one.casefold() for one in views)
+        self._all_views = tuple(views)
+        self._views: dict[str, set[str]] = {}
+        for schema, name in self._all_views:
+            self._views.setdefault(name.casefold(), set()).add(schema.casefold())
         self._own = _OWN_SCHEMAS | {one.casefold() for one in self._databases}
         self._tables: dict[str, list[Table]] = {}
         for table in metadata.tables.values():
@@ -49,7 +54,7 @@ class Schema:
         """Return this schema, or one with the tables that were declared since."""
         if len(self._metadata.tables) == self._count:
             return self
-        return Schema(self._metadata, self._databases, self._views)
+        return Schema(self._metadata, self._databases, self._all_views)
 
     def may_concern(self, statement: str) -> bool:
         """Return whether a text may name a protected table; cheap, and never wrongly ``False``."""
@@ -65,12 +70,12 @@ class Schema:
         """Return the table of a name; ``None`` where none is declared.
 
         Raises:
-            UnsupportedOperation: a protected table has this name, in another schema.
+            UnsupportedOperation: a protected table has this name, in another schema; or it may be a view over
+                one.
         """
         tables = self._tables.get(name.casefold(), [])
-        if name.casefold() in self._views and not tables:
-            refuse_text(f"{name} is a view over a table with sealed columns: name the table itself")
         wanted = schema.casefold()
+        self._refuse_view(name, wanted, tables)
         exact = [one for one in tables if (one.schema or "").casefold() == wanted]
         if not exact and wanted in self._own:
             exact = [one for one in tables if one.schema is None]
@@ -80,6 +85,19 @@ class Schema:
                 "write its schema as it is declared"
             )
         return exact[0] if exact else None
+
+    def _refuse_view(self, name: str, schema: str, tables: list[Table]) -> None:
+        schemas = self._views.get(name.casefold(), set())
+        if not schemas or any(map(is_protected, tables)):
+            return
+        if schema:
+            is_view = schema in schemas or bool(schema in self._own and schemas & self._own)
+        else:
+            is_view = not tables or bool(schemas & self._own)
+        if is_view:
+            refuse_text(
+                f"{name} is a view over a table with sealed columns, or a part of one: name the table"
+            )
 
 
 def is_protected(table: Table) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Column
 
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.sql.columns import Outputs, Path, Value, sealed_in
+from sqlalchemy_cmk.sql.comparisons import find_comparison
 from sqlalchemy_cmk.sql.refusals import refuse_literal, refuse_randomized, refuse_text, refuse_use
 from sqlalchemy_cmk.sql.scope import Scope
 from sqlalchemy_cmk.sql.text import MARK, SqlText
@@ -50,10 +49,12 @@ class Compared:
     Attributes:
         column: the sealed column.
         path: of which row.
+        is_list: whether it is a list, of which one value has to be equal.
     """
 
     column: SealedColumn
     path: Path
+    is_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Asked:
     Attributes:
         column: the sealed column.
         path: of which row.
-        operator: ``=``, ``IN``, ``<``, ``<=``, ``>``, ``>=``, ``BETWEEN`` or ``LIKE``.
+        operator: ``=``, ``IN``, ``ANY``, ``<``, ``<=``, ``>``, ``>=``, ``BETWEEN`` or ``LIKE``.
         numbers: the parameters that it is compared with.
         span: where the comparison stands in the text.
         qualifier: what stands before the column's name and its dot; empty where nothing does.
@@ -197,8 +198,11 @@ class Uses:
         if not sealed.scheme.deterministic:
             refuse_randomized(sealed, "a comparison")
         for other in map(self.without_cast, others):
+            listed = self.without_cast(other.this) if isinstance(other, exp.Any) else None
             if isinstance(other, exp.Placeholder):
                 self.compared[self.number(other)] = Compared(sealed, value.path)
+            elif isinstance(listed, exp.Placeholder) and isinstance(user, exp.EQ):
+                self.compared[self.number(listed)] = Compared(sealed, value.path, is_list=True)
             elif isinstance(other, exp.Column) and isinstance(user, exp.EQ):
                 self._require_alike(sealed, scope.resolve(other))
             else:
@@ -215,6 +219,8 @@ class Uses:
             given = user.expressions
         elif isinstance(user, exp.Between):
             given = [user.args["low"], user.args["high"]]
+        elif isinstance(user, exp.EQ) and isinstance(user.expression, exp.Any):
+            operator, given = "ANY", [user.expression.this]
         else:
             given = [user.expression]
         given = list(map(unwrapped, given))
@@ -238,34 +244,6 @@ class Uses:
         alike = other.context == sealed.context and other.is_tenants is sealed.is_tenants
         if not alike or not other.scheme.deterministic:
             refuse_use(sealed, f"a comparison with {other.where}")
-
-
-def find_comparison(
-    text: SqlText, name: str, operator: str, numbers: Sequence[int]
-) -> tuple[tuple[int, int], str] | None:
-    """Return where ``column operator parameters`` stands in a text, and what is before the column's dot.
-
-    ``None`` where something else stands there.
-    """
-    first, last = text.parameters[numbers[0]], text.parameters[numbers[-1]]
-    opening = r"\s*\(\s*" if operator == "IN" else r"\s*"
-    word = r"(?:\w+|\"~+\"|`~+`|\[~+\])"
-    before = re.compile(rf"(?:({word})\s*\.\s*)?({word})\s*{re.escape(operator)}{opening}$", re.IGNORECASE)
-    found = before.search(text.bare[: first.start])
-    after = re.compile(r"\s*\)" if operator == "IN" else "").match(text.bare, last.end)
-    between = {"IN": r"\s*,\s*", "BETWEEN": r"\s*AND\s*"}.get(operator, "")
-    gaps = pairwise(numbers)
-    joined = all(
-        re.fullmatch(between, text.bare[text.parameters[a].end : text.parameters[b].start], re.IGNORECASE)
-        for a, b in gaps
-    )
-    if found is None or after is None or not joined or text.bare[: found.start()].rstrip().endswith("."):
-        return None
-    written = text.parsed[found.start(2) : found.end(2)]
-    if written.strip('"`[]').casefold() != name.casefold():
-        return None
-    qualifier = text.parsed[found.start(1) : found.end(1)] if found.group(1) else ""
-    return (found.start(), after.end()), qualifier
 
 
 def _equalities(criteria: Any) -> Iterator[tuple[Any, Any]]:

@@ -18,6 +18,7 @@ from sqlalchemy_cmk import (
 from sqlalchemy_cmk.dbapi import wrap
 from sqlalchemy_cmk.hooks.fetch import AT_ONCE
 from tests.dbapi.conftest import Clinic
+from tests.dbapi.drivers import ALL
 from tests.support.vault import Vault
 
 COUNT = 2 * AT_ONCE + 7
@@ -92,17 +93,41 @@ def test_procedures_scripts_and_composed_statements_are_refused(clinic: Clinic) 
         connection.cursor().executescript("SELECT 1")
 
 
+@pytest.mark.parametrize("driver", ALL, indirect=True)
 def test_a_view_over_a_protected_table_is_refused(clinic: Clinic) -> None:
-    with clinic.vault.engine.begin() as connection:
-        connection.exec_driver_sql("CREATE VIEW admitted AS SELECT * FROM patients")
-        connection.exec_driver_sql("CREATE VIEW first_admitted AS SELECT * FROM admitted")
+    engine, views = clinic.vault.engine, ["admitted", "first_admitted"]
+    made = ["CREATE VIEW admitted AS SELECT * FROM patients"]
+    made.append("CREATE VIEW first_admitted AS SELECT * FROM admitted")
+    if engine.name == "postgresql":
+        made += [
+            "CREATE MATERIALIZED VIEW counted AS SELECT * FROM admitted",
+            "CREATE SCHEMA other",
+            "CREATE VIEW other.seen AS SELECT * FROM public.patients",
+            # Beside a plain table of this name, which is not meant.
+            "CREATE VIEW other.places AS SELECT * FROM public.patients",
+            "CREATE TABLE part () INHERITS (patients)",
+        ]
+        views += ["counted", "other.seen", "seen", "OTHER.Places", "part"]
+    with engine.begin() as connection:
+        for statement in made:
+            connection.exec_driver_sql(statement)
     cursor = clinic.wrapped().cursor()
-    for name in ("admitted", "first_admitted"):
+    for name in views:
         with pytest.raises(UnsupportedOperation, match="view"):
             cursor.execute(f"SELECT ssn FROM {name}")
-    with clinic.vault.engine.begin() as connection:
-        connection.exec_driver_sql("DROP VIEW first_admitted")
-        connection.exec_driver_sql("DROP VIEW admitted")
+        with pytest.raises(UnsupportedOperation, match="view"):
+            cursor.execute(clinic.mark(f"INSERT INTO {name} (id, clinic, ssn) VALUES (1, 'acme', ?)"), ("x",))
+    cursor.execute("SELECT name FROM places")
+    assert list(cursor.fetchall()) == []
+
+
+def test_a_declared_table_that_is_a_view_over_a_protected_one_is_refused(one: Clinic) -> None:
+    with one.vault.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE places")
+        connection.exec_driver_sql("CREATE VIEW places AS SELECT id, ssn AS name FROM patients")
+    with pytest.raises(UnsupportedOperation, match="view"):
+        one.wrapped().cursor().execute("SELECT name FROM places")
+    one.close()
 
 
 def test_a_transaction_that_is_under_way_goes_on(clinic: Clinic) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import insert, select
 
 from sqlalchemy_cmk import (
     CmkError,
+    InvalidValue,
     TamperedError,
     TenantMismatch,
     TenantRequired,
@@ -118,6 +119,28 @@ def test_values_are_compared_for_the_tenant_that_is_named(filled: Clinic) -> Non
         cursor.execute(filled.mark("SELECT id FROM patients WHERE email = ?"), ("a@x",))
     with pytest.raises(TenantMismatch), tenant_scope("globex"):
         cursor.execute(one, ("a@x", "acme"))
+
+
+def test_values_of_a_list_are_compared_on_postgresql(filled: Clinic) -> None:
+    if filled.vault.engine.name != "postgresql":
+        return
+    cursor = filled.wrapped().cursor()
+    statement = filled.mark("SELECT id, ssn FROM patients WHERE email = ANY(?) AND clinic = ? ORDER BY id")
+    for emails, found in (
+        (["a@x", "b@x", None], [(1, "ssn 1"), (2, "ssn 2")]),
+        (["b@x"], [(2, "ssn 2")]),
+        ([], []),
+        (None, []),
+    ):
+        cursor.execute(statement, (emails, "acme"))
+        assert cursor.fetchall() == found
+    with pytest.raises(InvalidValue, match="list"):
+        cursor.execute(statement, ("a@x", "acme"))
+    for refused in ("email <> ALL(?)", "ssn = ANY(?)", "email = ANY(ARRAY[?])"):
+        with pytest.raises(UnsupportedOperation):
+            cursor.execute(
+                filled.mark(f"SELECT id FROM patients WHERE clinic = 'acme' AND {refused}"), (["x"],)
+            )
 
 
 def test_an_update_seals_for_whose_rows_it_matches(filled: Clinic) -> None:

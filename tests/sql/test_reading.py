@@ -23,7 +23,7 @@ Table(
 )
 Table("clinics", METADATA, Column("id", String(9), primary_key=True), Column("name", String(9)))
 Table("letters", METADATA, Column("text", EncryptedType(String(9))), schema="post")
-SCHEMA = Schema(METADATA, views=["all_patients"])
+SCHEMA = Schema(METADATA, views=[("public", "all_patients")])
 KINDS = [("sqlite", "question"), ("postgresql", "percent"), ("mysql", "percent"), ("postgresql", "dollar")]
 
 
