@@ -26,7 +26,7 @@ from sqlalchemy_cmk.hooks.redaction import redact_rows
 from sqlalchemy_cmk.hooks.returning import after_cursor_execute
 from sqlalchemy_cmk.hooks.sealed_keys import note_keyed_mapper, remember_tenants
 from sqlalchemy_cmk.hooks.statements import before_cursor_execute, before_execute
-from sqlalchemy_cmk.hooks.token_attributes import note_tokens, refuse_subquery_loads
+from sqlalchemy_cmk.hooks.token_attributes import note_tokens, replace_subquery_loads
 from sqlalchemy_cmk.search.recording import erase_indexes, record_indexes
 from sqlalchemy_cmk.search.storage import create_storage, drop_storage
 
@@ -46,7 +46,7 @@ def install() -> None:
     event.listen(Mapper, "after_mapper_constructed", note_mapper)
     event.listen(Mapper, "after_mapper_constructed", note_keyed_mapper)
     event.listen(Mapper, "after_mapper_constructed", note_tokens)
-    event.listen(Mapper, "after_configured", refuse_subquery_loads)
+    event.listen(Mapper, "after_configured", replace_subquery_loads)
     event.listen(Mapper, "after_configured", shield_loads)
     event.listen(Mapper, "after_configured", remember_tenants)
     event.listen(Mapper, "before_insert", before_insert)

@@ -16,7 +16,6 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from sqlalchemy_cmk.columns.token_columns import TokenColumn, token_indexes
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
-from sqlalchemy_cmk.errors import ConfigurationError
 
 _waiting: WeakSet[Mapper[Any]] = WeakSet()
 
@@ -34,21 +33,17 @@ def note_tokens(mapper: Mapper[Any], model: type[Any]) -> None:
     _waiting.add(mapper)
 
 
-def refuse_subquery_loads() -> None:
-    """Refuse relationships that would be loaded by a subquery, which has no hidden columns.
+def replace_subquery_loads() -> None:
+    """Have relationships that compare tokens loaded without a subquery where one is asked for.
 
-    Raises:
-        ConfigurationError: naming one.
+    Its rows would be given to objects by the columns that are compared, and hidden ones are in no row.
     """
     # Those of another registry wait: to ask for their relationships would configure them from in here.
     for mapper in [one for one in _waiting if one.configured]:
         _waiting.discard(mapper)
         for relationship in mapper.relationships:
-            if relationship.lazy == "subquery" and _compares_tokens(relationship):
-                raise ConfigurationError(
-                    f'{relationship}: lazy="subquery" selects the columns that are compared, and those with '
-                    'the tokens of a search index are hidden: take lazy="selectin"'
-                )
+            if _compares_tokens(relationship):
+                private.load_without_subqueries(relationship)
 
 
 def _compares_tokens(relationship: RelationshipProperty[Any]) -> bool:

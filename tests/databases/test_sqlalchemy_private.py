@@ -48,6 +48,7 @@ from sqlalchemy.orm import (
     mapped_column,
     relationship,
     remote,
+    subqueryload,
     with_parent,
 )
 from sqlalchemy.schema import CreateTable
@@ -570,6 +571,46 @@ def test_stand_for_gives_a_relationship_the_value_that_it_compares() -> None:
     private.stand_for(mapper, mapper.get_property_by_column(owners.c.shown), owners.c.hidden)
     criterion = with_parent(Owner(id=1, shown="x"), Owner.nodes)
     assert list(criterion.compile().params.values()) == ["x"]
+
+
+def test_load_without_subqueries_gives_the_same_and_ends_where_a_load_leads_to_itself() -> None:
+    class Leaf(DeclarativeBase):
+        pass
+
+    class Tree(Leaf):
+        __tablename__ = "trees"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        above: Mapped[int | None] = mapped_column(ForeignKey("trees.id"))
+        below = relationship("Tree", order_by="Tree.id")
+        beside = relationship(
+            "Tree",
+            primaryjoin=lambda: Tree.above == foreign(remote(Tree.above)),
+            viewonly=True,
+            order_by="Tree.id",
+        )
+
+    Leaf.registry.configure()
+    private.load_without_subqueries(inspect(Tree).relationships["beside"])
+    engine, sent = create_engine("sqlite://"), list[str]()
+    Leaf.metadata.create_all(engine)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+        assert len(sent) < 100
+
+    with Session(engine) as session:
+        session.add_all(Tree(id=id_, above=above) for id_, above in enumerate((None, 1, 1, 2), 1))
+        session.commit()
+        beside = subqueryload(Tree.beside)
+        for option in (beside, subqueryload(Tree.below).subqueryload(Tree.beside).subqueryload(Tree.below)):
+            session.expunge_all()
+            trees = session.scalars(select(Tree).options(option).order_by(Tree.id)).all()
+            assert [[one.id for one in tree.beside] for tree in trees] == [[], [2, 3], [2, 3], [4]]
+        session.expunge_all()
+        sent.clear()
+        session.scalars(select(Tree).options(beside)).all()
+        assert len(sent) == 2 and "IN (" in sent[1]
 
 
 def test_is_aggregated_says_whether_an_aggregate_is_all_that_a_select_gives() -> None:

@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import Integer, String, and_, select
-from sqlalchemy.exc import NoSuchColumnError
+from sqlalchemy import ForeignKey, Integer, String, and_, select
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -21,7 +20,7 @@ from sqlalchemy.orm import (
     with_parent,
 )
 
-from sqlalchemy_cmk import ConfigurationError, EncryptedType
+from sqlalchemy_cmk import EncryptedType
 from sqlalchemy_cmk.search import Exact
 from tests.support.vault import Vault
 
@@ -58,7 +57,7 @@ def models(make_vault: Any) -> Any:
     return vault, Person, Login
 
 
-@pytest.mark.parametrize("load", [joinedload, selectinload, lazyload, immediateload])
+@pytest.mark.parametrize("load", [joinedload, selectinload, subqueryload, lazyload, immediateload])
 def test_a_relationship_is_loaded_by_tokens(models: Any, load: Any) -> None:
     vault, Person, _ = models
     with vault.session() as session:
@@ -131,7 +130,7 @@ def test_between_tables_of_tenants_each_row_has_those_of_its_own(make_vault: Any
         session.add_all([Login(id=1, owner="acme", email="x"), Login(id=2, owner="globex", email="x")])
         session.add(Login(id=3, owner="globex"))
         session.commit()
-        for load in (lazyload, selectinload, joinedload):
+        for load in (lazyload, selectinload, subqueryload, joinedload):
             session.expunge_all()
             logins = session.scalars(select(Login).options(load(Login.person)).order_by(Login.id))
             assert [one.person and one.person.id for one in logins] == [1, 2, None]
@@ -142,28 +141,46 @@ def test_between_tables_of_tenants_each_row_has_those_of_its_own(make_vault: Any
         assert sorted(one.id for one in session.get_one(Person, 2).logins) == [2, 3]
 
 
-def test_loading_by_a_subquery_gives_no_rows(models: Any, make_vault: Any) -> None:
-    vault, Person, _ = models
-    with vault.session() as session, pytest.raises(NoSuchColumnError, match="email_exact"):
-        session.scalars(select(Person).options(subqueryload(Person.logins))).all()
-
-
-def test_a_relationship_that_loads_by_a_subquery_is_refused(make_vault: Any) -> None:
+def test_a_subquery_load_goes_through_relationships_of_either_kind(make_vault: Any) -> None:
     vault: Vault = make_vault()
 
     class Node(vault.base):
         __tablename__ = "nodes"
         id: Mapped[int] = mapped_column(primary_key=True)
+        parent: Mapped[int | None] = mapped_column(ForeignKey("nodes.id"))
         name: Mapped[str] = mapped_column(EncryptedType(String(40), index=[Exact()]))
+        children = relationship("Node", order_by="Node.id")
         alike = relationship(
             "Node",
             primaryjoin=lambda: Node.name == foreign(remote(Node.name)),
             viewonly=True,
             lazy="subquery",
+            order_by="Node.id",
         )
 
-    with pytest.raises(ConfigurationError, match='take lazy="selectin"'):
-        vault.base.registry.configure()
+    vault.create()
+    with vault.session() as session:
+        names, parents = "abacab", (None, 1, 1, 2, 3, 4)
+        session.add_all(
+            Node(id=i, name=name, parent=parent)
+            for i, (name, parent) in enumerate(zip(names, parents, strict=True), 1)
+        )
+        session.commit()
+        through = (
+            subqueryload(Node.children).subqueryload(Node.alike).subqueryload(Node.children),
+            subqueryload(Node.alike).subqueryload(Node.children).subqueryload(Node.alike),
+        )
+        for options in ((), *((one,) for one in through)):
+            session.expunge_all()
+            first = session.scalars(select(Node).where(Node.id.in_([1])).options(*options)).one()
+            assert [one.id for one in first.alike] == [1, 3, 5]
+            assert [[one.id for one in child.alike] for child in first.children] == [[2, 6], [1, 3, 5]]
+            assert [
+                [[one.id for one in other.children] for other in child.alike] for child in first.children
+            ] == [
+                [[4], []],
+                [[2, 3], [5], []],
+            ]
 
 
 def test_models_of_many_bases_are_configured_each_for_itself() -> None:

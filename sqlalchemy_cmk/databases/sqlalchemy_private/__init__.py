@@ -4,7 +4,7 @@
 """
 
 from sqlalchemy_cmk.databases.sqlalchemy_private.identities import watch_lookups, watch_merges
-from sqlalchemy_cmk.databases.sqlalchemy_private.mappers import stand_for
+from sqlalchemy_cmk.databases.sqlalchemy_private.mappers import load_without_subqueries, stand_for
 from sqlalchemy_cmk.databases.sqlalchemy_private.parameters import (
     parameter_name,
     parameter_value,
@@ -124,6 +124,7 @@ __all__ = [
     "is_temporary",
     "leave_out",
     "limits",
+    "load_without_subqueries",
     "logged_row",
     "marked_like",
     "multi_values",
