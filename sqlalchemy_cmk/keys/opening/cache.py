@@ -123,13 +123,17 @@ class OpenedKeys:
             Seconds of the clock; ``None`` if there is nothing to wait for.
         """
         with self._lock:
-            now = self._clock()
-            for dek in [one for one in self._kept.values() if not one.asked and now > self._leaves_at(one)]:
-                if dek.overdue:
+            now, first = self._clock(), inf
+            for dek in list(self._kept.values()):
+                if dek.asked:
+                    continue
+                at = self._leaves_at(dek)
+                if now > at and dek.overdue:
                     self._remove(dek)
-                dek.overdue = True
-            waiting = [self._leaves_at(one) for one in self._kept.values() if not one.asked]
-            return max(min(waiting), now + A_MOMENT) if waiting else None
+                else:
+                    dek.overdue = now > at
+                    first = min(first, at)
+            return None if first == inf else max(first, now + A_MOMENT)
 
     def activate(self, dek: OpenedDek) -> None:
         """Make this the DEK that seals the tenant's new values."""
