@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy_cmk.hooks.fetch import AT_ONCE, RowOpener
+from sqlalchemy_cmk.hooks.fetch import AT_ONCE
 
 _OURS = ("_connection", "_cursor", "_opener", "_rows", "_rowcount")
+
+
+class Opens(Protocol):
+    """Opens the sealed values of raw rows."""
+
+    def open(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """Return the raw rows of one batch with their sealed values opened."""
 
 
 class OpeningCursor:
@@ -20,7 +27,7 @@ class OpeningCursor:
         opener: opens its rows; ``None`` where there is nothing to open.
     """
 
-    def __init__(self, cursor: Any, opener: RowOpener | None) -> None:
+    def __init__(self, cursor: Any, opener: Opens | None) -> None:
         self._cursor = cursor
         self._opener = opener
         # Rows that were read and opened together, and not handed out yet; the next one last.

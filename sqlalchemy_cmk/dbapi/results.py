@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Dialect, Table
 
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.tenants import TenantSource
+from sqlalchemy_cmk.dbapi.choosing import ChoosingOpener
+from sqlalchemy_cmk.dbapi.fetching import Opens
 from sqlalchemy_cmk.dbapi.parameters import Values
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.hooks.fetch import RowOpener, refuse_without_row
@@ -16,6 +18,9 @@ from sqlalchemy_cmk.hooks.positions import SealedPosition, find_positions
 from sqlalchemy_cmk.sql import Output, Outputs, Path, Star
 from sqlalchemy_cmk.sql.columns import Value, expanded, sealed_in
 from sqlalchemy_cmk.sql.schema import columns_by_name
+
+# Where rows carry sealed columns, where one of several that cannot be told, and which row a FROM stands for.
+_Found = tuple[tuple[SealedPosition, ...], list[tuple[SealedPosition, ...]], dict[int, Path]]
 
 
 class ResultOpener:
@@ -30,7 +35,7 @@ class ResultOpener:
         self._outputs = outputs
         self._dialect = dialect
         self.returns_sealed = any(sealed_in(outputs))
-        self._found: dict[tuple[str, ...], tuple[tuple[SealedPosition, ...], dict[int, Path]]] = {}
+        self._found: dict[tuple[str, ...], _Found] = {}
 
     def refuse_unbound(self) -> None:
         """Refuse, before it is sent, a statement that returns a row-bound column without its row.
@@ -41,7 +46,7 @@ class ResultOpener:
         if self.returns_sealed:
             self._positions(tuple(one.name for one in expanded(self._outputs)), list(expanded(self._outputs)))
 
-    def on(self, connection: Connection, names: Sequence[str], values: Values) -> RowOpener | None:
+    def on(self, connection: Connection, names: Sequence[str], values: Values) -> Opens | None:
         """Return what opens the rows of one execution; ``None`` where there is nothing to open.
 
         Args:
@@ -59,19 +64,24 @@ class ResultOpener:
         found = self._found.get(key)
         if found is None:
             found = self._found[key] = self._positions(key, self._outputs_named(key))
-        positions, paths = found
+        positions, choices, paths = found
 
         def says(source: TenantSource, origin: Any) -> str | None:
             path = None if origin is None else paths.get(hash(origin))
             return None if path is None else values.tenant(path, source)
 
-        return RowOpener(connection, positions, None, says) if positions else None
+        opener = RowOpener(connection, positions, None, says) if positions else None
+        if not choices:
+            return opener
+        among = [
+            [RowOpener(connection, (position,), None, says) for position in positions]
+            for positions in choices
+        ]
+        return ChoosingOpener(opener, choices, among)
 
-    def _positions(
-        self, names: tuple[str, ...], outputs: Sequence[Output]
-    ) -> tuple[tuple[SealedPosition, ...], dict[int, Path]]:
+    def _positions(self, names: tuple[str, ...], outputs: Sequence[Output]) -> _Found:
         values = [one.value for one in outputs]
-        froms = _froms([one for one in values if one is not None])
+        froms = _froms([one for one in (*values, *(v for o in outputs for v in o.among)) if one is not None])
         columns: dict[int, SealedColumn] = {}
         objects: list[tuple[Any, ...]] = []
         for index, value in enumerate(values):
@@ -84,7 +94,28 @@ class ResultOpener:
         for position in positions:
             if position.column.scheme.row_bound and position.identity_indexes is None:
                 refuse_without_row(position)
-        return positions, {hash(one): path for (path, _), one in froms.items()}
+        choices = [
+            self._choices(index, [(one, froms[one.path, one.column.table]) for one in output.among], objects)
+            for index, output in enumerate(outputs)
+            if output.among
+        ]
+        return positions, choices, {hash(one): path for (path, _), one in froms.items()}
+
+    def _choices(
+        self, index: int, among: Sequence[tuple[Value, Any]], objects: Sequence[tuple[Any, ...]]
+    ) -> tuple[SealedPosition, ...]:
+        """Return a column of the rows as each of the sealed columns that it may be."""
+        found: list[SealedPosition] = []
+        for value, from_ in among:
+            sealed = value.sealed
+            if sealed is None or sealed.scheme.row_bound:
+                raise UnsupportedOperation(
+                    f"{value.column}: a row-bound column as one of several: select the column itself"
+                )
+            own = [*objects]
+            own[index] = (from_.c[value.column.key],)
+            found += find_positions({index: sealed}, own, self._dialect)
+        return tuple(found)
 
     def _outputs_named(self, names: tuple[str, ...]) -> list[Output]:
         """Return what each column of a result is, by the names that the database gives them."""

@@ -41,15 +41,18 @@ class Output:
     Attributes:
         name: its name without case; empty where the database makes one.
         value: the column of a row that it is; ``None`` for all else.
+        among: the sealed columns of which it is one, where it cannot be told which; else empty.
     """
 
     name: str
     value: Value | None
+    among: tuple[Value, ...] = ()
 
     @property
     def sealed(self) -> SealedColumn | None:
-        """The sealed column that it is, if any."""
-        return None if self.value is None else self.value.sealed
+        """The sealed column that it is, or the first of those that it may be; if any."""
+        value = self.among[0] if self.among else self.value
+        return None if value is None else value.sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,30 +141,47 @@ def renamed(outputs: Outputs, names: Sequence[str]) -> Outputs:
     ]
 
 
-def united(left: Outputs, right: Outputs, number: int) -> Outputs:
+def united(left: Outputs, right: Outputs, number: int, *, may_mix: bool = False) -> Outputs:
     """Return the columns of a UNION of two queries.
 
     Args:
         left: the columns of the first, which have the names.
         right: those of the second.
         number: which UNION of the statement it is.
+        may_mix: whether a column may hold values of several sealed columns.
 
     Raises:
-        UnsupportedOperation: a column would hold values of two columns, and one of them is sealed.
+        UnsupportedOperation: a column would hold values of two columns, and one of them is sealed; or both
+            are, and it may not.
     """
     if not any(sealed_in(left)) and not any(sealed_in(right)):
         return left
     ours, theirs = list(left), list(right)
     if any(isinstance(one, Star) for one in (*ours, *theirs)) or len(ours) != len(theirs):
         refuse_text("a UNION with a * over a table with sealed columns: name the columns")
-    return [_both(one, other, number) for one, other in zip(ours, theirs, strict=True)]
+    return [_both(one, other, number, may_mix) for one, other in zip(ours, theirs, strict=True)]
 
 
-def _both(one: Any, other: Any, number: int) -> Output:
-    if one.value is None or other.value is None or one.value.column is not other.value.column:
-        if one.sealed is not None or other.sealed is not None:
-            named = (one.sealed or other.sealed).where
-            refuse_text(f"a UNION gives values of {named} and of something else in one column")
+def _both(one: Any, other: Any, number: int, may_mix: bool) -> Output:
+    if one.value is not None and other.value is not None and one.value.column is other.value.column:
+        return Output(one.name, Value(one.value.column, _path(number, one.value, other.value)))
+    if one.sealed is None and other.sealed is None:
         return Output(one.name, None)
-    path = ("union", str(number), *one.value.path, "and", *other.value.path)
-    return Output(one.name, Value(one.value.column, path))
+    ours, theirs = _choices(one), _choices(other)
+    if not may_mix or not ours or not theirs:
+        named = (one.sealed or other.sealed).where
+        refuse_text(f"a UNION gives values of {named} and of something else in one column")
+    path = _path(number, ours[0], theirs[0])
+    columns = dict.fromkeys(value.column for value in (*ours, *theirs))
+    return Output(one.name, None, tuple(Value(column, path) for column in columns))
+
+
+def _path(number: int, one: Value, other: Value) -> Path:
+    return ("union", str(number), *one.path, "and", *other.path)
+
+
+def _choices(output: Output) -> tuple[Value, ...]:
+    """Return the sealed columns of one row that a column of a result may be; empty for anything else."""
+    if output.among:
+        return output.among if len({one.path for one in output.among}) == 1 else ()
+    return () if output.value is None or output.sealed is None else (output.value,)

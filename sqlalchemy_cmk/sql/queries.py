@@ -82,7 +82,7 @@ class Queries:
         number = self._unions
         left = self.outputs(node.this, ctes, outer, (*path, "left"))
         right = self.outputs(node.expression, ctes, outer, (*path, "right"))
-        found = united(left, right, number)
+        found = united(left, right, number, may_mix=_is_outermost(path, outer))
         if node.args.get("distinct") or not isinstance(node, expressions().Union):
             self._require_equal(found, "a UNION that leaves out equal rows")
         self._ordered(node, found)
@@ -103,7 +103,7 @@ class Queries:
         protected = any(one.is_protected for one in scope.sources.values())
         if protected and any(node.args.get(name) for name in ("into", "pivots", "laterals", "hint", "kind")):
             refuse_text("a SELECT with INTO, PIVOT, LATERAL or hints")
-        outputs = self.projected(node.expressions, scope)
+        outputs = self.projected(node.expressions, scope, may_choose=_is_outermost(path, outer))
         self.check(node, ctes, scope, path)
         for join in node.args.get("joins") or ():
             self._check_join(join, scope)
@@ -155,8 +155,14 @@ class Queries:
         names = [one.name.casefold() for one in tree.args["alias"].args.get("columns") or ()]
         return renamed(self.outputs(tree.this, inside, outer, path), names)
 
-    def projected(self, terms: list[Any], scope: Scope) -> list[Output | Star]:
-        """Return what a SELECT or RETURNING lists."""
+    def projected(self, terms: list[Any], scope: Scope, *, may_choose: bool = False) -> list[Output | Star]:
+        """Return what a SELECT or RETURNING lists.
+
+        Args:
+            terms: the list.
+            scope: of its query.
+            may_choose: whether a term may give values of several sealed columns.
+        """
         exp = expressions()
         found: list[Output | Star] = []
         for term in terms:
@@ -172,7 +178,8 @@ class Queries:
             elif isinstance(inner, exp.Column):
                 found.append(Output((term.alias or inner.name).casefold(), scope.resolve(inner)))
             else:
-                found.append(Output(term.alias.casefold(), None))
+                among = self.uses.choose(inner, scope) if may_choose else ()
+                found.append(Output(term.alias.casefold(), None, among))
         return found
 
     def check(self, node: Any, ctes: Ctes, scope: Scope, path: Path, skip: tuple[Any, ...] = ()) -> None:
@@ -221,6 +228,9 @@ class Queries:
         return []
 
     def _require_equal(self, outputs: Outputs, what: str) -> None:
+        for one in expanded(outputs):
+            if one.among:
+                refuse_text(f"{what}, and a column of several sealed ones")
         for sealed in sealed_in(outputs):
             if not sealed.scheme.deterministic:
                 refuse_randomized(sealed, what)
@@ -235,3 +245,8 @@ class Queries:
             elif one.name.casefold() in ctes:
                 return False
         return True
+
+
+def _is_outermost(path: Path, outer: Scope | None) -> bool:
+    """Return whether what a query returns is what the statement returns."""
+    return outer is None and set(path) <= {"left", "right"}

@@ -83,6 +83,21 @@ def unwrapped(node: Any) -> Any:
     return node
 
 
+def choices(node: Any) -> list[Any]:
+    """Return the columns of which COALESCE or CASE gives one, or NULL; empty for anything else."""
+    exp = expressions()
+    if isinstance(node, exp.Coalesce):
+        given = [node.this, *node.expressions]
+    elif isinstance(node, exp.Case):
+        default = node.args.get("default")
+        given = [one.args["true"] for one in node.args["ifs"]] + ([] if default is None else [default])
+    else:
+        return []
+    given = [one for one in map(unwrapped, given) if not isinstance(one, exp.Null)]
+    is_column = [isinstance(one, exp.Column) and not isinstance(one.this, exp.Star) for one in given]
+    return given if all(is_column) else []
+
+
 def user_of(node: Any) -> tuple[Any, Any]:
     """Return what uses a node, and the node or the brackets around it that it uses."""
     paren = expressions().Paren

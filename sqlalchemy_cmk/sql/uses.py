@@ -14,7 +14,7 @@ from sqlalchemy_cmk.sql.comparisons import find_comparison
 from sqlalchemy_cmk.sql.refusals import refuse_literal, refuse_randomized, refuse_text, refuse_use
 from sqlalchemy_cmk.sql.scope import Scope
 from sqlalchemy_cmk.sql.text import MARK, SqlText
-from sqlalchemy_cmk.sql.trees import expressions, unwrapped, user_of
+from sqlalchemy_cmk.sql.trees import choices, expressions, unwrapped, user_of
 
 # What sqlglot calls the comparisons that a search index may answer.
 OPERATORS = {
@@ -98,6 +98,7 @@ class Uses:
         self.equalities: dict[Path, list[tuple[Column[Any], Given]]] = {}
         self.asked: list[Asked] = []
         self.looked: set[int] = set()
+        self._chosen: set[int] = set()
         self.cast: set[int] = set()
 
     def look(self, node: Any, scope: Scope) -> None:
@@ -116,7 +117,7 @@ class Uses:
             return
         value = scope.resolve(node)
         sealed = None if value is None else value.sealed
-        if value is None or sealed is None:
+        if value is None or sealed is None or id(node) in self._chosen:
             return
         kind = type(user).__name__
         is_assigned = isinstance(user.parent, exp.Update)
@@ -131,6 +132,16 @@ class Uses:
             self._compare(user, used, value, sealed, scope)
         elif not _is_allowed(user, used, sealed):
             refuse_use(sealed, user.key.upper())
+
+    def choose(self, term: Any, scope: Scope) -> tuple[Value, ...]:
+        """Return the sealed columns of which a COALESCE or CASE gives one as it is; empty for all else."""
+        nodes = choices(term)
+        values = [scope.resolve(one) for one in nodes]
+        found = tuple(one for one in values if one is not None and one.sealed is not None)
+        if not found or len(found) != len(nodes):
+            return ()
+        self._chosen.update(map(id, nodes))
+        return tuple(dict.fromkeys(found))
 
     def look_at_query(self, node: Any, outputs: Outputs) -> None:
         """Look at how a query inside an expression is used: as a value it would be sealed bytes."""

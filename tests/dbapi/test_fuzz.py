@@ -22,7 +22,16 @@ SPELLED = {
     "notes": ["notes", "notes q", "[notes]"],
     "places": ["places", "places p"],
 }
-FORMS = ["{}"] * 6 + ["{} AS x", "({})", "UPPER({})", "COUNT({})", "MAX({})", "{} || 'x'", "COALESCE({}, ?)"]
+FORMS = ["{}"] * 6 + [
+    "{} AS x",
+    "({})",
+    "UPPER({})",
+    "COUNT({})",
+    "MAX({})",
+    "{} || 'x'",
+    "COALESCE({}, ?)",
+    "COALESCE(ssn, {})",
+]
 OTHER_VALUES = [f"'{SECRET}text'", "NULL", "1", "'acme'", "'globex'", "UPPER(?)", "ssn", "title"]
 ORDERS = [""] * 4 + [" ORDER BY 1", " ORDER BY ssn", " GROUP BY email", " GROUP BY 1", " LIMIT 2"]
 RETURNINGS = [""] * 4 + [" ON CONFLICT DO NOTHING", " RETURNING *", " RETURNING ssn, clinic"]

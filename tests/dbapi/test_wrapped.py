@@ -198,6 +198,62 @@ def test_a_row_bound_value_is_written_and_read_with_its_row(clinic: Clinic) -> N
         read(cursor, "SELECT id, text FROM notes ORDER BY id")
 
 
+MIXED = [
+    ("SELECT COALESCE(ssn, email) AS one, clinic FROM patients WHERE id = 1", [("ssn 1", "acme")]),
+    (
+        "SELECT p.clinic, CASE WHEN p.id = 2 THEN p.email ELSE p.ssn END FROM patients p "
+        "WHERE p.id < 4 ORDER BY p.id",
+        [("acme", "ssn 1"), ("acme", "b@x"), ("globex", "ssn 3")],
+    ),
+    (
+        "SELECT id, clinic, ssn FROM patients WHERE id = 1 UNION ALL "
+        "SELECT id, clinic, email FROM patients WHERE id = 3 UNION ALL "
+        "SELECT id, clinic, email FROM patients WHERE id = 4",
+        [(1, "acme", "ssn 1"), (3, "globex", "a@x"), (4, "globex", None)],
+    ),
+    (
+        "SELECT p.clinic, q.clinic, COALESCE(p.ssn, q.ssn) FROM patients p "
+        "JOIN patients q ON q.id = 1 WHERE p.id IN (3, 4) ORDER BY p.id",
+        [("globex", "acme", "ssn 3"), ("globex", "acme", "ssn 1")],
+    ),
+]
+
+
+def test_a_value_of_one_of_several_columns_is_opened_as_what_authenticates_it(filled: Clinic) -> None:
+    connection = filled.wrapped()
+    cursor = connection.cursor()
+    for statement, expected in MIXED:
+        assert read(cursor, statement) == expected, statement
+    one = "SELECT COALESCE(ssn, email) FROM patients WHERE id = 1"
+    with pytest.raises(TenantRequired):
+        read(cursor, one)
+    with pytest.raises(TenantMismatch), tenant_scope("globex"):
+        read(cursor, one)
+    with tenant_scope("acme"):
+        assert read(cursor, one) == [("ssn 1",)]
+    for statement in (
+        "SELECT DISTINCT COALESCE(email, ssn), clinic FROM patients",
+        "SELECT COALESCE(email, ssn) AS one, clinic FROM patients ORDER BY one",
+        "SELECT COALESCE(email, ssn) AS one, clinic FROM patients ORDER BY 1",
+        "SELECT COALESCE(email, title), clinic FROM patients",
+        "SELECT x.one FROM (SELECT COALESCE(email, ssn) AS one FROM patients) x",
+        "SELECT id, email FROM patients UNION SELECT id, ssn FROM patients",
+        "SELECT name FROM places WHERE name IN (SELECT COALESCE(email, ssn) FROM patients)",
+        "INSERT INTO places (id, name) SELECT id, COALESCE(email, ssn) FROM patients",
+        "SELECT COALESCE(n.text, p.ssn), n.id FROM notes n JOIN patients p ON p.id = n.id",
+    ):
+        with pytest.raises(UnsupportedOperation):
+            cursor.execute(statement)
+    with filled.vault.engine.begin() as other:
+        other.exec_driver_sql(
+            "UPDATE patients SET ssn = (SELECT x.email FROM (SELECT * FROM patients) x "
+            "WHERE x.id = 2) WHERE id = 4"
+        )
+    connection.rollback()
+    with pytest.raises(TamperedError):
+        read(cursor, "SELECT COALESCE(ssn, email), clinic FROM patients WHERE id = 4")
+
+
 REFUSED: list[tuple[str, tuple[Any, ...]]] = [
     ("INSERT INTO patients (id, clinic, ssn) VALUES (9, 'acme', 'plain')", ()),
     ("INSERT INTO patients (id, clinic, ssn) VALUES (9, 'acme', UPPER(?))", ("plain",)),

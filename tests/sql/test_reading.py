@@ -121,7 +121,7 @@ def test_it_is_told_what_each_column_of_a_result_is(
         "SELECT ssn || 'x' FROM patients",
         "SELECT CAST(ssn AS CHAR) FROM patients",
         "SELECT COALESCE(ssn, title) FROM patients",
-        "SELECT CASE WHEN email = ? THEN ssn END FROM patients",
+        "SELECT CASE WHEN email = ? THEN title ELSE ssn END FROM patients",
         "SELECT DISTINCT ssn FROM patients",
         "SELECT COUNT(DISTINCT ssn) FROM patients",
         "SELECT ssn FROM patients GROUP BY ssn",
@@ -134,7 +134,7 @@ def test_it_is_told_what_each_column_of_a_result_is(
         # Sealed bytes in a place that is not theirs.
         "SELECT (SELECT ssn FROM patients WHERE id = 1) FROM clinics",
         "SELECT id FROM clinics WHERE name IN (SELECT ssn FROM patients)",
-        "SELECT ssn FROM patients UNION ALL SELECT email FROM patients",
+        "SELECT ssn FROM patients UNION ALL SELECT title FROM patients",
         "SELECT ssn FROM patients UNION ALL SELECT name FROM clinics",
         "INSERT INTO clinics (id, name) SELECT id, ssn FROM patients",
         "INSERT INTO clinics (id, name) VALUES ('x', (SELECT ssn FROM patients))",

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sqlalchemy_cmk.dbapi.fetching import Opens
 from sqlalchemy_cmk.dbapi.statements import Known, Sent, Statements
 from sqlalchemy_cmk.dbapi.updating import asker
 from sqlalchemy_cmk.errors import UnsupportedOperation
-from sqlalchemy_cmk.hooks.fetch import RowOpener
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class Opening:
         self._known = known
         self._values = None if sent is None else sent.values
         self._kind = kind
-        self._opener: RowOpener | None = None
+        self._opener: Opens | None = None
         self.is_needed = known is not None and known.opener.returns_sealed and self._values is not None
 
     async def prepare(self, names: Sequence[str]) -> None:
