@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Null, literal
+from sqlalchemy import ClauseElement, ColumnElement, Null, literal, type_coerce
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator
@@ -41,7 +41,7 @@ class SealedComparator(RefusingComparator, TypeDecorator.Comparator[Any]):
             compounds = compounds_of(sealed) if op in COMBINED else ()
             if compounds:
                 reason = reason or answered_together(compounds)
-            value = as_parameter(other[0], sealed) if compounds else None
+            value = _parameter(other[0], sealed) if compounds else None
             return self.refused(op, other, kwargs, reason, value)
         if other and isinstance(other[0], bool):
             # SQLAlchemy would compare with the constant "true", which is equal to no sealed value.
@@ -60,6 +60,15 @@ class SealedComparator(RefusingComparator, TypeDecorator.Comparator[Any]):
     def sealed(self) -> EncryptedType:
         """Return the sealed type that it is about."""
         return self.type  # type: ignore[return-value]
+
+
+def _parameter(operand: Any, sealed: EncryptedType) -> Any:
+    """Return an operand as one parameter of a sealed type; ``None`` where it is none."""
+    found = as_parameter(operand, sealed)
+    if isinstance(found, list):
+        return None
+    # A variable of a lambda has no type, and another parameter is put in the place of the one that it is now.
+    return found if found is None or isinstance(found, ClauseElement) else type_coerce(found, sealed)
 
 
 def is_null(other: Any) -> bool:

@@ -168,7 +168,7 @@ def answered_together(compounds: Sequence[CompoundIndex]) -> str:
     return (
         f"{one.sealed.table.fullname}: {one.named} answers == of all of its columns together, joined by AND "
         "in one WHERE clause, each compared with a value, or one of them with several by in_. It does not "
-        "answer for one column alone, under NOT, or in a lambda: index=[Exact()] on the column does"
+        "answer for one column alone, or under NOT: index=[Exact()] on the column does"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BinaryExpression, BindParameter, and_, bindparam, or_
+from sqlalchemy import BinaryExpression, BindParameter, TypeCoerce, and_, bindparam, or_
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BooleanClauseList, Grouping
 from sqlalchemy.sql.operators import OperatorType
@@ -122,12 +122,13 @@ class Combining:
         if not isinstance(part, BinaryExpression) or part.operator not in COMBINED:
             return None
         column, expression = _column(part, is_candidate=part is not condition)
-        if column is None or not isinstance(part.right, BindParameter):
+        right = part.right.clause if isinstance(part.right, TypeCoerce) else part.right
+        if column is None or not isinstance(right, BindParameter):
             return None
-        known, value = self._value(part.right)
+        known, value = self._value(right)
         if not known or (part.operator is operators.in_op and not isinstance(value, list | tuple)):
             return None
-        return _Equality(condition, column, expression, part.operator, value, part.right.key)
+        return _Equality(condition, column, expression, part.operator, value, right.key)
 
     def _value(self, bind: BindParameter[Any]) -> tuple[bool, Any]:
         """Return whether the value of a parameter is known, and the value."""

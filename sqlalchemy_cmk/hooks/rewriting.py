@@ -106,13 +106,24 @@ class _Rewriting:
         return extreme(statement)
 
     def _conditions(self, criteria: Sequence[Any]) -> Sequence[Any]:
-        if any(map(_has_lower, criteria)):
-            criteria = [replacement_traverse(one, {}, _replace_lower) for one in criteria]
-        return self._combining.of(criteria)
+        known = _resolved(criteria) if any(private.resolved(one) is not one for one in criteria) else criteria
+        changed = known
+        if any(map(_has_lower, known)):
+            changed = [replacement_traverse(one, {}, _replace_lower) for one in known]
+        changed = self._combining.of(changed)
+        return criteria if changed is known else changed
 
     def _on_clause(self, clause: Any) -> Any:
         changed = self._conditions((clause,))
         return clause if len(changed) == 1 and changed[0] is clause else and_(*changed)
+
+
+def _resolved(criteria: Sequence[Any]) -> list[Any]:
+    """Return conditions with what lambdas give in their place."""
+    found: list[Any] = []
+    for one in map(private.resolved, criteria):
+        found += one if isinstance(one, list | tuple) else (one,)
+    return found
 
 
 def _has_lower(element: Any) -> bool:

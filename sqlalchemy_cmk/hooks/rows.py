@@ -191,7 +191,8 @@ class RowWriter:
         if isinstance(element, BindParameter):
             if not isinstance(element.type, EncryptedType | NullType):
                 raise UnsupportedOperation(
-                    f"{column.where}: a parameter of type {element.type!r} would be written unsealed"
+                    f"{column.where}: a parameter of type {element.type!r} would be written unsealed: "
+                    "give the value itself; that of a lambda's variable as a parameter of the execution"
                 )
             if element.key in params:
                 params[element.key] = self.seal_plain(key, params[element.key], tenant, identity)

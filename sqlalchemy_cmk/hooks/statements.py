@@ -53,7 +53,11 @@ def before_execute(
     many = bool(multiparams)
     if params and not many:
         params = dict(params)
-    statement = rewritten(statement, None if many else params)
+    known = private.resolved(statement)
+    changed = rewritten(known, None if many else params)
+    # A lambda is sent as it is where nothing has to be changed: so it is not compiled again.
+    if changed is not known or params or many or not isinstance(known, Select | CompoundSelect):
+        statement = changed
     if isinstance(statement, Insert | Update):
         table = _plain_table(statement.table)
         if table is None or not _concerns(table):

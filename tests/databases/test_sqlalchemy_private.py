@@ -29,6 +29,7 @@ from sqlalchemy import (
     insert,
     insert_sentinel,
     inspect,
+    lambda_stmt,
     literal,
     literal_column,
     select,
@@ -623,6 +624,19 @@ def test_is_aggregated_says_whether_an_aggregate_is_all_that_a_select_gives() ->
         *(plain.fetch(1), plain.with_for_update()),
     ):
         assert private.is_aggregated(changed)
+
+
+def test_resolved_gives_what_a_lambda_stands_for_with_the_values_of_now() -> None:
+    def asked(value: str) -> Any:
+        return lambda_stmt(lambda: select(a).where(b == value))
+
+    for value in ("x", "y"):
+        found = private.resolved(asked(value))
+        assert type(found) is type(select(a)) and list(found.compile().params.values()) == [value]
+    (condition,) = private.criteria(select(a).where(lambda: b == "z"))
+    assert private.resolved(condition).compare(b == "z")
+    assert private.resolved(found) is found
+    assert private.resolved(asked("x").spoil()).is_select
 
 
 def test_is_temporary_says_how_a_table_is_declared() -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql import elements
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import _label_reference, _textual_label_reference
+from sqlalchemy.sql.lambdas import DeferredLambdaElement, LambdaElement, NullLambdaStatement
 from sqlalchemy.sql.visitors import iterate
 
 UPSERT_CLAUSES = (postgresql.dml.OnConflictClause, sqlite.dml.OnConflictClause, mysql.dml.OnDuplicateClause)
@@ -27,6 +28,7 @@ NAME_REFERENCE = _textual_label_reference
 OVERRIDE_BINDS = getattr(elements, "_OverrideBinds", None)
 # Since SQLAlchemy 2.1.
 ORDER_BY_LIST = getattr(elements, "OrderByList", None)
+_LAMBDAS = (LambdaElement, NullLambdaStatement)
 DISTINCT_ON = getattr(postgresql.ext, "DistinctOnClause", None)
 AGGREGATE_ORDER_BY = getattr(elements, "AggregateOrderBy", None)
 
@@ -110,6 +112,17 @@ def returned(statement: Any) -> Sequence[Any]:
     added = getattr(statement, "_supplemental_returning", None)
     defaults = getattr(statement, "_return_defaults_columns", None)
     return (*statement._returning, *(added or ()), *(defaults or ()))
+
+
+def resolved(element: Any) -> Any:
+    """Return what a lambda gives with the values that its variables have now; what is no lambda as it is.
+
+    It may give several conditions. Conditions of ``with_loader_criteria`` are left as they are: their lambdas
+    are given the model when they are compiled.
+    """
+    if isinstance(element, DeferredLambdaElement) or not isinstance(element, _LAMBDAS):
+        return element
+    return element._resolved
 
 
 def text_of(element: Any) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Insert, Table, Update, and_
 from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.sql.lambdas import LambdaElement
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.util import LRUCache, immutabledict
 
@@ -73,7 +74,10 @@ def clauses_of(select: Any) -> list[Any]:
 
 def on_clauses(statement: Any) -> list[Any]:
     """Return the conditions of what ``join()`` put into a SELECT; ``None`` for one of a relationship."""
-    return [on if isinstance(on, ColumnElement) else None for _, on, _, _ in statement._setup_joins]
+    return [
+        on if isinstance(on, ColumnElement | LambdaElement) else None
+        for _, on, _, _ in statement._setup_joins
+    ]
 
 
 def with_on_clauses(statement: Any, changed: list[Any]) -> Any:

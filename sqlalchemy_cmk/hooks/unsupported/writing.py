@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Delete, FromClause, Insert, Table, Update
+from sqlalchemy import BindParameter, Delete, FromClause, Insert, Table, Update
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.types import NullType
 
 from sqlalchemy_cmk.columns.tenants import sealed_columns, tenant_source
 from sqlalchemy_cmk.columns.type import EncryptedType
@@ -95,6 +96,13 @@ def _check_pair(target: Any, key: Any, value: Any) -> None:
         )
     if sealed is not None:
         _refuse_unknown(target, sealed)
+        # One without a type takes that of the column, which lets nothing pass that is not sealed.
+        typed = isinstance(value, BindParameter) and not isinstance(value.type, NullType)
+        if typed and held(value) is None:
+            raise UnsupportedOperation(
+                f"{where(sealed)}: a parameter of type {value.type!r} has not passed the hooks and would be "
+                "written unsealed: give the value itself, to a statement that is not compiled yet"
+            )
     elif (given := held(value)) is not None:
         raise UnsupportedOperation(
             f"{where(given)} is written into the plain column {getattr(column, 'name', key)!r}: it would "
