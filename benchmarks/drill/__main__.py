@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=Scale.workers)
     parser.add_argument("--threads", type=int, default=Scale.threads, help="threads of each worker")
     parser.add_argument("--connections", type=int, default=Scale.connections, help="to each worker")
+    parser.add_argument("--pause", type=float, default=Scale.pause, help="seconds between two requests")
     parser.add_argument("--lasting", type=float, default=20.0, help="seconds for which it goes on")
     parser.add_argument("--spread", type=float, default=10.0, help="seconds within which tenants are revoked")
     parser.add_argument("--revalidate-after", type=float, default=Times.revalidate_after)

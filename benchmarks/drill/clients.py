@@ -1,7 +1,8 @@
 """The clients of a drill, in a process of their own: each worker is asked for each tenant, again and again.
 
-``python -m benchmarks.drill.clients JOURNAL PORT WORKERS EACH TENANT...`` opens EACH connections to every
-worker, reads and writes until its standard input closes, and writes a line to JOURNAL for each request.
+``python -m benchmarks.drill.clients JOURNAL PORT WORKERS EACH PAUSE TENANT...`` opens EACH connections to
+every worker, reads and writes until its standard input closes, and writes a line to JOURNAL for each request.
+Each connection rests for PAUSE seconds between two requests.
 """
 
 import http.client
@@ -85,8 +86,11 @@ class Turns:
 class Clients:
     """Threads that read and write until they are stopped."""
 
-    def __init__(self, journal: TextIO, connections: dict[int, list[Connection]], tenants: list[str]) -> None:
+    def __init__(
+        self, journal: TextIO, connections: dict[int, list[Connection]], tenants: list[str], pause: float
+    ) -> None:
         self._journal = journal
+        self._pause = pause
         self._numbers = count(FIRST)
         self._written = {tenant: [1] for tenant in tenants}
         self._lock = threading.Lock()
@@ -104,7 +108,7 @@ class Clients:
             thread.join()
 
     def _run(self, connection: Connection, turns: Turns) -> None:
-        while not self._stopped.is_set():
+        while not self._stopped.wait(self._pause):
             tenant = turns.next()
             method = "POST" if random.random() < 1 / WRITES else "GET"
             number = next(self._numbers) if method == "POST" else random.choice(self._written[tenant])
@@ -115,10 +119,10 @@ class Clients:
                 self._journal.write(seen.line())
 
 
-def main(path: str, port: str, workers: str, each: str, *tenants: str) -> None:
+def main(path: str, port: str, workers: str, each: str, pause: str, *tenants: str) -> None:
     connections = connect(int(port), int(workers), int(each), tenants[0])
     with open(path, "a", buffering=1) as journal:
-        clients = Clients(journal, connections, list(tenants))
+        clients = Clients(journal, connections, list(tenants), float(pause))
         while os.read(sys.stdin.fileno(), 1):
             continue
         clients.stop()

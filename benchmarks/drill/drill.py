@@ -28,6 +28,7 @@ class Scale:
         each: how many tenants are revoked, cut off, throttled and rotated, each.
         workers, threads: gunicorn's, and how many threads each worker has.
         connections: the clients' connections to each worker.
+        pause: seconds for which each of them rests between two requests.
         lasting: for how long it goes on after every worker has noticed, in seconds.
         spread: within how many seconds the tenants are revoked, one after the other.
         times: the keyring's durations.
@@ -38,6 +39,7 @@ class Scale:
     workers: int = 4
     threads: int = 10
     connections: int = 8
+    pause: float = 0.0
     lasting: float = 0.0
     spread: float = 0.0
     times: Times = field(default_factory=Times)
@@ -72,7 +74,7 @@ class Drill:
             threads = ("--threads", str(scale.threads), "--keep-alive", "300")
             command = gunicorn("benchmarks.drill.app:create_app()", scale.workers, *threads)
             server = stack.enter_context(Server("gunicorn", command, SETTING, stage.setting.write()))
-            numbers = (server.port, scale.workers, scale.connections)
+            numbers = (server.port, scale.workers, scale.connections, scale.pause)
             with clients("benchmarks.drill.clients", self._folder / "journal", *numbers, *self._tenants):
                 self._let_it_happen(stage.vaults, stage.keyring)
             return self._outcome(stage)
