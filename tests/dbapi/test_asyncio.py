@@ -56,6 +56,7 @@ async def test_a_cursor_of_aiosqlite_fetches_as_the_drivers_own(lite: Any) -> No
         assert await fetched(cursor) == await fetched(raw)
         assert cursor.rowcount == raw.rowcount
         assert [one[0] for one in cursor.description] == ["id", "clinic", "ssn"]
+        assert cursor.connection is lite
     cursor = await lite.execute(SELECT)
     assert [row async for row in cursor] == await lite.execute_fetchall(PLAIN)
     await cursor.close()

@@ -136,7 +136,7 @@ class AiosqliteConnection:
         await self.close()
 
     async def _cursor(self) -> AiosqliteCursor:
-        return AiosqliteCursor(await self._raw.cursor(), self._sealer)
+        return AiosqliteCursor(await self._raw.cursor(), self._sealer, self)
 
     async def _execute(self, sql: str, parameters: Any) -> AiosqliteCursor:
         return await (await self._cursor()).execute(sql, parameters)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy_cmk.dbapi.aio.sealer import Opening, Sealer
 from sqlalchemy_cmk.dbapi.statements import Known, Sent
 from sqlalchemy_cmk.errors import UnsupportedOperation
 from sqlalchemy_cmk.hooks.fetch import AT_ONCE
 
-_OURS = ("_cursor", "_opening", "_rows", "_rowcount", "_sealer")
-_PASSED = frozenset({"arraysize", "connection", "description", "lastrowid", "row_factory", "iter_chunk_size"})
+if TYPE_CHECKING:
+    from sqlalchemy_cmk.dbapi.aio.aiosqlite_connection import AiosqliteConnection
+
+_OURS = ("_connection", "_cursor", "_opening", "_rows", "_rowcount", "_sealer")
+_PASSED = frozenset({"arraysize", "description", "lastrowid", "row_factory", "iter_chunk_size"})
 
 
 class AiosqliteCursor:
@@ -20,9 +23,11 @@ class AiosqliteCursor:
     Args:
         cursor: the driver's cursor.
         sealer: seals what it sends.
+        connection: the wrapped connection.
     """
 
-    def __init__(self, cursor: Any, sealer: Sealer) -> None:
+    def __init__(self, cursor: Any, sealer: Sealer, connection: AiosqliteConnection) -> None:
+        self._connection = connection
         self._cursor = cursor
         self._sealer = sealer
         self._opening: Opening | None = None
@@ -40,6 +45,11 @@ class AiosqliteCursor:
             object.__setattr__(self, name, value)
         else:
             setattr(self._cursor, name, value)
+
+    @property
+    def connection(self) -> AiosqliteConnection:
+        """The wrapped connection."""
+        return self._connection
 
     @property
     def rowcount(self) -> int:
