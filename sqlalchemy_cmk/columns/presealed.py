@@ -7,6 +7,7 @@ subclass of ``bytes``, and twenty thousand of them in one flush cost a full coll
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import urandom
 from typing import Any, TypeGuard
 
@@ -24,6 +25,14 @@ def is_presealed(value: Any) -> TypeGuard[bytes]:
 def strip(value: bytes) -> bytes:
     """Return what the driver writes."""
     return value[PREFIX_BYTES:]
+
+
+def strip_all(values: Sequence[Any]) -> list[bytes] | None:
+    """Return what the driver writes for many values; ``None`` where one is no presealed one."""
+    if set(map(type, values)) != {bytes}:
+        return None
+    found = [value[PREFIX_BYTES:] for value in values if value.startswith(PREFIX)]
+    return found if len(found) == len(values) else None
 
 
 class Unsealed:

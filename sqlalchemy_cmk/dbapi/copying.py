@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from operator import itemgetter
 from typing import Any, NoReturn, Self
 
 from sqlalchemy import Connection
@@ -16,13 +15,18 @@ from sqlalchemy_cmk.databases.quoting import Quoting
 from sqlalchemy_cmk.dbapi.inserting import seal_rows
 from sqlalchemy_cmk.dbapi.stored import all_stored
 from sqlalchemy_cmk.errors import UnsupportedOperation
-from sqlalchemy_cmk.hooks.fetch import AT_ONCE
+from sqlalchemy_cmk.hooks.row_columns import seal_columns, writes_values_only
+from sqlalchemy_cmk.hooks.rows import RowWriter
+from sqlalchemy_cmk.scope import PLATFORM_TENANT, agreed_tenant
 from sqlalchemy_cmk.sql import Inserted
 from sqlalchemy_cmk.sql.schema import sealed_of
 
 _COPY = re.compile(
     r"\s*COPY\s+(?P<table>[^\s(]+)\s*\((?P<columns>[^()]+)\)\s+FROM\s+STDIN[\s;]*", re.IGNORECASE
 )
+# Rows that are sealed together: with more the server waits meanwhile, with fewer a tenant's rows cost more.
+AT_ONCE = 1000
+
 _COPY_TO = re.compile(r"\bTO\s+(?:STDOUT|PROGRAM|')", re.IGNORECASE)
 
 
@@ -66,11 +70,13 @@ class SealingCopy:
         self._cursor = cursor
         self._connection = connection
         self._keys = [str(one.key) for one in inserted.columns]
+        self._sealed = [(at, one) for at, one in enumerate(inserted.columns) if sealed_of(one) is not None]
         self._inserted = inserted
         self._statement = statement
         self._stack = ExitStack()
         self._copy: Any = None
         self._hidden: list[str] = []
+        self._writer = RowWriter(inserted.table, connection)
         self._rows: list[Sequence[Any]] = []
 
     def write_row(self, row: Sequence[Any]) -> None:
@@ -109,22 +115,57 @@ class SealingCopy:
         if set(map(len, batch)) != {len(self._keys)}:
             raise UnsupportedOperation("a row of a COPY has another number of values than columns")
         look_at_indexes(self._connection)
+        try:
+            rows = self._by_columns(batch) if writes_values_only(self._writer) else self._by_rows(batch)
+        finally:
+            self._writer.let_go()  # a COPY may take hours
+        if self._copy is None:
+            self._copy = self._stack.enter_context(self._cursor.copy(self._with_hidden()))
+        write_row = self._copy.write_row
+        for row in rows:
+            write_row(row)
+
+    def _by_columns(self, batch: Sequence[Sequence[Any]]) -> Iterable[tuple[Any, ...]]:
+        """Return rows sealed whose values are all that they write."""
+        columns: list[Sequence[Any]] = list(zip(*batch, strict=True))
+        values = {str(one.key): columns[at] for at, one in self._sealed}
+        tenants = self._tenants(columns, len(batch))
+        if tenants is None:
+            return self._by_rows(batch)
+        sealed = seal_columns(self._writer, values, tenants)
+        for at, one in self._sealed:
+            columns[at] = all_stored(one, sealed[str(one.key)], self._connection.dialect)
+        return zip(*columns, strict=True)
+
+    def _tenants(self, columns: Sequence[Sequence[Any]], count: int) -> Sequence[str] | None:
+        """Return the tenant of each row; ``None`` where a row has to be looked at by itself."""
+        source = tenant_source(self._inserted.table)
+        if source is None or not any(one.is_tenants for one in self._writer.columns.values()):
+            return [PLATFORM_TENANT] * count
+        if source.column not in self._inserted.columns:
+            return None
+        held = columns[self._inserted.columns.index(source.column)]
+        if set(map(type, held)) != {str}:
+            return None
+        where = self._inserted.table.fullname
+        names = {one: agreed_tenant(source.name(one), where) for one in dict.fromkeys(held)}
+        return list(map(names.__getitem__, held))
+
+    def _by_rows(self, batch: Sequence[Sequence[Any]]) -> Iterable[tuple[Any, ...]]:
+        """Return rows sealed, with the tokens that are written beside their values."""
+        table, dialect = self._inserted.table, self._connection.dialect
         rows = [dict(zip(self._keys, row, strict=True)) for row in batch]
-        hidden = seal_rows(self._connection, self._inserted, rows)
+        self._writer = RowWriter(table, self._connection)  # an index may have changed meanwhile
+        hidden = seal_rows(self._connection, self._inserted, rows, self._writer)
         if self._copy is None:
             self._hidden = hidden
-            self._copy = self._stack.enter_context(self._cursor.copy(self._with_hidden()))
         elif hidden != self._hidden:
             raise UnsupportedOperation("a search index has changed meanwhile: copy the rows again")
-        dialect, table = self._connection.dialect, self._inserted.table
-        sealed = [(one, str(one.key)) for one in self._inserted.columns if sealed_of(one) is not None]
-        for column, key in (*sealed, *((table.c[one], one) for one in hidden)):
-            values = all_stored(column, [row[key] for row in rows], dialect)
-            for row, value in zip(rows, values, strict=True):
+        for column in (*(one for _, one in self._sealed), *(table.c[one] for one in hidden)):
+            key = str(column.key)
+            for row, value in zip(rows, all_stored(column, [one[key] for one in rows], dialect), strict=True):
                 row[key] = value
-        take = itemgetter(*self._keys, *hidden) if len(self._keys) + len(hidden) > 1 else None
-        for row in rows:
-            self._copy.write_row((row[self._keys[0]],) if take is None else take(row))
+        return [tuple(row[key] for key in (*self._keys, *hidden)) for row in rows]
 
     def _with_hidden(self) -> str:
         quoting = Quoting(self._connection.dialect)

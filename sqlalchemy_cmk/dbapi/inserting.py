@@ -38,19 +38,19 @@ def seal_insert(
         UnsupportedOperation: a row-bound value whose row is not known.
     """
     rows = [_named(inserted, one, values) for values in every for one in inserted.rows]
-    hidden = seal_rows(connection, inserted, rows)
+    hidden = seal_rows(connection, inserted, rows, RowWriter(inserted.table, connection))
     return _written(connection, plan, inserted, every, rows, hidden)
 
 
-def seal_rows(connection: Connection, inserted: Inserted, rows: list[Row]) -> list[str]:
+def seal_rows(connection: Connection, inserted: Inserted, rows: list[Row], writer: RowWriter) -> list[str]:
     """Seal rows in place, and return the keys of the hidden columns that are in them too.
 
     Args:
         connection: where they are written.
         inserted: what is written.
         rows: the values of each row by the keys of its columns.
+        writer: seals them.
     """
-    writer = RowWriter(inserted.table, connection)
     keys = [str(one.key) for one in inserted.columns if sealed_of(one) is not None]
     before = set(rows[0]) if rows else set()
     identities = None
@@ -84,6 +84,10 @@ def _tenants(
         return _tenants_of_base(connection, source, rows, where)
     key = str(source.column.key)
     known: dict[Any, str] = {}
+    held = [row.get(key, MISSING) for row in rows]
+    if set(map(type, held)) == {str}:
+        known = {one: agreed_tenant(source.name(one), where) for one in dict.fromkeys(held)}
+        return list(map(known.__getitem__, held))
     found = []
     for row in rows:
         owner = row.get(key, MISSING)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column, Dialect, Null
 
-from sqlalchemy_cmk.columns.presealed import is_presealed, strip
+from sqlalchemy_cmk.columns.presealed import is_presealed, strip, strip_all
 from sqlalchemy_cmk.columns.token_columns import TokenType
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.errors import UnsupportedOperation
@@ -16,9 +16,8 @@ from sqlalchemy_cmk.errors import UnsupportedOperation
 def all_stored(column: Column[Any], values: Sequence[Any], dialect: Dialect) -> list[Any]:
     """Return many sealed values, or tokens, as the driver takes them; raises as :func:`stored` does."""
     grams = isinstance(column.type, TokenType) and column.type.index.stores_grams
-    if not grams and set(map(type, values)) == {bytes} and all(map(is_presealed, values)):
-        return list(map(strip, values))
-    return [stored(column, value, dialect) for value in values]
+    found = None if grams else strip_all(values)
+    return found or [stored(column, value, dialect) for value in values]
 
 
 def stored(column: Column[Any], value: Any, dialect: Dialect) -> Any:

@@ -93,6 +93,10 @@ class RowWriter:
                 for row, value in zip(chosen, sealed, strict=True):
                     row[key] = value
 
+    def let_go(self) -> None:
+        """Hold no key any more; those of further rows are asked for anew."""
+        self._holders.let_go()
+
     def _open_keys(self, rows: Sequence[Row], groups: Mapping[str, Groups]) -> None:
         """Open the keys of many tenants side by side; that of one alone is opened where it seals."""
         needed: dict[ActiveDek, ColumnWriter] = {}
