@@ -83,9 +83,9 @@ async def test_what_aiosqlite_would_pass_unsealed_is_refused(lite: Any) -> None:
     for name in ("iterdump", "backup"):
         with pytest.raises(UnsupportedOperation):
             getattr(lite, name)
-    for name in ("executescript", "connection"):  # the latter is of sqlite3 itself
-        with pytest.raises(UnsupportedOperation):
-            getattr(cursor, name)
+    with pytest.raises(UnsupportedOperation):
+        cursor.executescript("SELECT 1")
+    assert cursor.connection is lite
     with pytest.raises(UnsupportedOperation, match="str"):
         await lite.execute(b"SELECT 1")
     lite.row_factory = aiosqlite.Row
