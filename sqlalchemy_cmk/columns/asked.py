@@ -10,7 +10,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.operators import OperatorType
 
 from sqlalchemy_cmk.columns.index_catalogues import view_of
-from sqlalchemy_cmk.columns.index_slots import Slot, refuse_unfinished, slots_of
+from sqlalchemy_cmk.columns.index_slots import Slot, refuse_renamed, refuse_unfinished, slots_of
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, TokenType, second_of
 from sqlalchemy_cmk.errors import UnsupportedOperation
 
@@ -94,6 +94,8 @@ def refuse_unanswered(compiled: Any, connection: Connection) -> None:
             raise UnsupportedOperation(
                 f"{index.where}: the index {index.index.suffix!r} has changed meanwhile: ask again"
             )
+        if slots.elsewhere:
+            refuse_renamed(index, slots, connection)
     for one, other in vars(compiled).get(_BESIDE, ()):
         ours, theirs = chosen_slot(compiled, one), chosen_slot(compiled, other)
         if ours is not None and theirs is not None and ours.purpose is not theirs.purpose:

@@ -6,11 +6,11 @@ decided where the SQL is made: it is the same for both but for the column's name
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table, inspect
 
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.compounds import compounds_with
@@ -48,11 +48,14 @@ class Slots:
         written: those into which tokens are written.
         asked: the one that is asked; ``None`` where none can be.
         unfinished: what the database says of an index that cannot be asked.
+        elsewhere: of an index that nobody has recorded, what is recorded of tables that may have had its name
+            before, and were not ready then.
     """
 
     written: tuple[Slot, ...]
     asked: Slot | None
     unfinished: StoredIndex | None = None
+    elsewhere: tuple[StoredIndex, ...] = ()
 
 
 def slots_of(index: TokenIndex, view: IndexView) -> Slots:
@@ -110,12 +113,27 @@ def refuse_unfinished(slots: Slots) -> None:
     )
 
 
+def refuse_renamed(index: TokenIndex, slots: Slots, connection: Connection) -> None:
+    """Refuse a question to an index whose table was renamed while its tokens were not all there.
+
+    Raises:
+        UnsupportedOperation: it was.
+    """
+    for one in slots.elsewhere:
+        if not inspect(connection).has_table(one.table, schema=one.schema or None):
+            raise UnsupportedOperation(
+                f"{index.where}: the table seems to be {one.table!r} under another name, whose index "
+                f"{one.name!r} was {one.state} when it was renamed, so that rows would be missing: make the "
+                "index anew with op.create_sealed_index"
+            )
+
+
 def _slots(index: TokenIndex, view: IndexView) -> Slots:
     table = index.sealed.table
     recorded = [one for one in view.of(table.schema, table.name) if one.hidden in index.keys]
     if not recorded:
         first = Slot(index, 0, Purpose.SEARCH)
-        return Slots((first,), first)
+        return Slots((first,), first, elsewhere=tuple(_elsewhere(index, view)))
     written = [one for one in recorded if one.state.is_written]
     for one in written:
         if one.fingerprint != index.fingerprint:
@@ -129,6 +147,19 @@ def _slots(index: TokenIndex, view: IndexView) -> Slots:
     asked = _asked(written, view)
     unfinished = None if asked is not None else min(recorded, key=lambda one: one.state is IndexState.DROPPED)
     return Slots(tuple(slots.values()), None if asked is None else slots[asked.hidden], unfinished)
+
+
+def _elsewhere(index: TokenIndex, view: IndexView) -> Iterator[StoredIndex]:
+    """Yield what is recorded of other tables that may be the index's own table before it was renamed.
+
+    The values are bound to the old name then, and so are the tokens: they have the same fingerprint.
+    """
+    models = index.sealed.table.metadata.tables
+    for one in (one for of_table in view.by_table.values() for one in of_table):
+        is_model = (f"{one.schema}.{one.table}" if one.schema else one.table) in models
+        as_made = one.state is IndexState.READY and one.purpose is Purpose.SEARCH
+        if one.hidden == index.key and one.fingerprint == index.fingerprint and not (is_model or as_made):
+            yield one
 
 
 def _asked(recorded: list[StoredIndex], view: IndexView) -> StoredIndex | None:

@@ -80,6 +80,20 @@ def test_an_index_that_is_being_built_is_written_and_not_asked(clinic: Clinic, s
     assert clinic.found("a@b") == [1, 2]
 
 
+def test_an_index_that_another_table_has_as_well_is_asked_while_that_table_is_there(clinic: Clinic) -> None:
+    clinic.add(1, "a@b")
+    clinic.record(replace(clinic.stored(state=IndexState.FILLING), table="others"))
+    with clinic.vault.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE others (id INTEGER)")
+    assert clinic.found("a@b") == [1]
+    with clinic.vault.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE others")
+    with pytest.raises(UnsupportedOperation, match="'exact' was filling when it was renamed"):
+        clinic.found("a@b")
+    clinic.record(replace(clinic.stored(), table="others"))
+    assert clinic.found("a@b") == [1]
+
+
 def test_both_columns_of_an_index_are_written_while_its_keys_are_rotated(clinic: Clinic) -> None:
     clinic.add(1, "a@b")
     clinic.record(clinic.stored(), clinic.stored(1, IndexState.BUILDING))

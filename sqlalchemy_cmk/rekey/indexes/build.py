@@ -19,6 +19,7 @@ from sqlalchemy_cmk.rekey.indexes.statements import (
     add_index,
     clear_nulls,
     has_column,
+    has_table,
 )
 from sqlalchemy_cmk.rekey.indexes.work import IndexWork
 from sqlalchemy_cmk.rekey.layout import Layout
@@ -93,6 +94,9 @@ def _expand(work: IndexWork, spec: IndexSpec) -> None:
     for one in work.recorded(spec):
         if one.state.is_written and not has_column(work.connection, spec, one.hidden):
             work.erase(one)  # its table was dropped, and made again
+    for one in work.catalogue.stored():
+        if spec.may_have_been(one) and not has_table(work.connection, one):
+            work.erase(one)  # the table had another name
     recorded = work.recorded(spec)
     if all(one.state is IndexState.DROPPED for one in recorded):
         purpose = next((one.purpose for one in recorded), Purpose.SEARCH)

@@ -143,6 +143,12 @@ class IndexSpec:
         named = (self.column, self.index.suffix)
         return [one for one in stored if one.of_table == of_table and (one.column, one.name) == named]
 
+    def may_have_been(self, stored: StoredIndex) -> bool:
+        """Return whether another table's record may be of this index, from before the table was renamed."""
+        named = (stored.column, stored.name, stored.fingerprint)
+        is_other = stored.of_table != (self.schema or "", self.table)
+        return is_other and named == (self.column, self.index.suffix, self.fingerprint)
+
     def job(self, stored: StoredIndex) -> Job:
         """Return the job that makes the tokens of one of its hidden columns.
 

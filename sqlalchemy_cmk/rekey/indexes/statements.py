@@ -13,6 +13,7 @@ from sqlalchemy_cmk.databases.grams.base import GramNames
 from sqlalchemy_cmk.databases.quoting import Quoting, fitting, verbatim
 from sqlalchemy_cmk.databases.reflection import reflected_columns
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.indexes.records import StoredIndex
 from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
 from sqlalchemy_cmk.rekey.reflected import reflected
 
@@ -20,6 +21,11 @@ from sqlalchemy_cmk.rekey.reflected import reflected
 def has_column(connection: Connection, spec: IndexSpec, hidden: str) -> bool:
     """Return whether the table has a hidden column."""
     return any(one["name"] == hidden for one in reflected_columns(connection, spec.table, spec.schema))
+
+
+def has_table(connection: Connection, stored: StoredIndex) -> bool:
+    """Return whether the table of a recorded index is there."""
+    return inspect(connection).has_table(stored.table, schema=stored.schema or None)
 
 
 def add_column(connection: Connection, spec: IndexSpec, hidden: str) -> None:
