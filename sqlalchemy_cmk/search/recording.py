@@ -16,7 +16,7 @@ from sqlalchemy_cmk.columns.index_catalogues import catalogue_on
 from sqlalchemy_cmk.columns.token_columns import TokenIndex, indexed_metadatas
 from sqlalchemy_cmk.databases import sqlalchemy_private as private
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
+from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex, purpose_of_new
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.runtime.clock import this_second
 from sqlalchemy_cmk.search.definitions import definition_of
@@ -44,7 +44,8 @@ def record_indexes(table: Table, connection: Any, **_: Any) -> None:
         if not is_catalogue:
             catalogue.erase_all(connection, table.schema, table.name)
         found = (one for each in made for one in every_index(each))
-        catalogue.record(connection, [_stored(one) for one in found])
+        purpose = Purpose.SEARCH if is_catalogue else purpose_of_new(catalogue.read(connection))
+        catalogue.record(connection, [_stored(one, purpose) for one in found])
 
 
 def erase_indexes(table: Table, connection: Any, **_: Any) -> None:
@@ -68,7 +69,7 @@ def _there(catalogue: Table, connection: Connection) -> Iterator[Table]:
             yield one
 
 
-def _stored(one: TokenIndex) -> StoredIndex:
+def _stored(one: TokenIndex, purpose: Purpose) -> StoredIndex:
     table = one.sealed.table
     try:
         definition = definition_of(one.index)
@@ -82,7 +83,7 @@ def _stored(one: TokenIndex) -> StoredIndex:
         one.index.suffix,
         0,
         IndexState.READY,
-        Purpose.SEARCH,
+        purpose,
         one.fingerprint,
         definition,
         _ALWAYS,

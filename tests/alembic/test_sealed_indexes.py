@@ -186,6 +186,24 @@ def test_what_ngrams_are_searched_by_is_made_and_dropped_with_them(project: Proj
     assert not [one for one in inspect(project.engine).get_table_names() if "grams" in one]
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_table_that_is_dropped_takes_its_indexes_along_and_brings_them_back(project: Project) -> None:
+    with_index = models([NGram(3)])
+    migrate(project, with_index)
+    written = migrate(project, MetaData())
+    assert written.index("op.drop_sealed_index('patients', 'email', NGram(") < written.index("op.drop_table")
+    left = inspect(project.engine).get_table_names()
+    assert not [one for one in left if "patients" in one]
+    assert [one.state for one in project.keyring.indexes.stored()] == ["dropped"]
+    project.downgrade()
+    project.models(with_index)
+    add(project, "Harris", "other")
+    table = with_index.tables["patients"]
+    query = select(table).where(table.c.clinic_id == "acme", table.c.email.icontains("arri"))
+    with project.engine.connect() as connection:
+        assert [one.id for one in connection.execute(query)] == [1]
+
+
 def test_an_index_over_several_columns_is_made_with_its_table_and_on_rows_that_are_there(
     project: Project,
 ) -> None:

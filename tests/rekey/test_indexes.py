@@ -166,6 +166,40 @@ def test_a_rotation_goes_there_and_back_and_retires_the_old_keys(
         monkeypatch.setattr(work, "utc_now", lambda: utc_now() + timedelta(days=1))
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_index_of_a_table_that_is_made_after_a_rotation_is_under_the_keys_of_the_others(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the old ones a process may make tokens for a while after they were retired."""
+    clinic.add(1, "a", "b", model=clinic.Old)
+    clinic.work(build_index)
+    clinic.work(rebuild_index, Purpose.SEARCH_2)
+
+    def make(name: str) -> Any:
+        base: Any = type("Later", (DeclarativeBase,), {})
+        model = _patient(base, (Exact(),), name=name)
+        clinic.vault.keyring.protect(base)
+        base.metadata.create_all(clinic.vault.engine)
+        return model
+
+    made = [make("during")]
+    clinic.work(finish_rotation)
+    clinic.vault.keyring.lifecycle.retire_search(Purpose.SEARCH)
+    made.append(make("after"))
+    stored = {one.table: (one.slot, one.purpose) for one in clinic.vault.keyring.indexes.stored()}
+    under = Purpose.SEARCH_2
+    assert stored == {"patients": (1, under), "during": (0, under), "after": (0, under)}
+    with clinic.vault.session() as session, session.begin():
+        session.add_all(one(id=1, clinic="c1", email="a") for one in made)
+    specs = [IndexSpec.of(one) for each in made for one in token_indexes(each.__table__)["email"]]
+    clinic.Patient = made[1]
+    assert clinic.found("a", "c1") == [1]
+    monkeypatch.setattr(work, "utc_now", lambda: utc_now() + timedelta(days=1))
+    clinic.work(lambda work, _: rotate_indexes(work, [clinic.spec, *specs]))
+    assert {one.purpose for one in clinic.vault.keyring.indexes.stored()} == {Purpose.SEARCH}
+    assert clinic.found("a", "c1") == [1]
+
+
 def test_an_index_that_is_dropped_is_refused_and_can_be_made_again(clinic: Clinic) -> None:
     clinic.add(1, "a", "b", model=clinic.Old)
     clinic.work(build_index)

@@ -7,7 +7,7 @@ dropped by operations of their own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
@@ -50,7 +50,10 @@ Names = tuple[str, str, str]
 def compare_indexes(
     context: AutogenContext, connection: Connection, upgrade_ops: UpgradeOps
 ) -> tuple[list[SealedIndexOp], list[SealedIndexOp]]:
-    """Return the operations that drop indexes and that make them; take their columns out of all others."""
+    """Return the operations that drop indexes and that make them; take their columns out of all others.
+
+    Indexes of tables that are dropped or renamed go before these: the operations are put there.
+    """
     table = indexes_table(context.migration_context)
     stored = stored_in(connection, table) if inspect(connection).has_table(table.name) else []
     models = list(context.table_key_to_table.values())
@@ -77,7 +80,19 @@ def compare_indexes(
         if identity not in known:
             log.info("Detected that the search index %s is no longer declared", found.where)
             drops.append(_drop(found))
+    upgrade_ops.ops[:0] = [_drop(one) for one in _of_dropped_tables(upgrade_ops, stored)]
     return drops, creates
+
+
+def _of_dropped_tables(upgrade_ops: UpgradeOps, stored: Sequence[StoredIndex]) -> list[StoredIndex]:
+    """Return the indexes of tables that are going to be dropped, one hidden column of each."""
+    dropped = [
+        (one.schema or "", str(one.table_name)) for one in upgrade_ops.ops if isinstance(one, DropTableOp)
+    ]
+    found = {_of(one): one for one in stored if one.state.is_written and one.of_table in dropped}
+    for one in found.values():
+        log.info("Detected that the table of the search index %s is dropped", one.where)
+    return list(found.values())
 
 
 def _identity(one: TokenIndex) -> tuple[str, str, str, str]:

@@ -111,6 +111,39 @@ class StoredIndex:
         return f"{f'{self.schema}.' if self.schema else ''}{self.table}.{self.hidden}"
 
 
+def other_purpose(purpose: Purpose) -> Purpose:
+    """Return the purpose to which tokens go from another."""
+    return Purpose.SEARCH if purpose is Purpose.SEARCH_2 else Purpose.SEARCH_2
+
+
+def going_to(stored: Iterable[StoredIndex]) -> Purpose | None:
+    """Return the purpose to which a rotation goes that has not ended; ``None`` where there is none."""
+    by_index: dict[tuple[str, ...], list[StoredIndex]] = {}
+    for one in stored:
+        if one.state.is_written:
+            by_index.setdefault((*one.of_table, one.column, one.name), []).append(one)
+    old = (IndexState.LEAVING, IndexState.CLOSING)
+    for found in by_index.values():
+        ready = next((one for one in found if one.state is IndexState.READY), None)
+        if ready is not None and len(found) > 1:
+            return ready.purpose if any(one.state in old for one in found) else other_purpose(ready.purpose)
+    return None
+
+
+def purpose_of_new(stored: Iterable[StoredIndex]) -> Purpose:
+    """Return the purpose under whose DEKs a new index's tokens are made: that of all others, if they agree.
+
+    So they can be joined, and are not under DEKs that a rotation has just retired, and which processes may
+    still take for the active ones.
+    """
+    known = list(stored)
+    target = going_to(known)
+    if target is not None:
+        return target
+    written = {one.purpose for one in known if one.state.is_written} or {one.purpose for one in known}
+    return written.pop() if len(written) == 1 else Purpose.SEARCH
+
+
 @lru_cache(1000)
 def _columns_in(definition: str) -> tuple[str, ...]:
     """Return the columns that a definition names, which is that of an index over several."""

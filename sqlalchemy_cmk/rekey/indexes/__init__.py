@@ -3,7 +3,7 @@
 from sqlalchemy_cmk.rekey.indexes.build import build_index, expand_index, rebuild_index
 from sqlalchemy_cmk.rekey.indexes.going import drop_index, finish_rotation
 from sqlalchemy_cmk.rekey.indexes.rotating import finish_builds, rotate_indexes
-from sqlalchemy_cmk.rekey.indexes.rotation import next_purpose, other_purpose
+from sqlalchemy_cmk.rekey.indexes.rotation import next_purpose
 from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
 from sqlalchemy_cmk.rekey.indexes.work import IndexWork
 
@@ -16,7 +16,6 @@ __all__ = [
     "finish_builds",
     "finish_rotation",
     "next_purpose",
-    "other_purpose",
     "rebuild_index",
     "rotate_indexes",
 ]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, null
 
 from sqlalchemy_cmk.columns.tenants import name_in
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
-from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
+from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex, purpose_of_new
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
 from sqlalchemy_cmk.rekey.indexes.statements import (
@@ -99,7 +99,7 @@ def _expand(work: IndexWork, spec: IndexSpec) -> None:
             work.erase(one)  # the table had another name
     recorded = work.recorded(spec)
     if all(one.state is IndexState.DROPPED for one in recorded):
-        purpose = next((one.purpose for one in recorded), Purpose.SEARCH)
+        purpose = next((one.purpose for one in recorded), None) or purpose_of_new(work.catalogue.stored())
         for one in recorded:
             if one.slot:
                 work.erase(one)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex
-from sqlalchemy_cmk.keys.model import Purpose
+from sqlalchemy_cmk.keys.indexes.records import IndexState, StoredIndex, going_to, other_purpose
 from sqlalchemy_cmk.rekey.indexes.build import build_index, rebuild_index
 from sqlalchemy_cmk.rekey.indexes.going import finish_rotation
-from sqlalchemy_cmk.rekey.indexes.rotation import next_purpose, other_purpose
+from sqlalchemy_cmk.rekey.indexes.rotation import next_purpose
 from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
 from sqlalchemy_cmk.rekey.indexes.work import IndexWork
 
@@ -52,33 +51,18 @@ def rotate_indexes(work: IndexWork, specs: Sequence[IndexSpec]) -> int:
     """
     stored = work.catalogue.stored()
     _refuse_others(stored, specs)
-    going_to = _underway(stored)
+    purpose = going_to(stored)
     for spec in specs:
         if all(one.state is IndexState.DROPPED for one in work.recorded(spec)) and work.recorded(spec):
             continue
-        going_to = going_to or next_purpose(work, spec)
-        rebuild_index(work, spec, going_to)
-    if going_to is None:
+        purpose = purpose or next_purpose(work, spec)
+        rebuild_index(work, spec, purpose)
+    if purpose is None:
         return 0
     for spec in specs:
         if any(one.state is IndexState.READY for one in work.recorded(spec)):
             finish_rotation(work, spec)
-    return work.keyring.lifecycle.retire_search(other_purpose(going_to))
-
-
-def _underway(stored: Sequence[StoredIndex]) -> Purpose | None:
-    """Return the purpose to which a rotation goes that has not ended; ``None`` where there is none."""
-    by_index: dict[tuple[str, ...], list[StoredIndex]] = {}
-    for one in stored:
-        if one.state.is_written:
-            by_index.setdefault((*one.of_table, one.column, one.name), []).append(one)
-    old = (IndexState.LEAVING, IndexState.CLOSING)
-    for found in by_index.values():
-        ready = next((one for one in found if one.state is IndexState.READY), None)
-        if ready is not None and len(found) > 1:
-            is_new = any(one.state in old for one in found)
-            return ready.purpose if is_new else other_purpose(ready.purpose)
-    return None
+    return work.keyring.lifecycle.retire_search(other_purpose(purpose))
 
 
 def _refuse_others(stored: Sequence[StoredIndex], specs: Sequence[IndexSpec]) -> None:

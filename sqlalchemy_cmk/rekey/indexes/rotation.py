@@ -7,7 +7,7 @@ has tokens under are retired, so that each tenant gets a new one when tokens are
 from __future__ import annotations
 
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.keys.indexes.records import IndexState
+from sqlalchemy_cmk.keys.indexes.records import IndexState, other_purpose
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.indexes.spec import IndexSpec
 from sqlalchemy_cmk.rekey.indexes.work import IndexWork
@@ -37,8 +37,3 @@ def next_purpose(work: IndexWork, spec: IndexSpec) -> Purpose:
     if not users and work.keyring.store.has_active(new):
         work.keyring.lifecycle.retire_search(new)
     return new
-
-
-def other_purpose(purpose: Purpose) -> Purpose:
-    """Return the purpose to which tokens go from another."""
-    return Purpose.SEARCH if purpose is Purpose.SEARCH_2 else Purpose.SEARCH_2
