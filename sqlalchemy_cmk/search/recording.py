@@ -21,7 +21,8 @@ from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.runtime.clock import this_second
 from sqlalchemy_cmk.search.definitions import definition_of
 
-# Its tokens may be under any DEK that there ever was.
+# Its tokens may be under any DEK of the first purpose that there ever was: a process may have taken one for
+# the active one, and tables that were there before the key tables are recorded as well.
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -75,6 +76,7 @@ def _stored(one: TokenIndex, purpose: Purpose) -> StoredIndex:
         definition = definition_of(one.index)
     except (ConfigurationError, TypeError):  # of a kind that the application has made
         definition = "{}"
+    now = this_second()
     return StoredIndex(
         table.schema or "",
         table.name,
@@ -86,6 +88,6 @@ def _stored(one: TokenIndex, purpose: Purpose) -> StoredIndex:
         purpose,
         one.fingerprint,
         definition,
-        _ALWAYS,
-        this_second(),
+        _ALWAYS if purpose is Purpose.SEARCH else now,
+        now,
     )
