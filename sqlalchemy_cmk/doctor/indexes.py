@@ -57,6 +57,24 @@ class IndexChecks:
         for index in declared:
             yield from self._index(index, [one for one in stored if one.of_table == _place(index)])
 
+    def without_tokens(self) -> dict[str, int]:
+        """Return how many rows have a value and no token, by ``table.hidden column``.
+
+        Of each index that is declared and answers questions; counting ends at :data:`SAMPLE`. The database
+        finds these rows by its own index of the hidden column; for n-grams it reads the table.
+        """
+        stored, counts = self._keyring.indexes.stored(), dict[str, int]()
+        for index in self._declared():
+            hidden = _asked(index, [one for one in stored if one.of_table == _place(index)])
+            if hidden is not None:
+                counts[f"{index.sealed.table.fullname}.{hidden}"] = self._without_token(index, hidden)
+        return counts
+
+    def _without_token(self, index: TokenIndex, hidden: str) -> int:
+        owners = self._keyring.connections.run(lambda connection: _missing(connection, index, hidden))
+        gone = self._keyring.store.shredded([one for one in owners if one != PLATFORM_TENANT])
+        return sum(count for owner, count in owners.items() if owner not in gone)
+
     def _declared(self) -> Iterator[TokenIndex]:
         for metadata in self._keyring.protected:
             for model in metadata.sorted_tables:
@@ -64,21 +82,16 @@ class IndexChecks:
                     yield from every_index(model)
 
     def _index(self, index: TokenIndex, stored: Sequence[StoredIndex]) -> Iterator[Finding]:
-        slots = [one for one in stored if one.hidden in index.keys]
-        ready = next((one.hidden for one in slots if one.state is IndexState.READY), None)
-        hidden = index.key if not slots else ready
+        hidden = _asked(index, stored)
         if hidden is None:
             return
         try:
-            run = self._keyring.connections.run
-            owners = run(lambda connection: _missing(connection, index, hidden))
-            tokens = run(lambda connection: _sample(connection, index, hidden))
+            left = self._without_token(index, hidden)
+            tokens = self._keyring.connections.run(lambda connection: _sample(connection, index, hidden))
         except (CmkError, OSError, SQLAlchemyError) as error:
             remedy = "run the migration that makes the index, and grant the account SELECT on the table"
             yield Finding(Level.PROBLEM, index.where, f"cannot be read: {complaint(error)}", remedy)
             return
-        gone = self._keyring.store.shredded([one for one in owners if one != PLATFORM_TENANT])
-        left = sum(count for owner, count in owners.items() if owner not in gone)
         if left:
             found = f"{left} or more rows have a value and no token, and are not found"
             yield Finding(
@@ -89,6 +102,13 @@ class IndexChecks:
                 "indexes --rotate",
             )
         yield from _few_values(index, tokens)
+
+
+def _asked(index: TokenIndex, stored: Sequence[StoredIndex]) -> str | None:
+    """Return the hidden column of an index that answers questions; ``None`` where none does."""
+    slots = [one for one in stored if one.hidden in index.keys]
+    ready = next((one.hidden for one in slots if one.state is IndexState.READY), None)
+    return ready if slots else index.key
 
 
 def _state(one: StoredIndex, declared: Sequence[TokenIndex]) -> Iterator[Finding]:

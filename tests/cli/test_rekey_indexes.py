@@ -37,12 +37,15 @@ class Clinic:
         with vault.session() as session, session.begin():
             session.add_all(Patient(id=i, clinic="acme", email=f"e{i % 3}", name="n") for i in range(150))
 
-    def run(self, *arguments: str) -> Any:
+    def invoke(self, *arguments: str) -> Any:
         main = click.Group(
             "main", callback=lambda: use_keyring(click.get_current_context(), self.vault.keyring)
         )
         main.add_command(rekey)
-        result = CliRunner().invoke(main, ["rekey", "indexes", *arguments, "--json"], catch_exceptions=False)
+        return CliRunner().invoke(main, ["rekey", "indexes", *arguments], catch_exceptions=False)
+
+    def run(self, *arguments: str) -> Any:
+        result = self.invoke(*arguments, "--json")
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout.splitlines()[-1]) if arguments else json.loads(result.stdout)
 
@@ -105,6 +108,18 @@ def test_rows_without_tokens_are_a_problem_and_few_values_a_warning(clinic: Clin
     with clinic.vault.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE patients SET email_exact = NULL WHERE id < 2")
     assert clinic.findings()["2 or more rows have a value and no token"] == "problem"
+
+
+def test_rows_without_tokens_are_counted_by_the_command(clinic: Clinic) -> None:
+    assert [one["without_token"] for one in json.loads(clinic.invoke("--check", "--json").stdout)] == [0]
+    with clinic.vault.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE patients SET email_exact = NULL WHERE id < 3")
+    found = clinic.invoke("--check", "--json")
+    assert found.exit_code == 1 and [one["without_token"] for one in json.loads(found.stdout)] == [3]
+    assert "patients.email_exact: 3 rows or more without a token" in clinic.invoke("--check").stdout
+    assert clinic.invoke("--check", "--build").exit_code == 2
+    clinic.run("--rotate")
+    assert clinic.invoke("--check").exit_code == 0
 
 
 def test_warm_opens_the_keys_of_tokens_where_there_are_indexes(clinic: Clinic) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -11,11 +11,13 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection
 
+from sqlalchemy_cmk.cli.exits import ExitCode
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
 from sqlalchemy_cmk.cli.output import age, console, iso, note, plural, print_json, print_line
 from sqlalchemy_cmk.cli.rekey.jobs import rate_option
 from sqlalchemy_cmk.cli.rekey.progress import print_event, showing_progress
 from sqlalchemy_cmk.columns.compounds import every_index
+from sqlalchemy_cmk.doctor.indexes import IndexChecks
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.indexes.records import StoredIndex
 from sqlalchemy_cmk.rekey import Job, Rekey, Report
@@ -26,23 +28,32 @@ from sqlalchemy_cmk.search.definitions import definition_of
 
 T = TypeVar("T")
 
+_REMEDY = "find out who writes the table without the library, then run cmk rekey indexes --rotate"
+
 
 @click.command()
 @click.option("--build", is_flag=True, help="Finish the indexes whose build was begun.")
+@click.option("--check", is_flag=True, help="Count the rows that have a value and no token.")
 @click.option("--rotate", is_flag=True, help="Make the tokens of every index anew, under new keys.")
 @rate_option
 @as_json
 @with_keyring
-def indexes(keyring: Keyring, build: bool, rotate: bool, rate: float, as_json: bool) -> None:
+def indexes(keyring: Keyring, build: bool, check: bool, rotate: bool, rate: float, as_json: bool) -> None:
     """Show the search indexes of the database, and how far each has come.
+
+    With --check, also how many rows have a value and no token, so that they are not found: what writes the
+    table without the library leaves such rows. It ends with 1 where there are some.
 
     With --build or --rotate, work on them: the application may run meanwhile, and what was stopped continues
     when the same command is run again. The account alters the tables. How far a job is: cmk rekey report.
     """
-    if build and rotate:
-        raise click.UsageError("Build first, then rotate: give one of --build and --rotate.")
+    if build + check + rotate > 1:
+        raise click.UsageError("Build first, then rotate, then check: give one of them.")
     if not build and not rotate:
-        _show(keyring.indexes.stored(), as_json)
+        counts = IndexChecks(keyring).without_tokens() if check else None
+        _show(keyring.indexes.stored(), counts, as_json)
+        if counts is not None and any(counts.values()):
+            click.get_current_context().exit(ExitCode.FOUND)
         return
     specs = list(_declared(keyring))
     run = _runner(Rekey(keyring, rate=rate or None), as_json)
@@ -86,10 +97,14 @@ def _runner(rekey: Rekey, as_json: bool) -> RunJob:
     return run
 
 
-def _show(stored: Sequence[StoredIndex], as_json: bool) -> None:
+def _show(stored: Sequence[StoredIndex], counts: Mapping[str, int] | None, as_json: bool) -> None:
+    """Print indexes, and, where they were counted, the rows of each that have a value and no token."""
     if as_json:
-        print_json([_described(one) for one in stored])
+        print_json([_described(one, counts) for one in stored])
         return
+    for where, count in (counts or {}).items():
+        if count:
+            print_line(f"{printable(where)}: {plural(count, 'row')} or more without a token: {_REMEDY}")
     if not stored:
         note("No search index is recorded.")
         return
@@ -102,7 +117,8 @@ def _show(stored: Sequence[StoredIndex], as_json: bool) -> None:
     console().print(table)
 
 
-def _described(one: StoredIndex) -> dict[str, Any]:
+def _described(one: StoredIndex, counts: Mapping[str, int] | None) -> dict[str, Any]:
+    counted = {} if counts is None else {"without_token": counts.get(one.where)}
     return {
         "index": one.where,
         "column": one.column,
@@ -110,4 +126,5 @@ def _described(one: StoredIndex) -> dict[str, Any]:
         "state": str(one.state),
         "keys": str(one.purpose),
         "since": iso(one.since),
+        **counted,
     }
