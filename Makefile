@@ -15,8 +15,8 @@ BENCH_ARGS ?=
 SA21 := sqlalchemy>=2.1,<2.2
 SA20 := sqlalchemy>=2.0.30,<2.1
 TESTED := .[test,lint]
-# With the newest SQLAlchemy only: the frameworks of the recipes, in their newest releases.
-TESTED_NEWEST := .[test,lint,recipes]
+# With the newest SQLAlchemy only: the frameworks of the recipes in their newest releases, and the documentation.
+TESTED_NEWEST := .[test,lint,recipes,docs]
 DEMO_HSM := .[demo,pkcs11]
 # What calls other packages most: ciphers, codecs, the providers' SDKs, the command line, Flask.
 LOWEST_CLI := $(addprefix tests/cli/test_,changes.py command.py shred.py)
@@ -31,7 +31,7 @@ MAKEFLAGS += --no-print-directory
 # The tests start some hundred processes, which find the modules compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format bench bench-tenants bench-search bench-rekey demo tour pictures clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format docs docs-links bench bench-tenants bench-search bench-rekey demo tour pictures clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -79,6 +79,12 @@ lint: .venv/stamp ## Check style, types and the order of the modules
 format: .venv/stamp ## Put the code into the form that lint asks for
 	.venv/bin/ruff check --fix $(CODE)
 	.venv/bin/ruff format $(CODE)
+
+docs: .venv/stamp ## Build the documentation site in build/site; a warning is an error
+	.venv/bin/sphinx-build -q -W --keep-going -j auto docs build/site
+
+docs-links: .venv/stamp ## Ask every address that the documentation links to
+	.venv/bin/sphinx-build -q -b linkcheck docs build/links
 
 bench: .venv/stamp-bench | tokens ## Run the benchmarks; BENCH_ARGS="--quick" for a few rounds only
 	.venv/bin/python -m benchmarks $(BENCH_ARGS)

@@ -22,6 +22,7 @@ TO_BE_TRIED = (
     "engines",
     "flask",
     "format",
+    "how-to",
     "hsm",
     "key-tables",
     "migrations",
@@ -29,8 +30,9 @@ TO_BE_TRIED = (
     "rekeying",
     "scopes",
     "search-format",
+    "tutorial",
 )
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^([ \t]*)```python[^\n]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
 
 LINK = re.compile(r"\]\(([^)#\s]+)")

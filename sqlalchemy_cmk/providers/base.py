@@ -133,9 +133,7 @@ class KeyProvider(ABC):
     def ensure(self, kek_uri: str, *, first: bool = True) -> None:  # noqa: B027
         """Make the KEK if it does not exist and this provider may make it.
 
-        Called only while nothing is wrapped by this KEK: a KEK that has gone missing is never replaced by a
-            new
-        one.
+        Called only while nothing is wrapped by this KEK: one that has gone missing is never replaced.
 
         Args:
             kek_uri: the KEK.

@@ -43,6 +43,7 @@ OTHER_SUBJECTS = {
         "simulation/test_postgresql.py",
     ),
     "speed": ("benchmarks",),
+    "the documentation's own tool": ("test_site.py",),
     "web frameworks in their newest releases": (
         "recipes",
         "examples/clinic",

@@ -46,9 +46,8 @@ class AzureKeyVaultProvider(KeyProvider):
         credential: a credential of ``azure.identity`` or ``azure.identity.aio``, or a function without
             arguments that makes one. The function is called once in each process, and what it made is closed
             with the provider: a pre-forking server should give one, so that each worker has its own
-                credential. A
-            credential has time-outs of its own, by default minutes: give it ``connection_timeout``,
-            ``read_timeout`` and ``retry_total``.
+            credential. A credential has time-outs of its own, by default minutes: give it
+            ``connection_timeout``, ``read_timeout`` and ``retry_total``.
         credential_for: a function that returns the credential for a vault's address, for customers in
             directories of their own; called once for each vault and process. ``close`` leaves it open.
         trusted_hosts: further hosts to which tokens may be sent: ``"vault.example"``, ``"*.vault.example"``
