@@ -36,11 +36,13 @@ class Prices:
     """What operations cost. No price here is from Microsoft: look yours up for your region.
 
     Attributes:
-        per_10_000: USD for 10,000 operations; the default is what third parties name.
+        per_10_000: USD for 10,000 operations of RSA keys of 2048 bits; third parties name the default.
+        advanced: how many times as much those of larger RSA keys cost, as the same third parties name it.
         hsm_key_month: USD a month for one HSM-protected key, or ``None`` to leave that charge out.
     """
 
     per_10_000: float = 0.03
+    advanced: float = 5.0
     hsm_key_month: float | None = None
 
 
@@ -231,7 +233,8 @@ class Case:
 
     def bill(self, prices: Prices = Prices(), deploys: int = 0) -> float:
         """Return USD for 30 days in vaults. A Managed HSM is not billed by transaction."""
-        operations = 0.0 if self.partitions else self.operations(deploys) / 10_000 * prices.per_10_000
+        each = prices.per_10_000 / 10_000 * (1 if self.kind.endswith("2048") else prices.advanced)
+        operations = 0.0 if self.partitions else self.operations(deploys) * each
         charged = not self.partitions and KINDS[self.kind].hsm
         return operations + (self.keks * (prices.hsm_key_month or 0) if charged else 0)
 

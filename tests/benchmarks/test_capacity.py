@@ -225,6 +225,8 @@ def test_a_bill_is_for_operations_and_for_hsm_keys_where_a_price_is_given() -> N
     assert case.bill(deploys=10) == pytest.approx((2592 + 3) * 0.03)
     assert case.bill(Prices(per_10_000=0, hsm_key_month=2)) == 600
     assert replace(case, kind="RSA 2048").bill(Prices(hsm_key_month=2)) == pytest.approx(2592 * 0.03)
+    assert replace(case, kind="RSA 3072").bill() == pytest.approx(5 * 2592 * 0.03)
+    assert replace(case, kind="RSA 3072").bill(Prices(advanced=1)) == pytest.approx(2592 * 0.03)
     assert replace(case, partitions=1).bill(Prices(hsm_key_month=2)) == 0
 
 
