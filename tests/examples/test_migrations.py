@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy_cmk import KeyRevoked, KeyUnavailable, Sealed
 from sqlalchemy_cmk.alembic import jobs
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
-from sqlalchemy_cmk.keys.indexes import catalogue, records
+from sqlalchemy_cmk.keys.indexes import records
 from tests.examples.history import HILLSIDE, RIVERSIDE, SSN, History, patients
 from tests.support.databases import Database
 from tests.support.keys import adopt
@@ -24,7 +24,6 @@ PMK, CMK, NEW_CMK = "local:pmk", "local:hillside", "local:hillside-2"
 def _settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other process is waited for that would have to notice an index."""
     monkeypatch.setattr(records, "SETTLED_AFTER", 0.0)
-    monkeypatch.setattr(catalogue, "SEEN_WITHIN", 0.0)
 
 
 @pytest.fixture

@@ -33,6 +33,9 @@ def held_types() -> list[Held]:
 
 def held_as(type_: Any) -> Held | None:
     """Return under which name an imported module holds a type that decrypts, if one does."""
+    # Nearly every type of a migration is none, and the walk takes longer with every module.
+    if not _may_be_held(type_):
+        return None
     return next((one for one in _all() if one.type_ is type_), None)
 
 
@@ -42,5 +45,9 @@ def _all() -> Iterator[Held]:
         if getattr(module, "__spec__", None) is None:
             continue
         for name, value in list(vars(module).items()):
-            if isinstance(value, TypeEngine) and not isinstance(value, EncryptedType) and decrypts(value):
+            if isinstance(value, TypeEngine) and _may_be_held(value):
                 yield Held(module.__name__, name, value)
+
+
+def _may_be_held(value: object) -> bool:
+    return not isinstance(value, EncryptedType) and decrypts(value)
