@@ -333,10 +333,10 @@ def assert_done(history: History, line: str) -> None:
 
 def test_sealing_that_was_killed_goes_on(history: History) -> None:
     history.schema("plain")
-    rows = patients(400)
+    rows = patients(200)
     history.add_plain(rows)
     history.kill_when("upgrade head", lambda: history.count("ssn__cmk IS NOT NULL") > 20)
-    assert 20 < history.count("ssn__cmk IS NOT NULL") < 400
+    assert 20 < history.count("ssn__cmk IS NOT NULL") < 200
     history.schema("head")
     assert_read(history, RIVERSIDE, HILLSIDE, rows=rows)
     for clinic in (RIVERSIDE, HILLSIDE):
@@ -346,7 +346,7 @@ def test_sealing_that_was_killed_goes_on(history: History) -> None:
 
 def test_a_reencryption_that_was_killed_goes_on(history: History) -> None:
     history.schema("plain")
-    rows = patients(400)
+    rows = patients(200)
     history.add_plain(rows)
     history.schema("head")
     old = history.deks(RIVERSIDE)["randomized"]
