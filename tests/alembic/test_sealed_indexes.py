@@ -204,6 +204,32 @@ def test_a_table_that_is_dropped_takes_its_indexes_along_and_brings_them_back(pr
         assert [one.id for one in connection.execute(query)] == [1]
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_table_that_is_renamed_has_its_indexes_made_anew(project: Project) -> None:
+    def named(name: str) -> MetaData:
+        metadata = MetaData()
+        email = EncryptedType(String(60), index=[Exact()], context=("patients", "email"))
+        columns = Column("id", Integer, primary_key=True), Column("clinic_id", String(40), nullable=False)
+        Table(name, metadata, *columns, Column("email", email), info={"cmk_tenant": "clinic_id"})
+        return metadata
+
+    migrate(project, named("patients"))
+    with project.engine.begin() as connection:
+        project.keyring  # noqa: B018
+        row = {"clinic_id": "acme", "email": "a@b"}
+        connection.execute(insert(project.metadata.tables["patients"]), [row])
+    written = migrate(project, named("people"))
+    places = [
+        written.index(f"op.{one}") for one in ("drop_sealed_index", "rename_table", "create_sealed_index")
+    ]
+    assert places == sorted(places)
+    table = project.metadata.tables["people"]
+    project.keyring  # noqa: B018
+    query = select(table.c.id).where(table.c.clinic_id == "acme", table.c.email == "a@b")
+    with project.engine.connect() as connection:
+        assert connection.scalars(query).all() == [1]
+
+
 def test_an_index_over_several_columns_is_made_with_its_table_and_on_rows_that_are_there(
     project: Project,
 ) -> None:

@@ -153,7 +153,7 @@ def _keep_out(upgrade_ops: UpgradeOps, hidden: set[Names]) -> None:
         if isinstance(one, ModifyTableOps):
             one.ops[:] = [part for part in one.ops if not _is_of(part, hidden)]
     upgrade_ops.ops[:] = [
-        one
+        _without_hidden(one, hidden) if isinstance(one, DropTableOp) else one
         for one in upgrade_ops.ops
         if not (_is_of(one, hidden) or (isinstance(one, ModifyTableOps) and one.is_empty()))
     ]
@@ -175,6 +175,21 @@ def _keep_storage(upgrade_ops: UpgradeOps, hidden: set[Names]) -> None:
             )
         )
     ]
+
+
+def _without_hidden(operation: DropTableOp, hidden: set[Names]) -> DropTableOp:
+    """Return the operation that drops a table and, undone, makes it without its hidden columns.
+
+    So a table that is renamed is known again by its columns.
+    """
+    place = operation.schema or "", str(operation.table_name)
+    if not any(one[:2] == place for one in hidden):
+        return operation
+    made = operation.reverse()
+    made.columns = [
+        one for one in made.columns if not (isinstance(one, Column) and (*place, str(one.name)) in hidden)
+    ]
+    return made.reverse()
 
 
 def _without_indexes(part: Any) -> Any:
