@@ -14,7 +14,7 @@ from tests.support.requirements import Requirements, others_than_lowest, ours
 
 PACKAGE = Path(sqlalchemy_cmk.__file__).parent
 # Our pytest plugin is loaded by pytest alone; of the drivers the application has its own.
-ELSEWHERE = {*sys.stdlib_module_names, "sqlalchemy_cmk", "pytest", "psycopg"}
+ELSEWHERE = {*sys.stdlib_module_names, "sqlalchemy_cmk", "pytest", "asyncpg", "psycopg"}
 
 
 def imported() -> set[str]:
