@@ -17,7 +17,7 @@ from packaging.version import Version
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 # What only this repository needs, in any version.
-OURS = frozenset({"test", "lint", "bench", "recipes"})
+OURS = frozenset({"test", "lint", "bench", "recipes", "docs"})
 
 
 class Requirements:
