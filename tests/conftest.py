@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.databases import Database, Servers, server_database, sqlite_file
@@ -22,6 +23,9 @@ __all__ = ["nss", "opencryptoki", "p11_kit", "softhsm", "tpm"]
 def pytest_configure(config: pytest.Config) -> None:
     """Choose where tests write; watch what they use and, in pytest-xdist's controller, which do not run."""
     config.pluginmanager.register(Passes(config), "cmk-passes")
+    # How long an example takes says how busy the machine is.
+    hypothesis.settings.register_profile("cmk", deadline=None)
+    hypothesis.settings.load_profile("cmk")
     if hasattr(config, "workerinput"):
         return
     if folder := folder_in_memory():

@@ -14,6 +14,9 @@ from sqlalchemy_cmk.testing.faults import Faults
 from tests.adversary.setting import OUTAGE_GRACE, RETRY_AFTER, REVALIDATE_AFTER
 from tests.adversary.town import Tenant, Town, host
 
+# Two of them outlast a proof. A key that nobody has used for as long as that leaves memory.
+STEP = REVALIDATE_AFTER // 2 + 1
+
 
 @pytest.fixture
 def acme(town: Town) -> Tenant:
@@ -89,9 +92,10 @@ def test_is_an_outage_and_never_a_revocation(town: Town) -> None:
     try:
         for name, tenant in tenants.items():
             FAULTS[name](tenant.vault.faults)
-        town.app.advance(REVALIDATE_AFTER + 1)
-        for name, tenant in tenants.items():
-            assert tenant.says(numbers[name]) == "Ann", name
+        for _ in range(2):
+            town.app.advance(STEP)
+            for name, tenant in tenants.items():
+                assert tenant.says(numbers[name]) == "Ann", name
         town.app.forget()
         for name, tenant in tenants.items():
             assert tenant.read(numbers[name]).error == "KeyUnavailable", name
@@ -146,9 +150,9 @@ def test_stretches_a_revocation_to_the_outage_grace_and_no_further(town: Town, a
     acme.vault.disable_key("kek")
     with town.away(acme.vault):
         passed = 0.0
-        while passed + REVALIDATE_AFTER + 1 < OUTAGE_GRACE:
-            town.app.advance(REVALIDATE_AFTER + 1)
-            passed += REVALIDATE_AFTER + 1
+        while passed + STEP < OUTAGE_GRACE:
+            town.app.advance(STEP)
+            passed += STEP
             assert acme.says(number) == "Ann"
         town.app.advance(OUTAGE_GRACE - passed + 1)
         assert acme.read(number).error == "KeyUnavailable"
@@ -166,8 +170,9 @@ def shut_at_last(tenant: Tenant, number: int) -> None:
 def test_leaves_a_trace_of_each_ride_out(town: Town, acme: Tenant) -> None:
     number = acme.add(name="Ann")
     with town.away(acme.vault):
-        town.app.advance(REVALIDATE_AFTER + 1)
-        assert acme.says(number) == "Ann"
+        for _ in range(2):
+            town.app.advance(STEP)
+            assert acme.says(number) == "Ann"
     query = "SELECT kek_uri FROM cmk_audit WHERE tenant = :name AND event = 'ride_out'"
     end = time.monotonic() + 60
     while not (rows := town.sql(query, name=acme.name)) and time.monotonic() < end:

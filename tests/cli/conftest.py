@@ -177,7 +177,9 @@ def forget_modules(folder: Path) -> None:
     """Have the modules of a folder imported anew, as a process of its own would."""
     importlib.invalidate_caches()
     for name, module in list(sys.modules.items()):
-        if name != "clinic_models" and str(getattr(module, "__file__", "")).startswith(str(folder)):
+        # A package without an `__init__.py` has no file.
+        places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+        if name != "clinic_models" and any(str(one).startswith(str(folder)) for one in places):
             del sys.modules[name]
 
 
