@@ -158,9 +158,12 @@ def make_project(tmp_path: Path) -> Iterator[Callable[[str], Project]]:
 
 
 @pytest.fixture
-def project(make_project: Callable[[str], Project], database: Database) -> Project:
-    """A project on an empty database of each kind."""
-    return make_project(database.url)
+def project(make_project: Callable[[str], Project], database: Database) -> Iterator[Project]:
+    """A project on an empty database of each kind, closed before that is dropped."""
+    made = make_project(database.url)
+    yield made
+    made.close()
+    made.engine.dispose()
 
 
 @pytest.fixture
