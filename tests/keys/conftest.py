@@ -12,6 +12,12 @@ from tests.support.databases import Database
 from tests.support.world import World
 
 
+@pytest.fixture
+def no_lull(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What many calls have given is committed at the end, however busy the machine is."""
+    monkeypatch.setattr("sqlalchemy_cmk.keys.opening.side_by_side.LULL", 3600)
+
+
 def own_begin(engine: Engine) -> None:
     """Have an application's SQLite connections begin as SQLAlchemy's documentation advises for savepoints."""
 

@@ -42,7 +42,7 @@ def reads_all(world: World) -> bool:
     return world.read() == [f"of {one}" for one in TENANTS]
 
 
-def test_rewrap_asks_sixteen_vaults_at_once_and_commits_together(town: World) -> None:
+def test_rewrap_asks_sixteen_vaults_at_once_and_commits_together(town: World, no_lull: None) -> None:
     rotate(town, *TENANTS)
     vaults(town).awaited = 16
     with statements() as seen:

@@ -52,7 +52,7 @@ def test_a_page_of_many_tenants_asks_sixteen_vaults_at_once_and_the_tables_twice
     assert sum(one.startswith(("SELECT cmk_tenants", "SELECT cmk_deks")) for one in seen) == 2
 
 
-def test_new_keys_are_wrapped_side_by_side_and_committed_together(town: World) -> None:
+def test_new_keys_are_wrapped_side_by_side_and_committed_together(town: World, no_lull: None) -> None:
     vaults(town).awaited = 16
     codes = [{"owner": one, "text": "a code"} for one in TENANTS]
     with statements() as seen, town.engine.begin() as connection:
