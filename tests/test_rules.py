@@ -26,6 +26,7 @@ from sqlalchemy_cmk import (
     TenantRequired,
     tenant_scope,
 )
+from sqlalchemy_cmk.providers import Secret
 from sqlalchemy_cmk.rekey import drop_retired
 from tests.support.databases import Database
 from tests.support.keys import adopt
@@ -145,7 +146,7 @@ def test_rule_2_a_row_that_changes_tenants_is_sealed_anew_as_a_whole(world: Worl
 def test_rule_3_a_wrapping_that_does_not_unwrap_again_is_never_used(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.provider, "unwrap", lambda wrapped: bytes(32))
+    monkeypatch.setattr(world.provider, "unwrap", lambda wrapped: Secret(bytes(32)))
     with pytest.raises(TamperedError):
         add(world, ("acme", "1"))
     with world.engine.connect() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -17,6 +17,7 @@ from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.database import MAKE_TABLES
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.providers.uris import escaped, shown
+from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 
 class KeyChecks:
@@ -35,7 +36,7 @@ class KeyChecks:
         tables = list(self._tables())
         if any(finding.level is Level.PROBLEM for finding in tables):
             kek_uri = self._keyring.platform_key
-            return [*tables, *self._keks([kek_uri])[kek_uri]]
+            return [*tables, *self._keks({kek_uri: PLATFORM_TENANT})[kek_uri]]
         return [*tables, *self._record_key(), *self._tenants(), *self._trail()]
 
     def _tables(self) -> Iterator[Finding]:
@@ -76,6 +77,7 @@ class KeyChecks:
         """Check every tenant's keys, and every KEK that is in use; a KEK of shredded tenants only is not."""
         tenants = wrong = 0
         versions: dict[str, dict[str, Finding]] = {self._keyring.platform_key: {}}
+        served = {self._keyring.platform_key: PLATFORM_TENANT}
         keys = self._keyring.keys
         questions = KekQuestions(keys.wrapper, keys.observations, newest=False)
         try:
@@ -84,8 +86,10 @@ class KeyChecks:
                 tenants += len(living)
                 for one in living:
                     versions.setdefault(one.tenant.kek_uri, {})
+                    served.setdefault(one.tenant.kek_uri, one.tenant.name)
                 for use in questions.uses(living):
                     versions.setdefault(use.kek_uri, {})[use.version] = _unwrapped(use)
+                    served.setdefault(use.kek_uri, use.tenant)
                 for error in (one for _, one in page if isinstance(one, TamperedError)):
                     wrong += 1
                     remedy = "find out who can write to the key tables, and restore these rows from a backup"
@@ -94,15 +98,15 @@ class KeyChecks:
             yield Finding(Level.PROBLEM, "key tables", str(problem), "make the key tables readable")
         if not wrong:
             yield Finding(Level.OK, "keys of tenants", f"hold together, {tenants} tenants")
-        for kek_uri, found in self._keks(sorted(versions)).items():
+        for kek_uri, found in self._keks(served).items():
             # A KEK that is out of reach says the same to both.
             yield from dict.fromkeys([*found, *versions[kek_uri].values()])
 
-    def _keks(self, kek_uris: Iterable[str]) -> dict[str, list[Finding]]:
-        """Return the findings of KEKs, which are asked side by side."""
+    def _keks(self, served: Mapping[str, str]) -> dict[str, list[Finding]]:
+        """Return the findings of KEKs, which are asked side by side, each for one tenant that it serves."""
         wrapper = self._keyring.keys.wrapper
-        asked = wrapper.calls.results({one: wrapper.examining(one) for one in kek_uris})
-        return {kek_uri: self._of_kek(kek_uri, asked[kek_uri]) for kek_uri in kek_uris}
+        asked = wrapper.calls.results({one: wrapper.examining(served[one], one) for one in sorted(served)})
+        return {kek_uri: self._of_kek(kek_uri, asked[kek_uri]) for kek_uri in sorted(served)}
 
     def _of_kek(self, kek_uri: str, answer: Future[list[Finding]]) -> list[Finding]:
         try:

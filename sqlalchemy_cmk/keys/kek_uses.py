@@ -26,7 +26,7 @@ class KekUse:
         tenant: the tenant whose DEKs it wraps.
         kek_uri: the KEK.
         version: the version that wraps them.
-        newest: the KEK's newest version; ``None`` if its provider cannot look it up now, or was not asked.
+        newest: the KEK's newest version; ``None`` if its provider cannot tell, now or ever, or was not asked.
         failure: why the version does not unwrap what it has wrapped; ``None`` where it does.
     """
 

@@ -1,8 +1,15 @@
-"""Key providers: each talks to one kind of place where KEKs live."""
+"""Key providers: each talks to one kind of place where KEKs live.
+
+Derive from :class:`KeyProvider` for a place of your own; this library's own providers call a service by
+:class:`Retries`, which have a :class:`CircuitBreaker`.
+"""
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped
+from sqlalchemy_cmk.providers._breaker import CircuitBreaker
+from sqlalchemy_cmk.providers._installed import installed_providers, load_provider
+from sqlalchemy_cmk.providers._retries import Retries, Throttled
+from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped, foreign_algorithm, foreign_version
 from sqlalchemy_cmk.providers.local import LocalKeyProvider
 from sqlalchemy_cmk.runtime.lazy import lazy_names
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -13,11 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AzureKeyVaultProvider",
+    "CircuitBreaker",
     "KeyProvider",
     "LocalKeyProvider",
     "Pkcs11KeyProvider",
+    "Retries",
     "Secret",
+    "Throttled",
     "Wrapped",
+    "foreign_algorithm",
+    "foreign_version",
+    "installed_providers",
+    "load_provider",
 ]
 
 # Each of these needs an extra, which is imported only where the provider is used.

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from random import SystemRandom
 
+from sqlalchemy_cmk.runtime.clock import elapsed
+
 FAILURES = 2
 FIRST_PAUSE = 1.0
 MAX_PAUSE = 30.0
@@ -19,10 +21,10 @@ class CircuitBreaker:
     Pauses double from one second to half a minute, with jitter.
 
     Args:
-        clock: returns monotonic seconds.
+        clock: returns monotonic seconds; by default they count the time for which the machine sleeps too.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float] = elapsed) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0

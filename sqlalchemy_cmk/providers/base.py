@@ -43,7 +43,12 @@ class KeyProvider(ABC):
 
     Methods are called from any thread, and after a fork. They raise :class:`~sqlalchemy_cmk.KeyRevoked` if
     the KEK's owner has taken access away, :class:`~sqlalchemy_cmk.KeyUnavailable` if the KEK cannot be
-    reached now, and never one for the other.
+    reached now, and never one for the other. A keyring takes any error that is not one of this library's own
+    for ``KeyUnavailable``, and says only its class and where it was raised: its text may hold a secret.
+
+    Derive from it for a service of your own, and test that with
+    :class:`~sqlalchemy_cmk.testing.ProviderContract`. Four methods are needed: :meth:`handles`, :meth:`wrap`,
+    :meth:`unwrap` and :meth:`newest_version`.
 
     DEKs are :class:`~sqlalchemy_cmk.providers.Secret`, so that no traceback shows one: ``reveal()`` is the
     argument of the call that needs the bytes, and never a local variable of a frame that may raise.
@@ -81,8 +86,22 @@ class KeyProvider(ABC):
             raise foreign_algorithm(wrapped)
 
     @abstractmethod
-    def newest_version(self, kek_uri: str) -> str:
-        """Return the KEK version that wraps now; it is looked up and not taken from a cache."""
+    def newest_version(self, kek_uri: str) -> str | None:
+        """Return the KEK version that wraps now; it is looked up and not taken from a cache.
+
+        ``None`` says that the service does not tell: a rewrap then wraps every DEK again.
+        """
+
+    def for_tenant(self, tenant: str) -> KeyProvider:
+        """Return the provider to wrap and unwrap a tenant's DEKs with; by default itself.
+
+        A provider whose service binds a wrapping to a text, as an encryption context, returns one that binds
+        it to the tenant. It is called before each use, and must not block.
+
+        Args:
+            tenant: the tenant's name; ``""`` is the platform.
+        """
+        return self
 
     def short_version(self, version: str) -> str:
         """Return the part of a version that tells it from a KEK's other versions, for tables.

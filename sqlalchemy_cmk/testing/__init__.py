@@ -1,4 +1,6 @@
-"""An emulator of Azure Key Vault and Managed HSM for tests, which the unmodified Azure SDK talks to.
+"""For tests: an emulator of Azure Key Vault and Managed HSM, and the tests that every key provider passes.
+
+The unmodified Azure SDK talks to the emulator:
 
     from azure.keyvault.keys import KeyClient
     from sqlalchemy_cmk.testing import KeyVaultEmulator
@@ -17,6 +19,8 @@ It is a real HTTPS server on loopback: certificates are checked against the emul
 Vault's challenge, bodies and codes, and keys are really wrapped. It needs ``trustme``, and for credentials
 also ``azure-identity``. Use it in tests only: its RSA keys are made in a way that is quick and insecure
 (:mod:`sqlalchemy_cmk.testing.primes`), unless the test makes them and gives them to ``vault.import_key``.
+
+:class:`ProviderContract` tests a provider of your own, whatever service it talks to.
 
 pytest has the fixtures ``key_vault_emulator`` and ``key_vault``
 (:mod:`sqlalchemy_cmk.testing.pytest_plugin`). ``python -m sqlalchemy_cmk.testing`` runs an emulator in its
@@ -58,9 +62,17 @@ from sqlalchemy_cmk.runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from sqlalchemy_cmk.testing.access import Principal
     from sqlalchemy_cmk.testing.emulator import KeyVaultEmulator
+    from sqlalchemy_cmk.testing.provider_contract import KekPlace, ProviderContract
     from sqlalchemy_cmk.testing.vaults import Vault
 
-__all__ = ["KeyVaultEmulator", "Principal", "Vault"]
+__all__ = ["KekPlace", "KeyVaultEmulator", "Principal", "ProviderContract", "Vault"]
 
 # The pytest plugin is imported in every run, and most runs start no server.
-__getattr__ = lazy_names(__name__, {"KeyVaultEmulator": "emulator", "Principal": "access", "Vault": "vaults"})
+_HOMES = {
+    "KekPlace": "provider_contract",
+    "KeyVaultEmulator": "emulator",
+    "Principal": "access",
+    "ProviderContract": "provider_contract",
+    "Vault": "vaults",
+}
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sqlalchemy_cmk import Keyring
     from sqlalchemy_cmk.testing import KeyVaultEmulator, Vault
 
+# Its assertions say what differs, as those of a test module do.
+pytest.register_assert_rewrite("sqlalchemy_cmk.testing.provider_contract")
+
 _UNDEFINED = "the fixture cmk_keyring needs {name}: define it in conftest.py, and return {what}"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from sqlalchemy import String, create_engine, select
@@ -12,10 +12,15 @@ from sqlalchemy_cmk import EncryptedType, KeyRevoked, Keyring, Sealed
 from sqlalchemy_cmk.doctor import check_keys
 from sqlalchemy_cmk.findings import Level
 from sqlalchemy_cmk.providers import KeyProvider, LocalKeyProvider
-from sqlalchemy_cmk.testing import KeyVaultEmulator
-from tests.providers.contract import KekPlace
+from sqlalchemy_cmk.testing import KekPlace, KeyVaultEmulator
 from tests.providers.places import vault_place
 from tests.support.databases import Database
+
+
+class LosingPlace(KekPlace, Protocol):
+    """A place whose owner can also take one version of a KEK away, for good."""
+
+    def lose(self, version: str) -> None: ...
 
 
 class Clinic:
@@ -91,7 +96,7 @@ class TenantLife:
         self,
         life_database: Database,
         tmp_path: Path,
-        kek_place: KekPlace,
+        kek_place: LosingPlace,
         vault_uri: tuple[KeyProvider, str],
     ) -> Iterator[Clinic]:
         clinic = Clinic(life_database.url, tmp_path, kek_place.provider, vault_uri[0])
@@ -102,7 +107,7 @@ class TenantLife:
         clinic.close()
 
     def test_what_is_revoked_is_shut_in_time_and_comes_back(
-        self, clinic: Clinic, kek_place: KekPlace
+        self, clinic: Clinic, kek_place: LosingPlace
     ) -> None:
         kek_place.revoke()
         assert clinic.read("acme") == ["theirs"]
@@ -120,7 +125,7 @@ class TenantLife:
         assert clinic.keyring.audit.verify().problems == ()
 
     def test_a_rotated_kek_wraps_new_deks_and_rewrap_moves_the_old_ones(
-        self, clinic: Clinic, kek_place: KekPlace
+        self, clinic: Clinic, kek_place: LosingPlace
     ) -> None:
         assert clinic.versions() == {(kek_place.kek_uri, False)}
         kek_place.rotate()
@@ -134,7 +139,7 @@ class TenantLife:
         assert clinic.read("acme") == ["theirs"]
 
     def test_a_tenant_moves_to_a_vault_and_back(
-        self, clinic: Clinic, kek_place: KekPlace, vault_uri: tuple[KeyProvider, str]
+        self, clinic: Clinic, kek_place: LosingPlace, vault_uri: tuple[KeyProvider, str]
     ) -> None:
         clinic.keyring.assign("acme", vault_uri[1])
         kek_place.revoke()
@@ -150,7 +155,9 @@ class TenantLife:
         with pytest.raises(KeyRevoked):
             clinic.read("acme")
 
-    def test_a_tenant_cannot_leave_a_kek_that_is_revoked(self, clinic: Clinic, kek_place: KekPlace) -> None:
+    def test_a_tenant_cannot_leave_a_kek_that_is_revoked(
+        self, clinic: Clinic, kek_place: LosingPlace
+    ) -> None:
         kek_place.revoke()
         with pytest.raises(KeyRevoked):
             clinic.keyring.assign("acme", "local:pmk")
@@ -158,13 +165,13 @@ class TenantLife:
         clinic.keyring.assign("acme", "local:pmk")
         assert clinic.read("acme") == ["theirs"]
 
-    def test_doctor_tells_whether_the_kek_serves(self, clinic: Clinic, kek_place: KekPlace) -> None:
+    def test_doctor_tells_whether_the_kek_serves(self, clinic: Clinic, kek_place: LosingPlace) -> None:
         assert {kek_place.kek_uri, "local:pmk"} <= serving(clinic)
         kek_place.revoke()
         assert kek_place.kek_uri not in serving(clinic) and "local:pmk" in serving(clinic)
 
     def test_a_version_that_is_gone_is_named_though_the_kek_serves(
-        self, clinic: Clinic, kek_place: KekPlace
+        self, clinic: Clinic, kek_place: LosingPlace
     ) -> None:
         ((_, old),) = versions_in_use(clinic)
         kek_place.rotate()

@@ -14,8 +14,8 @@ from sqlalchemy import MetaData, create_engine
 
 from sqlalchemy_cmk import ConfigurationError, KeyRevoked, Keyring, KeyUnavailable
 from sqlalchemy_cmk.providers import LocalKeyProvider
+from sqlalchemy_cmk.testing.provider_contract import words_of_failure
 from tests.keys.processes import begin, together
-from tests.providers.contract import words_of_failure
 from tests.providers.key_files import DEK, secrets_of
 from tests.support.databases import Database
 

@@ -6,8 +6,8 @@ import pytest
 
 from sqlalchemy_cmk import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable
 from sqlalchemy_cmk.providers import LocalKeyProvider
+from sqlalchemy_cmk.testing.provider_contract import KekPlace, ProviderContract, words_of_failure
 from tests.keys.processes import apart
-from tests.providers.contract import KekPlace, ProviderContract, words_of_failure
 from tests.providers.key_files import DEK, LocalPlace, secrets_of
 
 VARIABLE = "CMK_TEST_LOCAL_KEKS"

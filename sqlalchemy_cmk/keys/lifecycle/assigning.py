@@ -99,7 +99,7 @@ class Assigning:
 
     def _check(self, name: str) -> None:
         self._wrapper.ensure(name, self._kek_uri, self._store)
-        self._wrapper.check(self._kek_uri)
+        self._wrapper.check(name, self._kek_uri)
 
     def _plan(self, keys: TenantKeys) -> Flow[KeyChange | None]:
         owner, kek_uri = keys.tenant, self._kek_uri

@@ -52,7 +52,7 @@ class Rewrapping:
         self._wrapper = wrapper
         self._observations = observations
         self._pace = pace
-        self._newest: dict[str, str] = {}
+        self._newest: dict[str, str | None] = {}
         self._rewrapped: dict[str, int] = {}
 
     def tenants(self, names: Iterable[str], progress: Callable[[], None]) -> RewrapReport:
@@ -107,9 +107,10 @@ class Rewrapping:
         return tuple(wrappings)
 
     def _stale(self, keys: TenantKeys) -> Flow[set[Wrapped]]:
-        """Return the wrappings that are not by the newest version of their KEK."""
+        """Return the wrappings that are not by the newest version of their KEK, as far as that is known."""
         wrappings = {one for dek in keys.living for one in dek.wrappings}
         with self._observations.noting(keys):
             for uri in sorted({one.kek_uri for one in wrappings} - self._newest.keys()):
                 self._newest[uri] = yield from self._wrapper.looking_up(uri)
+        # None, where the provider cannot tell, equals no version.
         return {one for one in wrappings if one.kek_version != self._newest[one.kek_uri]}

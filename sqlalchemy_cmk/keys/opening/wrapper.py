@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable, TamperedError
@@ -13,6 +14,7 @@ from sqlalchemy_cmk.keys.manifest.check_value import is_checked
 from sqlalchemy_cmk.keys.model import DekState
 from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
 from sqlalchemy_cmk.keys.opening.flows import Call, Flow
+from sqlalchemy_cmk.keys.opening.foreign import guarded, require_kind
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
 from sqlalchemy_cmk.keys.policy import PolicyCheck
 from sqlalchemy_cmk.keys.records import DekRecord
@@ -76,7 +78,8 @@ class Wrapper:
 
     def place_of(self, kek_uri: str) -> str:
         """Return what the calls of a KEK may hang on; see :meth:`KeyProvider.place_of`."""
-        return self.provider_of(kek_uri).place_of(kek_uri)
+        provider = self.provider_of(kek_uri)
+        return guarded(provider, lambda: provider.place_of(kek_uri))
 
     def ensuring(self, kek_uris: Collection[str], store: KeyStore) -> dict[str, Flow[None]]:
         """Return what lets providers make those KEKs that wrap nothing yet, where they make KEKs.
@@ -113,25 +116,31 @@ class Wrapper:
         for flow in self.ensuring([kek_uri], store).values():
             self.calls.follow(flow)
 
-    def check(self, kek_uri: str) -> None:
-        """Refuse a KEK that cannot serve; see :meth:`KeyProvider.check`."""
-        provider = self.provider_of(kek_uri)
-        self.calls.run(provider.place_of(kek_uri), lambda: provider.check(kek_uri))
+    def check(self, tenant: str, kek_uri: str) -> None:
+        """Refuse a KEK that cannot serve a tenant; see :meth:`KeyProvider.check`."""
+        provider = self._serving(tenant, kek_uri)
+        call = self._call(provider, kek_uri, lambda: provider.check(kek_uri))
+        self.calls.run(call.place, call.make)
 
-    def examining(self, kek_uri: str) -> Flow[list[Finding]]:
-        """Return the findings of a KEK's health checks; see :meth:`KeyProvider.health_checks`."""
-        provider = self.provider_of(kek_uri)
+    def examining(self, tenant: str, kek_uri: str) -> Flow[list[Finding]]:
+        """Return the findings of a KEK's health checks; see :meth:`KeyProvider.health_checks`.
+
+        Args:
+            tenant: one that it serves.
+            kek_uri: the KEK.
+        """
+        provider = self._serving(tenant, kek_uri)
         found: list[Finding] = yield self._call(provider, kek_uri, lambda: provider.health_checks(kek_uri))
         return found
 
-    def looking_up(self, kek_uri: str) -> Flow[str]:
-        """Return the KEK version that wraps now; its provider looks it up."""
+    def looking_up(self, kek_uri: str) -> Flow[str | None]:
+        """Return the KEK version that wraps now, if its provider can tell; it looks it up."""
         provider = self.provider_of(kek_uri)
         call = self._call(provider, kek_uri, lambda: provider.newest_version(kek_uri))
-        newest: str = yield replace(call, same=("newest version", kek_uri))
+        newest: str | None = yield replace(call, same=("newest version", kek_uri))
         return newest
 
-    def newest_version(self, kek_uri: str) -> str:
+    def newest_version(self, kek_uri: str) -> str | None:
         """Follow :meth:`looking_up`."""
         return self.calls.follow(self.looking_up(kek_uri))
 
@@ -151,11 +160,12 @@ class Wrapper:
             TamperedError: the provider returned another key; the wrapping must not be used.
         """
         self._policy.require(tenant, kek_uri)
-        provider = self.provider_of(kek_uri)
+        provider = self._serving(tenant, kek_uri)
 
         def wrap_and_unwrap() -> Unwrapped:
             asked = self._clock()
             wrapped = self._timed("wrap", provider, lambda: provider.wrap(kek_uri, dek))
+            require_kind(provider, "wrap", wrapped, Wrapped)
             return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked)
 
         proof: Unwrapped = yield self._call(provider, kek_uri, wrap_and_unwrap)
@@ -201,7 +211,7 @@ class Wrapper:
             KeyRevoked, KeyUnavailable, KekNotAllowed: as for :meth:`unwrapping`.
         """
         self._policy.require(dek.tenant, wrapped.kek_uri)
-        provider = self.provider_of(wrapped.kek_uri)
+        provider = self._serving(dek.tenant, wrapped.kek_uri)
 
         def unwrap() -> Unwrapped:
             asked = self._clock()
@@ -217,6 +227,7 @@ class Wrapper:
 
     def _unwrapped(self, provider: KeyProvider, wrapped: Wrapped) -> Secret:
         key = self._timed("unwrap", provider, lambda: provider.unwrap(wrapped))
+        require_kind(provider, "unwrap", key, Secret)
         if len(key) != DEK_BYTES:
             raise TamperedError(
                 f"{shown(wrapped.kek_uri)} unwrapped {len(key)} bytes, and a DEK has {DEK_BYTES}"
@@ -228,7 +239,13 @@ class Wrapper:
             return call()
 
     def _call(self, provider: KeyProvider, kek_uri: str, make: Callable[[], object]) -> Call:
-        return Call(provider.place_of(kek_uri), kek_uri, provider.calls_at_once(kek_uri), make)
+        place = guarded(provider, lambda: provider.place_of(kek_uri))
+        at_once = guarded(provider, lambda: provider.calls_at_once(kek_uri))
+        return Call(place, kek_uri, at_once, lambda: guarded(provider, make))
+
+    def _serving(self, tenant: str, kek_uri: str) -> KeyProvider:
+        provider = self.provider_of(kek_uri)
+        return guarded(provider, lambda: provider.for_tenant(tenant))
 
     def forget(self) -> None:
         """Let every provider drop what it remembers about KEKs."""
@@ -243,7 +260,7 @@ def provider_for(providers: Iterable[KeyProvider], kek_uri: str) -> KeyProvider:
         ConfigurationError: none does.
     """
     for provider in providers:
-        if provider.handles(kek_uri):
+        if guarded(provider, partial(provider.handles, kek_uri)):
             return provider
     raise ConfigurationError(
         f"no provider handles the KEK '{shown(kek_uri)}': give Keyring(providers=[...]) one"

@@ -23,7 +23,7 @@ from sqlalchemy_cmk.providers import AzureKeyVaultProvider
 from sqlalchemy_cmk.providers.azure import descriptions
 from sqlalchemy_cmk.runtime.secret import Secret
 from sqlalchemy_cmk.testing import KeyVaultEmulator
-from tests.providers.contract import ProviderContract
+from sqlalchemy_cmk.testing.provider_contract import ProviderContract
 from tests.providers.places import AzurePlace, hsm_place, vault_place
 
 DEK = Secret(bytes(range(32)))

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy_cmk import CmkError
 from sqlalchemy_cmk.providers.azure.vault_request import VaultRequest
 from sqlalchemy_cmk.runtime.secret import Secret
+from sqlalchemy_cmk.testing.provider_contract import spellings
 from tests.providers.azure.conftest import Reach
-from tests.providers.contract import spellings
 from tests.providers.places import AzurePlace
 from tests.support.crash_reports import crash_report
 

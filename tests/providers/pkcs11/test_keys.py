@@ -17,7 +17,7 @@ from sqlalchemy_cmk.providers.pkcs11.mechanisms import mechanism_of
 from sqlalchemy_cmk.providers.pkcs11.module import module_at
 from sqlalchemy_cmk.providers.pkcs11.profiles import PROFILES
 from sqlalchemy_cmk.runtime.secret import Secret
-from tests.providers.contract import damaged
+from sqlalchemy_cmk.testing.provider_contract import damaged
 from tests.providers.token_places import TokenPlace
 from tests.support.hsm.boundary import instead_of
 

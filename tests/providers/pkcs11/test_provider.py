@@ -10,8 +10,8 @@ from sqlalchemy_cmk.findings import Level
 from sqlalchemy_cmk.providers.pkcs11.module import module_at
 from sqlalchemy_cmk.providers.pkcs11.profiles import PROFILES
 from sqlalchemy_cmk.runtime.secret import Secret
+from sqlalchemy_cmk.testing.provider_contract import ProviderContract
 from tests.keys.processes import in_fork
-from tests.providers.contract import ProviderContract
 from tests.providers.token_places import SharedPlace, TokenPlace
 from tests.support.hsm.nss import Nss
 from tests.support.hsm.opencryptoki import OpenCryptoki

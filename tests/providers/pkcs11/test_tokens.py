@@ -13,8 +13,8 @@ from sqlalchemy_cmk import ConfigurationError, KeyRevoked, KeyUnavailable, Tampe
 from sqlalchemy_cmk.providers import Pkcs11KeyProvider, Wrapped
 from sqlalchemy_cmk.providers.pkcs11.module import Module, module_at
 from sqlalchemy_cmk.runtime.secret import Secret
+from sqlalchemy_cmk.testing.provider_contract import damaged
 from tests.keys.processes import in_fork
-from tests.providers.contract import damaged
 from tests.providers.token_places import TokenPlace
 from tests.support.hsm import PIN
 from tests.support.hsm.boundary import Counted, instead_of

@@ -1,26 +1,30 @@
-"""What every key provider has to do: one class of tests, run by the tests of each provider."""
+"""What every key provider has to do, as tests for anyone's provider. See :class:`ProviderContract`."""
+
+from __future__ import annotations
 
 import os
+import signal
 import traceback
 from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from threading import Barrier
 from typing import Protocol
 
 import pytest
 
-from sqlalchemy_cmk import CmkError, KeyRevoked, TamperedError
-from sqlalchemy_cmk.providers import KeyProvider, Wrapped
-from sqlalchemy_cmk.runtime.secret import Secret
-from tests.keys.processes import in_fork
+from sqlalchemy_cmk.errors import CmkError, KeyRevoked, TamperedError
+from sqlalchemy_cmk.providers import KeyProvider, Secret
 
+SECONDS = 240
 URIS = [
     "local:acme",
     "https://acme.vault.azure.net/keys/clinic-kek",
     "https://acme.managedhsm.azure.net/keys/clinic-kek",
     "pkcs11:token=T;object=NAME",
+    "arn:aws:kms:eu-west-1:111122223333:alias/clinic-kek",
     "file:///etc/passwd",
 ]
 NONSENSE = ["", "acme", "local", "local:", "https://", "https://example.org/", "pkcs11", "pkcs11:"]
@@ -32,13 +36,21 @@ ODD_WORDS = ["", "x" * 300, "a b", "a\x00", "é", "../../secrets/db-password", "
 class KekPlace(Protocol):
     """A place with two KEKs, and what their owner can do there to the first one.
 
-    The fixture `kek_place` gives one. What is done takes effect before the method returns: a provider that
-    remembers a KEK's newest version for a while is made so that it does not here.
+    The fixture ``kek_place`` gives one. What is done takes effect before the method returns: make a provider
+    that remembers a KEK's newest version for a while so that it does not here.
     """
 
-    provider: KeyProvider
-    kek_uri: str
-    other_kek_uri: str
+    @property
+    def provider(self) -> KeyProvider:
+        """The provider under test."""
+
+    @property
+    def kek_uri(self) -> str:
+        """The KEK whose owner acts."""
+
+    @property
+    def other_kek_uri(self) -> str:
+        """A second KEK of the same place, which nobody touches."""
 
     def rotate(self) -> None:
         """Add a version to the KEK."""
@@ -49,21 +61,38 @@ class KekPlace(Protocol):
     def restore(self) -> None:
         """Give access to the KEK back."""
 
-    def lose(self, version: str) -> None:
-        """Take one version of the KEK away, for good."""
-
     def new_provider(self) -> KeyProvider:
         """The provider as another process makes it."""
 
 
 class ProviderContract:
-    """The tests of one provider; `kek_place` comes from the module that derives from this class."""
+    """The tests of one provider. Derive a class from it, and give it a fixture ``kek_place``::
+
+        from sqlalchemy_cmk.testing import ProviderContract
+
+        class TestTransit(ProviderContract):
+            @pytest.fixture
+            def kek_place(self):
+                with TransitPlace() as place:  # see KekPlace for what it has
+                    yield place
+
+    Attributes:
+        errors_of_damage: the errors by which a wrapping that was altered may be refused. Widen it only for a
+            service that cannot tell damage from a missing key.
+    """
 
     errors_of_damage: tuple[type[CmkError], ...] = (TamperedError,)
 
     @pytest.fixture
     def dek(self) -> Secret:
+        """A new DEK."""
         return Secret(os.urandom(32))
+
+    def unknown_version(self, version: str) -> str:
+        """Return a version of the same form that was never made; by default with other hexadecimal digits."""
+        return "".join(
+            ("0" if one == "f" else "f") if one.isalnum() and one.isascii() else one for one in version
+        )
 
     def test_it_unwraps_what_it_wrapped(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
@@ -139,11 +168,11 @@ class ProviderContract:
     def test_a_version_that_is_gone_is_revoked(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         with pytest.raises(KeyRevoked) as caught:
-            kek_place.provider.unwrap(replace(wrapped, kek_version=unknown(wrapped.kek_version)))
+            kek_place.provider.unwrap(replace(wrapped, kek_version=self.unknown_version(wrapped.kek_version)))
         assert kek_place.kek_uri in str(caught.value)
 
     def test_a_version_or_an_algorithm_that_it_never_records_was_tampered_with(
-        self, kek_place: KekPlace, dek: bytes
+        self, kek_place: KekPlace, dek: Secret
     ) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         kek_place.provider.check_wrapping(wrapped)
@@ -168,11 +197,23 @@ class ProviderContract:
                     refuse(one)
                 assert str(caught.value).isprintable()
 
-    def test_it_forgets_what_it_remembers_and_serves_on(self, kek_place: KekPlace, dek: bytes) -> None:
+    def test_it_forgets_what_it_remembers_and_serves_on(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         kek_place.provider.forget()
         assert kek_place.provider.unwrap(wrapped) == dek
         kek_place.provider.wrap(kek_place.kek_uri, dek)
+
+    def test_the_newest_version_is_the_one_that_wraps_where_it_can_be_told(
+        self, kek_place: KekPlace, dek: Secret
+    ) -> None:
+        for _ in range(2):
+            newest = kek_place.provider.newest_version(kek_place.kek_uri)
+            assert newest in (None, kek_place.provider.wrap(kek_place.kek_uri, dek).kek_version)
+            kek_place.rotate()
+
+    def test_a_tenant_unwraps_what_was_wrapped_for_it(self, kek_place: KekPlace, dek: Secret) -> None:
+        wrapped = kek_place.provider.for_tenant("acme").wrap(kek_place.kek_uri, dek)
+        assert kek_place.new_provider().for_tenant("acme").unwrap(wrapped) == dek
 
     def test_it_handles_its_own_uris_only(self, kek_place: KekPlace) -> None:
         assert kek_place.provider.handles(kek_place.kek_uri)
@@ -208,22 +249,35 @@ class ProviderContract:
             theirs = kek_place.provider.wrap(kek_place.kek_uri, dek)
             return kek_place.provider.unwrap(theirs) == kek_place.provider.unwrap(wrapped) == dek
 
-        assert in_fork(use)
-        assert use() and in_fork(use)
+        assert _in_fork(use)
+        assert use() and _in_fork(use)
 
     def test_no_key_is_shown(self, kek_place: KekPlace, dek: Secret) -> None:
         wrapped = kek_place.provider.wrap(kek_place.kek_uri, dek)
         shown = [repr(kek_place.provider), str(kek_place.provider), repr(wrapped)]
         for bad in (
             replace(wrapped, data=wrapped.data[:-1]),
-            replace(wrapped, kek_version=unknown(wrapped.kek_version)),
+            replace(wrapped, kek_version=self.unknown_version(wrapped.kek_version)),
         ):
-            shown.append(words_of_failure(lambda bad=bad: kek_place.provider.unwrap(bad)))
+            shown.append(words_of_failure(partial(kek_place.provider.unwrap, bad)))
         kek_place.revoke()
         shown.append(words_of_failure(lambda: kek_place.provider.wrap(kek_place.kek_uri, dek)))
         shown.append(words_of_failure(lambda: kek_place.provider.unwrap(wrapped)))
         for text in shown:
             assert not any(secret in text for secret in spellings(dek.reveal()))
+
+
+def _in_fork(work: Callable[[], bool]) -> bool:
+    """Return whether work went well in a forked copy of this process."""
+    child = os.fork()
+    if child == 0:
+        good = False
+        try:
+            signal.alarm(SECONDS)
+            good = work()
+        finally:
+            os._exit(0 if good else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def damaged(data: bytes) -> list[bytes]:
@@ -235,12 +289,7 @@ def damaged(data: bytes) -> list[bytes]:
     return [*flipped, b"", data[:1], data[: len(data) // 2], data[:-8], data[:-1], data + b"\0", data + data]
 
 
-def unknown(version: str) -> str:
-    """A version of the same form that was never made."""
-    return "".join("0" if character == "f" else "f" for character in version)
-
-
-def words_of_failure(call: Callable[[], bytes | Wrapped]) -> str:
+def words_of_failure(call: Callable[[], object]) -> str:
     """Everything that a log could hold of the error that a call raises."""
     with pytest.raises(Exception) as caught:
         call()
