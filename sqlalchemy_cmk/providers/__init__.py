@@ -15,10 +15,12 @@ from sqlalchemy_cmk.runtime.lazy import lazy_names
 from sqlalchemy_cmk.runtime.secret import Secret
 
 if TYPE_CHECKING:
+    from sqlalchemy_cmk.providers.aws import AwsKmsProvider
     from sqlalchemy_cmk.providers.azure import AzureKeyVaultProvider
     from sqlalchemy_cmk.providers.pkcs11 import Pkcs11KeyProvider
 
 __all__ = [
+    "AwsKmsProvider",
     "AzureKeyVaultProvider",
     "CircuitBreaker",
     "KeyProvider",
@@ -35,5 +37,5 @@ __all__ = [
 ]
 
 # Each of these needs an extra, which is imported only where the provider is used.
-_HOMES = {"AzureKeyVaultProvider": "azure", "Pkcs11KeyProvider": "pkcs11"}
+_HOMES = {"AwsKmsProvider": "aws", "AzureKeyVaultProvider": "azure", "Pkcs11KeyProvider": "pkcs11"}
 __getattr__ = lazy_names(__name__, _HOMES, extras=_HOMES)
