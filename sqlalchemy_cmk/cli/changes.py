@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, tenant_argument, with_keyring
-from sqlalchemy_cmk.cli.output import note, tenant_label
+from sqlalchemy_cmk.cli.output import note, plural, tenant_label
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.runtime.printable import printable
@@ -62,16 +62,24 @@ def add_wrapping(keyring: Keyring, tenant: str, kek_uri: str, as_json: bool) -> 
 @click.command("drop-wrapping")
 @tenant_argument
 @kek_argument
+@click.option("--yes", is_flag=True, help="Drop them without asking.")
 @as_json
 @with_keyring
-def drop_wrapping(keyring: Keyring, tenant: str, kek_uri: str, as_json: bool) -> None:
+def drop_wrapping(keyring: Keyring, tenant: str, kek_uri: str, yes: bool, as_json: bool) -> None:
     """Remove a KEK's wrappings from a tenant.
 
     Refused if no other KEK opens its DEKs.
     """
-    keyring.lifecycle.drop_wrapping(tenant, kek_uri)
-    sentence = f"{printable(kek_uri)} wraps no DEK of {tenant_label(tenant)}"
-    print_result(as_json, {"tenant": tenant, "kek_uri": kek_uri, "wraps": False}, sentence)
+    if not yes:
+        question = f"Let {printable(kek_uri)} open no data of {tenant_label(tenant)} any more?"
+        click.confirm(question, abort=True, err=True)
+    dropped = keyring.lifecycle.drop_wrapping(tenant, kek_uri)
+    what = f"the {plural(dropped, 'DEK')} of {tenant_label(tenant)}"
+    sentence = f"{printable(kek_uri)} no longer wraps {what}"
+    if not dropped:
+        sentence = f"{printable(kek_uri)} wrapped no DEK of {tenant_label(tenant)}: nothing was done"
+    result = {"tenant": tenant, "kek_uri": kek_uri, "wraps": False, "dropped": dropped}
+    print_result(as_json, result, sentence)
 
 
 @click.command("set-grace")

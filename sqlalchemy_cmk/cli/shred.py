@@ -6,8 +6,8 @@ import click
 
 from sqlalchemy_cmk.cli.options import as_json, print_result, tenant_argument, with_keyring
 from sqlalchemy_cmk.cli.output import note, plural, tenant_label
-from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
 
 
@@ -32,7 +32,7 @@ def shred(keyring: Keyring, tenant: str, confirm: str | None, as_json: bool) -> 
 def _asked(keyring: Keyring, name: str) -> str:
     line = next(iter(keyring.status([name])), None)
     if line is None:
-        raise ConfigurationError(f"no tenant {name!r} has keys here")
+        raise unknown_tenant(keyring.store, name)
     if name == PLATFORM_TENANT:
         return ""  # the platform is refused, without a prompt
     note(

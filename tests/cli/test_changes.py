@@ -113,12 +113,23 @@ def test_a_wrapping_is_added_and_dropped(app: Application) -> None:
     told = {"tenant": "acme", "kek_uri": "local:second"}
     assert app.json("add-wrapping", "acme", "local:second") == {**told, "wraps": True}
     assert keks(app, "acme") == {"local:acme", "local:second"}
-    assert app.json("drop-wrapping", "acme", "local:second") == {**told, "wraps": False}
+    dropped = {**told, "wraps": False, "dropped": 2}
+    assert app.json("drop-wrapping", "acme", "local:second", "--yes") == dropped
     assert keks(app, "acme") == {"local:acme"}
+    again = app.run("drop-wrapping", "acme", "local:second", "--yes")
+    assert again.stdout == "local:second wrapped no DEK of acme: nothing was done\n"
+
+
+def test_dropping_a_wrapping_is_asked_about(app: Application) -> None:
+    app.run("add-wrapping", "acme", "local:second")
+    assert app.run("drop-wrapping", "acme", "local:second", typed="n\n").exit_code == 2
+    assert keks(app, "acme") == {"local:acme", "local:second"}
+    told = app.run("drop-wrapping", "acme", "local:second", typed="y\n").stdout
+    assert told == "local:second no longer wraps the 2 DEKs of acme\n"
 
 
 def test_the_last_wrapping_is_not_dropped(app: Application) -> None:
-    result = app.run("drop-wrapping", "acme", "local:acme")
+    result = app.run("drop-wrapping", "acme", "local:acme", "--yes")
     assert result.exit_code == 5 and "last KEK" in result.stderr
     assert keks(app, "acme") == {"local:acme"}
 

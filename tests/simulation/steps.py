@@ -6,7 +6,7 @@ from tests.simulation import actors, conversions, life, rekeying
 from tests.simulation.step import Step
 
 # Where no row of it was ever written.
-NO_KEYS = r"^no tenant '\w+' has keys here$"
+NO_KEYS = r"^no tenant '\w+' has keys here(: did you mean '\w+'\?)?$"
 # Two workers of one job: the later one goes on.
 TAKEN_OVER = r"^run \w+ was taken over by another process$"
 # Writers that were begun before have not ended.

@@ -11,6 +11,7 @@ from sqlalchemy import Table
 from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.rekey import Job, Rekey
 from sqlalchemy_cmk.rekey.counting import sealed_tables
 from sqlalchemy_cmk.rekey.engine import RATE
@@ -90,7 +91,7 @@ def _refuse_unknown_tenant(keyring: Keyring, tenant: str, jobs: Sequence[Job]) -
     rekey = Rekey(keyring)
     has_keys = bool(keyring.status([tenant]))
     if not has_keys and not any(map(rekey.rows_left, jobs)):
-        raise ConfigurationError(f"no tenant {tenant!r} has keys here, nor rows to seal: check the name")
+        raise unknown_tenant(keyring.store, tenant, ", nor rows to seal")
 
 
 def _job(table: Table, columns: tuple[str, ...], owner: str | None) -> Job | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked
+from sqlalchemy_cmk.errors import KeyRevoked
+from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.flows import Flow
 from sqlalchemy_cmk.keys.opening.making import new_dek
@@ -64,7 +65,7 @@ class Changes:
         for _ in range(ATTEMPTS):
             keys = self._store.keys_of(name)
             if keys is None:
-                raise ConfigurationError(f"no tenant {name!r} has keys here")
+                raise unknown_tenant(self._store, name)
             if keys.tenant.state is TenantState.SHREDDED and not shredded_too:
                 raise KeyRevoked(f"tenant {name!r} was shredded: its keys are destroyed", name)
             change = plan(keys)

@@ -187,16 +187,19 @@ class Lifecycle:
 
         self._changes.make(tenant, plan)
 
-    def drop_wrapping(self, tenant: object, kek_uri: str) -> None:
-        """Remove a KEK's wrappings from a tenant's DEKs.
+    def drop_wrapping(self, tenant: object, kek_uri: str) -> int:
+        """Remove a KEK's wrappings from a tenant's DEKs; return how many DEKs it wrapped.
 
         Raises:
             ConfigurationError: a DEK would be left without a wrapping, so that nothing could open it.
         """
+        dropped = 0
 
         def plan(keys: TenantKeys) -> KeyChange | None:
+            nonlocal dropped
             owner = keys.tenant
             having = [dek for dek in keys.living if any(one.kek_uri == kek_uri for one in dek.wrappings)]
+            dropped = len(having)
             if not having:
                 return None
             left = {dek.id: _without(dek, kek_uri) for dek in having}
@@ -207,6 +210,7 @@ class Lifecycle:
             return KeyChange((event,), replace(owner, kek_uri=next_kek), wrappings=left)
 
         self._changes.make(tenant, plan)
+        return dropped
 
     def drop_retired(
         self, tenant: object, rows_left: RowsLeft, *, as_of: datetime | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 
-from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked
+from sqlalchemy_cmk.errors import CmkError, KeyRevoked
+from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.keys.model import TenantState
 from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
 from sqlalchemy_cmk.keys.opening.flows import Flow
@@ -117,7 +118,7 @@ class _Round:
         for name in names:
             keys = stored[name] or new.get(name)
             if keys is None:
-                keys = ConfigurationError(f"no tenant {name!r} has keys here")
+                keys = unknown_tenant(self._store, name)
             elif isinstance(keys, TenantKeys) and keys.tenant.state is TenantState.SHREDDED:
                 keys = KeyRevoked(f"tenant {name!r} was shredded: its keys are destroyed", name)
             found[name] = keys

@@ -137,6 +137,12 @@ class KeyStore:
         statement = select(t.c.tenant).where(t.c.state != TenantState.SHREDDED).order_by(t.c.tenant)
         return self._values(statement)
 
+    def names_from(self, first: str, limit: int) -> list[str]:
+        """Return the names of tenants whose keys were not destroyed, in their order, from one on."""
+        t = self._tables.tenants
+        living = select(t.c.tenant).where(t.c.state != TenantState.SHREDDED, t.c.tenant >= first)
+        return self._values(living.order_by(t.c.tenant).limit(limit))
+
     def dek_states(self) -> dict[bytes, DekState]:
         """Return the state of every DEK that exists or existed, by its id."""
         d = self._tables.deks
