@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sqlalchemy_cmk.cli.asking import ask_about
 from sqlalchemy_cmk.cli.many import exit_if_failed, progress_bar, rate_option
 from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, with_keyring
 from sqlalchemy_cmk.cli.output import plural, tenant_label
@@ -19,6 +20,8 @@ from sqlalchemy_cmk.runtime.printable import printable
 @kek_argument
 @click.option("--from-kek", metavar="URI", help="Move every tenant that is under this KEK.")
 @click.option("--fresh-dek", is_flag=True, help="Also make a new active DEK, which no old backup holds.")
+@click.option("--new", is_flag=True, help="Make tenants that have no keys yet, without asking.")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
 @rate_option
 @as_json
 @with_keyring
@@ -28,6 +31,8 @@ def assign(
     kek_uri: str,
     from_kek: str | None,
     fresh_dek: bool,
+    new: bool,
+    yes: bool,
     rate: float | None,
     as_json: bool,
 ) -> None:
@@ -35,9 +40,20 @@ def assign(
 
     They are wrapped by that one only. No data row is touched. Of several tenants the others are moved where
     one's own KEK refuses or cannot be reached; it ends with exit code 1 then.
+
+    It asks before it makes a tenant that has no keys yet, makes a local KEK, or puts a tenant under a KEK
+    that serves another.
+
+    \b
+    Examples:
+      cmk assign acme https://acme.vault.azure.net/keys/clinic-kek
+      cmk assign initech local:initech --new
+      cmk assign --from-kek local:north local:south
     """
     if bool(tenants) is (from_kek is not None):
         raise click.UsageError("Name the tenants, or the KEK that they are under with --from-kek.")
+    if not yes:
+        ask_about(keyring, tenants, kek_uri, new=new)
     if len(tenants) == 1:
         _assign_one(keyring, tenants[0], kek_uri, fresh_dek, as_json)
         return
@@ -50,15 +66,17 @@ def assign(
         report = keyring.lifecycle.assign_many(
             names, kek_uri, fresh_dek=fresh_dek, rate=rate, progress=advance
         )
-    new = [one for one in report.assigned if one not in known]
+    made = [one for one in report.assigned if one not in known]
     result = {
         "kek_uri": kek_uri,
         "assigned": report.assigned,
-        "new": new,
+        "new": made,
         "failed": report.failed,
         "fresh_dek": fresh_dek,
     }
-    print_result(as_json, result, _sentence(kek_uri, len(report.assigned), len(report.failed)), *_as_new(new))
+    print_result(
+        as_json, result, _sentence(kek_uri, len(report.assigned), len(report.failed)), *_as_new(made)
+    )
     exit_if_failed(report.failed, as_json)
 
 

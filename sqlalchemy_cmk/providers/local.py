@@ -180,6 +180,16 @@ class LocalKeyProvider(KeyProvider):
         if self._variable is None and not self._holds(name):
             self._change(lambda keys: keys.keks.setdefault(name, Kek([_new_version()])))
 
+    def has(self, kek_uri: str) -> bool:
+        """Return whether there is such a KEK; :meth:`ensure` would make one that is not there.
+
+        Raises:
+            ConfigurationError: it is not the URI of a local KEK, or the key file is damaged.
+            KeyUnavailable: the key file cannot be read.
+        """
+        name = self._name(kek_uri)
+        return name in self._read().keks if self._variable is not None else self._holds(name)
+
     def record_key_file(self) -> Path | None:
         """Return a file beside the key file; ``None`` where the KEKs are in an environment variable."""
         return None if self._variable else self._path.with_name(f"{self._path.name}.record-key")

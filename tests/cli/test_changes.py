@@ -26,45 +26,70 @@ def deks(app: Application, tenant: str, purpose: str) -> list[str]:
 
 
 def test_assign_puts_a_tenant_under_a_kek(app: Application) -> None:
-    assert app.json("assign", "globex", "local:globex") == {
+    assert app.json("assign", "--yes", "globex", "local:globex") == {
         "tenant": "globex",
         "kek_uri": "local:globex",
         "before": "local:pmk",
         "fresh_dek": False,
     }
     assert keks(app, "globex") == {"local:globex"} and deks(app, "globex", "randomized") == ["active"]
-    assert "before: local:globex" in app.run("assign", "globex", "local:pmk").stdout
+    assert "before: local:globex" in app.run("assign", "--yes", "globex", "local:pmk").stdout
 
 
 def test_assign_tells_that_a_tenant_had_no_keys_as_after_a_mistyped_name(app: Application) -> None:
-    assert "had no keys here until now" in app.run("assign", "amce", "local:acme").stdout
+    assert "had no keys here until now" in app.run("assign", "--yes", "amce", "local:acme").stdout
+
+
+def test_assign_asks_before_it_makes_a_tenant_and_names_the_one_that_was_meant(app: Application) -> None:
+    result = app.run("assign", "amce", "local:acme", typed="n\n")
+    assert result.exit_code == 2 and "amce has no keys here: did you mean 'acme'?" in result.stderr
+    assert app.raw("SELECT tenant FROM cmk_tenants WHERE tenant = 'amce'") == []
+    app.provider.ensure("local:initech")
+    assert app.json("assign", "initech", "local:initech", "--new")["before"] is None
+
+
+def test_assign_asks_before_a_tenant_shares_the_kek_of_another(app: Application) -> None:
+    result = app.run("assign", "globex", "local:acme", typed="n\n")
+    assert result.exit_code == 2 and "local:acme serves acme already" in result.stderr
+    assert keks(app, "globex") == {"local:pmk"}
+    assert app.run("assign", "globex", "local:acme", typed="y\n").exit_code == 0
+
+
+def test_assign_asks_before_it_makes_a_local_kek(app: Application) -> None:
+    result = app.run("assign", "globex", "local:globx", typed="n\n")
+    assert result.exit_code == 2 and "There is no KEK local:globx yet" in result.stderr
+    assert not app.provider.has("local:globx")
+
+
+def test_the_platforms_kek_is_shared_without_a_question(app: Application) -> None:
+    assert app.run("assign", "acme", "local:pmk").exit_code == 0
 
 
 def test_assign_moves_several_tenants_and_tells_who_is_new(app: Application) -> None:
-    found = app.json("assign", "acme", "globex", "amce", "local:north", "--rate", "1000")
+    found = app.json("assign", "--yes", "acme", "globex", "amce", "local:north", "--rate", "1000")
     assert sorted(found["assigned"]) == ["acme", "amce", "globex"] and found["new"] == ["amce"]
     assert found["failed"] == {} and keks(app, "acme") == keks(app, "globex") == {"local:north"}
-    told = app.run("assign", "acme", "globex", "local:south").stdout
+    told = app.run("assign", "--yes", "acme", "globex", "local:south").stdout
     assert told == "2 tenants are under local:south\n"
 
 
 def test_assign_moves_every_tenant_of_a_kek(app: Application) -> None:
-    app.run("assign", "acme", "globex", "local:north")
+    app.run("assign", "--yes", "acme", "globex", "local:north")
     app.keyring.assign("initech", "local:other")
-    found = app.json("assign", "--from-kek", "local:north", "local:south")
+    found = app.json("assign", "--yes", "--from-kek", "local:north", "local:south")
     assert sorted(found["assigned"]) == ["acme", "globex"] and found["new"] == []
     assert [line.kek_uri for line in app.keyring.status(["initech"])] == ["local:other"]
     assert (
-        app.json("assign", "--from-kek", "local:north", "local:south", code=5)["error"]
+        app.json("assign", "--yes", "--from-kek", "local:north", "local:south", code=5)["error"]
         == "ConfigurationError"
     )
 
 
 def test_assign_names_who_failed_and_moves_the_rest(app: Application) -> None:
     app.provider.disable("local:acme")
-    found = app.json("assign", "acme", "globex", "local:north", code=1)
+    found = app.json("assign", "--yes", "acme", "globex", "local:north", code=1)
     assert found["assigned"] == ["globex"] and list(found["failed"]) == ["acme"]
-    again = app.run("assign", "acme", "globex", "local:north")
+    again = app.run("assign", "--yes", "acme", "globex", "local:north")
     assert again.exit_code == 1 and "acme: " in again.stderr and "1 failed" in again.stdout
 
 
@@ -76,13 +101,13 @@ def test_assign_is_told_either_tenants_or_their_kek(app: Application, arguments:
 
 
 def test_assign_makes_a_fresh_dek_on_request(app: Application) -> None:
-    app.json("assign", "globex", "local:globex", "--fresh-dek")
+    app.json("assign", "--yes", "globex", "local:globex", "--fresh-dek")
     assert deks(app, "globex", "randomized") == ["active", "retired"]
 
 
 def test_the_platforms_own_tenant_is_written_as_an_empty_name(app: Application) -> None:
     app.keyring.warm([""])
-    assert app.run("assign", "", "local:newer").stdout.startswith("(platform) is under local:newer")
+    assert app.run("assign", "--yes", "", "local:newer").stdout.startswith("(platform) is under local:newer")
 
 
 def test_rotate_dek_makes_a_new_dek_without_a_question(app: Application) -> None:

@@ -31,7 +31,11 @@ def test_a_tenants_name_is_escaped_in_every_output(app: Application) -> None:
     for command in COMMANDS:
         result = app.run(*command)
         assert_plain(result.stdout + result.stderr)
-    for command in (("assign", EVIL, "local:new"), ("rotate-dek", EVIL), ("shred", EVIL, "--confirm", EVIL)):
+    for command in (
+        ("assign", "--yes", EVIL, "local:new"),
+        ("rotate-dek", EVIL),
+        ("shred", EVIL, "--confirm", EVIL),
+    ):
         result = app.run(*command)
         assert result.exit_code == 0
         assert_plain(result.stdout + result.stderr)

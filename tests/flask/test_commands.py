@@ -21,7 +21,7 @@ def test_the_commands_work_on_the_applications_keyring(clinics: Clinics) -> None
     clinics.start()
     found = json.loads(run(clinics, "status", "--json").stdout)
     assert [line["tenant"] for line in found["tenants"]] == ["acme", "globex"]
-    assert run(clinics, "assign", "globex", "local:globex").exit_code == 0
+    assert run(clinics, "assign", "--yes", "globex", "local:globex").exit_code == 0
     with clinics.app.app_context():
         keks = {line.tenant: line.kek_uri for line in clinics.cmk.keyring.status()}
     assert keks == {"acme": "local:acme", "globex": "local:globex"}
@@ -43,7 +43,7 @@ def test_another_bind_is_named(make: Callable[..., Clinics], tmp_path: Path) -> 
         archive.database.run(
             lambda connection: [one.create(connection) for one in archive.database.own_tables]
         )
-    assert run(clinics, "--bind", "archive", "assign", "initech", "local:initech").exit_code == 0
+    assert run(clinics, "--bind", "archive", "assign", "--yes", "initech", "local:initech").exit_code == 0
     found = json.loads(run(clinics, "--bind", "archive", "status", "--json").stdout)
     assert [line["tenant"] for line in found["tenants"]] == ["initech"]
     result = run(clinics, "--bind", "archiv", "status")
