@@ -9,6 +9,7 @@ PYTEST_WORKERS ?= 4
 ROWS ?= 1000000
 SEEDS ?= 200
 SECONDS ?= 600
+PYTHONS ?= 3.11 3.12 3.13 3.14 3.14t
 DATABASE ?= sqlite
 START ?= 0
 BENCH_ARGS ?=
@@ -31,7 +32,7 @@ MAKEFLAGS += --no-print-directory
 # The tests start some hundred processes, which find the modules compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-both test-sa21 test-sa20 test-lowest stress crashes simulate soak lint format docs docs-links bench bench-tenants bench-search bench-rekey demo tour pictures clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 test-lowest test-pythons try-wheel stress crashes simulate soak lint format docs docs-links bench bench-tenants bench-search bench-rekey demo tour pictures clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -57,6 +58,19 @@ test-sa20: .venv-sa20/stamp | servers ## Test with SQLAlchemy 2.0 only, without 
 test-lowest: .venv-lowest/stamp | tokens ## Test with the lowest versions that pyproject.toml allows: a part, on SQLite
 	.venv-lowest/bin/python -m tests.support.requirements
 	.venv-lowest/bin/python $(PYTEST) $(LOWEST_TESTS) -k "not postgresql and not mariadb" $(PYTEST_ARGS)
+
+test-pythons: .venv/stamp ## Test with every Python of PYTHONS="3.11 3.12 3.13 3.14 3.14t" that is installed: a part, on SQLite
+	@for one in $(PYTHONS); do \
+		found=$$(.venv/bin/uv python find --no-python-downloads --system "$$one" 2>/dev/null) || continue; \
+		echo "Python $$one"; \
+		.venv/bin/uv venv -q --clear --python "$$found" ".venv-python$$one" && \
+		.venv/bin/uv pip install -q --python ".venv-python$$one/bin/python" -e '.[test]' '$(SA21)' && \
+		".venv-python$$one/bin/python" $(PYTEST) $(LOWEST_TESTS) -k "not postgresql and not mariadb" $(PYTEST_ARGS) \
+		|| exit 1; \
+	done
+
+try-wheel: .venv/stamp ## Build the sdist and the wheel, and try the wheel in an empty environment
+	tools/try_wheel.sh "$$(tools/find_python.sh)"
 
 crashes: .venv/stamp | servers ## kill -9 twenty times on each server database, beside two writers
 	$(WITH_SERVERS) env CMK_CRASHES=20 .venv/bin/python -m pytest -s tests/alembic/test_crashes.py
@@ -111,7 +125,7 @@ pictures: .venv/stamp | servers ## Take the pictures of the example that the REA
 	CLINIC_PICTURES=docs/images .venv/bin/python -m pytest -q tests/examples/clinic/test_browser.py -k either_light
 
 clean: ## Remove the environments and everything generated
-	rm -rf .venv .venv-sa20 .venv-lowest .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-sa20 .venv-lowest .venv-demo .venv-python* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .hypothesis
 	find . -name .git -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
