@@ -45,6 +45,13 @@ class KeyRevoked(CmkError):
         self.tenant = tenant
 
 
+class KeyLocked(KeyRevoked):
+    """The tenant is locked, whatever its KEK says: nothing of it is opened or sealed.
+
+    ``keyring.unlock(tenant)`` or ``cmk unlock`` unlocks it.
+    """
+
+
 class KeyUnavailable(CmkError):
     """A KEK or the key tables cannot be reached now (network, lock, missing mount); try again later."""
 

@@ -15,6 +15,7 @@ from sqlalchemy_cmk.cli.check import check
 from sqlalchemy_cmk.cli.doctor import doctor
 from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
+from sqlalchemy_cmk.cli.lock import lock, unlock
 from sqlalchemy_cmk.cli.options import VARIABLE, use_keyring
 from sqlalchemy_cmk.cli.output import print_error
 from sqlalchemy_cmk.cli.record_key import record_key
@@ -112,6 +113,8 @@ for command in (
     set_grace,
     rekey,
     drop_retired,
+    lock,
+    unlock,
     shred,
     audit,
     record_key,

@@ -29,7 +29,7 @@ Exit codes:
        was kept, rows that a rekey could not change
   2    the command line is wrong, or a question was not confirmed
   3    KeyRevoked: a KEK's owner has taken access away, or the tenant
-       was shredded
+       was locked or shredded
   4    KeyUnavailable: a KEK or the key tables cannot be reached now
   5    ConfigurationError: set up incorrectly, or unknown to the keyring, or
        the keyring cannot be loaded

@@ -19,6 +19,7 @@ from sqlalchemy_cmk.runtime.printable import printable
 STYLES = {
     TenantState.OK: "green",
     TenantState.REVOKED: "bold red",
+    TenantState.LOCKED: "bold yellow",
     TenantState.SHREDDED: "magenta",
     TenantState.TAMPERED: "bold red",
 }

@@ -16,7 +16,14 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from sqlalchemy_cmk.errors import CmkError, KeyRevoked, KeyUnavailable, TenantMismatch, TenantRequired
+from sqlalchemy_cmk.errors import (
+    CmkError,
+    KeyLocked,
+    KeyRevoked,
+    KeyUnavailable,
+    TenantMismatch,
+    TenantRequired,
+)
 from sqlalchemy_cmk.providers.uris import escaped
 
 log = logging.getLogger("sqlalchemy_cmk.flask")
@@ -32,7 +39,7 @@ class Problem:
         status: the HTTP status.
         title: what the status is called.
         detail: what happened, for the person who has sent the request; may be empty.
-        reason: a word for programs: ``key_revoked``, ``key_unavailable`` or ``error``.
+        reason: a word for programs: ``key_revoked``, ``key_locked``, ``key_unavailable`` or ``error``.
         type: a URI that names the kind of problem; ``about:blank`` where the status says enough.
         retry_after: seconds after which to try again; ``None`` where that is of no use.
     """
@@ -52,6 +59,12 @@ REVOKED = Problem(
     "Forbidden",
     "The owner of this data has taken its key away. It can be used again once the key is given back.",
     "key_revoked",
+)
+LOCKED = Problem(
+    403,
+    "Forbidden",
+    "This data has been locked. It can be used again once it is unlocked.",
+    "key_locked",
 )
 UNAVAILABLE = Problem(
     503,
@@ -93,7 +106,7 @@ class Problems:
 
     def _revoked(self, error: KeyRevoked) -> ResponseReturnValue:
         _note(error, REVOKED.status, logging.INFO)
-        return self._answer(REVOKED, error)
+        return self._answer(LOCKED if isinstance(error, KeyLocked) else REVOKED, error)
 
     def _unavailable(self, error: KeyUnavailable) -> ResponseReturnValue:
         _note(error, UNAVAILABLE.status, logging.WARNING)

@@ -27,7 +27,7 @@ SECONDS_KEPT = 5.0
 """How long a count is answered again: many questions do not make the database count each time."""
 
 MOST_SHOWN = 100
-_SHOWN = (TenantState.REVOKED, TenantState.SHREDDED)
+_SHOWN = (TenantState.REVOKED, TenantState.LOCKED, TenantState.SHREDDED)
 
 NOT_STORED = {"Cache-Control": "no-store"}
 

@@ -57,6 +57,8 @@ def cache_policy(
     retry_after: float | timedelta,
     jitter: float,
     refresh_ahead: bool,
+    lock_check: float | timedelta,
+    lock_grace: float | timedelta,
 ) -> CachePolicy:
     """Return for how long opened DEKs stay usable.
 
@@ -73,4 +75,6 @@ def cache_policy(
         duration(retry_after, "retry_after"),
         jitter,
         refresh_ahead,
+        duration(lock_check, "lock_check"),
+        duration(lock_grace, "lock_grace"),
     )

@@ -56,6 +56,10 @@ class Keyring(KeyOperations, ValueDoors):
             earlier at random, so that many processes do not ask at once. Default 0.1.
         refresh_ahead: whether DEKs in use are proven again in the background before they have to be, so that
             no request waits for a KEK. Default ``True``.
+        lock_check: seconds or ``timedelta`` after which a process that holds DEKs looks again whether a
+            tenant was locked, by one row of the key tables. Default 2.
+        lock_grace: seconds or ``timedelta`` for which opened DEKs stay usable, from their last proof, while
+            that row cannot be read: nobody could tell then whether their tenant was locked. Default 300.
         max_open_keys: how many DEKs are kept open, about 1 KiB each; the least recently used is dropped
             first. Default 20,000.
         kek_concurrency: how many calls of KEKs are under way at once where a statement, a flush or
@@ -99,6 +103,8 @@ class Keyring(KeyOperations, ValueDoors):
         retry_after: float | timedelta = 15,
         revalidation_jitter: float = 0.1,
         refresh_ahead: bool = True,
+        lock_check: float | timedelta = 2,
+        lock_grace: float | timedelta = 300,
         max_open_keys: int = 20_000,
         kek_concurrency: int = KEK_CONCURRENCY,
         record_key: RecordKeySource | None = None,
@@ -119,7 +125,15 @@ class Keyring(KeyOperations, ValueDoors):
         self._settings = Settings(
             platform_key,
             tuple(providers),
-            cache_policy(revalidate_after, outage_grace, retry_after, revalidation_jitter, refresh_ahead),
+            cache_policy(
+                revalidate_after,
+                outage_grace,
+                retry_after,
+                revalidation_jitter,
+                refresh_ahead,
+                lock_check,
+                lock_grace,
+            ),
             max_open_keys,
             record_key,
             PolicyCheck(kek_allowed),

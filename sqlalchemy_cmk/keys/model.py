@@ -69,11 +69,13 @@ class DekState(StrEnum):
 class TenantState(StrEnum):
     """The states of a tenant's keys; of its KEK, as the last process that asked found it.
 
-    ``tampered`` is never stored: the key tables do not hold what was written there.
+    ``locked`` was asked for, whatever the KEK says. ``tampered`` is never stored: the key tables do not hold
+    what was written there.
     """
 
     OK = "ok"
     REVOKED = "revoked"
+    LOCKED = "locked"
     SHREDDED = "shredded"
     TAMPERED = "tampered"
 
@@ -102,9 +104,10 @@ class TenantStatus:
         active: the number of active DEKs (at most one for each purpose).
         retired: the number of retired DEKs, which still open values.
         open: the number of DEKs that are open in this process now.
-        state: ``ok``, ``revoked`` or ``shredded``, as the last process that asked the KEK found it; or
-            ``tampered``, where the key tables were altered, and nothing else of the line is known then.
-        reason: why the KEK refuses, where it does; or what was altered.
+        state: ``ok``, ``revoked`` or ``shredded``, as the last process that asked the KEK found it;
+            ``locked`` until it is unlocked; or ``tampered``, where the key tables were altered, and nothing
+            else of the line is known then.
+        reason: why the KEK refuses, where it does; why it was locked; or what was altered.
         state_since: when it entered that state (UTC).
         seen_at: when the KEK last opened a DEK, to within ten minutes (UTC); ``None`` where it never did.
     """

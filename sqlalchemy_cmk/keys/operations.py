@@ -110,6 +110,37 @@ class KeyOperations(ABC):
             return AssignReport()
         return off_the_loop(lambda: self.lifecycle.assign_many(tenants, kek_uri, fresh_dek=fresh_dek))
 
+    def lock(self, tenant: object, *, reason: str = "") -> None:
+        """Close a tenant's keys now, in every process, whatever its KEK says, until :meth:`unlock`.
+
+        This process drops its opened DEKs before the call returns, others within ``lock_check`` and the time
+        of one look. Nothing of the tenant is opened, sealed, wrapped or made anew then: every use is
+        :class:`KeyLocked`, which is a :class:`KeyRevoked`. It can be shredded. A dry run does nothing.
+
+        Args:
+            tenant: the tenant's name; ``""`` is the platform.
+            reason: why, for the status and the audit trail; no secret.
+
+        Raises:
+            ConfigurationError: the tenant has no keys.
+            KeyRevoked: it was shredded.
+            KeyUnavailable: the key tables cannot be written now.
+        """
+        if self.dry_run is None:
+            off_the_loop(lambda: self.keys.locking.lock(tenant, reason))
+
+    def unlock(self, tenant: object, *, reason: str = "") -> None:
+        """Let a tenant's keys be used again; its KEK is asked at the next use. A dry run does nothing.
+
+        Args:
+            tenant: the tenant's name; ``""`` is the platform.
+            reason: why, for the audit trail; no secret.
+
+        Raises: as :meth:`lock`.
+        """
+        if self.dry_run is None:
+            off_the_loop(lambda: self.keys.locking.unlock(tenant, reason))
+
     def warm(
         self, tenants: Iterable[object], purposes: Iterable[Purpose | str] = (Purpose.RANDOMIZED,)
     ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy_cmk.errors import KeyUnavailable
+from sqlalchemy_cmk.errors import KeyLocked, KeyUnavailable
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
 from sqlalchemy_cmk.providers.base import Wrapped
@@ -21,8 +21,8 @@ class TenantRecord:
         kek_uri: the KEK that wraps its new DEKs.
         created_at: when its record was made (UTC, whole seconds).
         epoch: how many times its keys were changed.
-        state: ``ok``, ``revoked`` or ``shredded``.
-        reason: why its KEK refuses, where it does.
+        state: ``ok``, ``revoked``, ``locked`` or ``shredded``.
+        reason: why its KEK refuses, or why it is locked.
         state_since: when it entered that state (UTC, whole seconds).
         outage_grace: seconds for which its opened DEKs stay usable while its KEK cannot be reached; ``None``
             for the keyring's.
@@ -148,3 +148,20 @@ def by_kek(wrappings: Iterable[Wrapped]) -> tuple[Wrapped, ...]:
 def changed_meanwhile(tenant: str) -> KeyUnavailable:
     """Return the error for a tenant whose keys others change, each time that a change is planned."""
     return KeyUnavailable(f"the keys of tenant {tenant!r} are being changed by other processes: try again")
+
+
+def locked(tenant: str) -> KeyLocked:
+    """Return the error for a tenant that is locked."""
+    return KeyLocked(
+        f"tenant {tenant!r} is locked: its keys stay closed until keyring.unlock, or cmk unlock", tenant
+    )
+
+
+def refuse_locked(keys: TenantKeys) -> None:
+    """Refuse to open, or to make, keys of a tenant that is locked.
+
+    Raises:
+        KeyLocked: it is.
+    """
+    if keys.tenant.state is TenantState.LOCKED:
+        raise locked(keys.tenant.name)

@@ -33,7 +33,7 @@ from tests.alembic.conftest import Project
 
 KEYS = tuple(
     f"cmk_{name}"
-    for name in ("audit", "audit_head", "columns", "conversions", "deks", "tenants", "wrappings")
+    for name in ("audit", "audit_head", "columns", "conversions", "deks", "locks", "tenants", "wrappings")
 )
 
 

@@ -35,7 +35,7 @@ def refuse(clinics: Clinics) -> None:
 def test_strangers_see_counts_and_no_names(served: Clinics) -> None:
     refuse(served)
     answer = served.get("/health/keys")
-    assert answer.json == {"status": "ok", "tenants": {"ok": 1, "revoked": 1, "shredded": 0}}
+    assert answer.json == {"status": "ok", "tenants": {"ok": 1, "revoked": 1, "locked": 0, "shredded": 0}}
     assert answer.headers["Cache-Control"] == "no-store"
 
 

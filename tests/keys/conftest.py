@@ -34,14 +34,15 @@ def own_begin(engine: Engine) -> None:
 def statements(act: Callable[[str], None] = lambda statement: None) -> Iterator[list[str]]:
     """The statements that go to the key tables in the block, on whichever engine.
 
-    Without those by which each process looks at the search indexes, every few seconds.
+    Without those by which each process looks at the search indexes, and at locks, every few seconds.
 
     `act` is called with each of them before it goes.
     """
     seen: list[str] = []
 
     def look(*arguments: Any) -> None:
-        if "cmk_" in arguments[2] and "cmk_indexes" not in arguments[2]:
+        looks = "cmk_indexes" in arguments[2] or "cmk_locks" in arguments[2]
+        if "cmk_" in arguments[2] and not looks:
             seen.append(arguments[2])
             act(arguments[2])
 

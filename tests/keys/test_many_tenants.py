@@ -67,7 +67,9 @@ def test_tenants_are_chosen_by_name_state_and_kek(lite: World) -> None:
 def test_what_cannot_be_asked_for_is_refused(lite: World) -> None:
     with pytest.raises(ConfigurationError, match="1 or more"):
         lite.keyring.status(limit=0)
-    with pytest.raises(ConfigurationError, match="no state 'lost': give ok, revoked, shredded, tampered"):
+    with pytest.raises(
+        ConfigurationError, match="no state 'lost': give ok, revoked, locked, shredded, tampered"
+    ):
         lite.keyring.status(state="lost")
     with pytest.raises(ConfigurationError, match=r"\['acme'\]"):
         lite.keyring.status("acme")

@@ -11,7 +11,7 @@ from sqlalchemy_cmk import ConfigurationError, Keyring
 from sqlalchemy_cmk.keys.storage.tables import make_all_tables, make_key_tables
 from sqlalchemy_cmk.providers import LocalKeyProvider
 
-KEYS = {"cmk_tenants", "cmk_deks", "cmk_wrappings", "cmk_audit", "cmk_audit_head"}
+KEYS = {"cmk_tenants", "cmk_deks", "cmk_wrappings", "cmk_audit", "cmk_audit_head", "cmk_locks"}
 OTHERS = {
     "cmk_rekey_runs",
     "cmk_rekey_ranges",

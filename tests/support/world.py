@@ -31,10 +31,11 @@ class World:
     def new_keyring(self, **options: Any) -> Keyring:
         """A keyring on the same engine, provider and clock, that protects nothing yet.
 
-        Proofs come when the test moves the clock past a deadline, and not in the background before.
+        Proofs come when the test moves the clock past a deadline, and not in the background before. It looks
+        for locks when the test asks.
         """
         standard = {"platform_key": "local:pmk", "providers": [self.provider], "revalidation_jitter": 0}
-        standard |= {"refresh_ahead": False}
+        standard |= {"refresh_ahead": False, "lock_check": 10**9}
         return Keyring(keyring_engine(self.engine), **{**standard, "clock": lambda: self.now, **options})
 
     def restart(self, **options: Any) -> None:

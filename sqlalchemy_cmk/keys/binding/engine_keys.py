@@ -13,11 +13,13 @@ from sqlalchemy_cmk.keys.binding.settings import Settings
 from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.indexes.users import TokenUsers
 from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
+from sqlalchemy_cmk.keys.lifecycle.locking import Locking
 from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.manifest.record_key import record_keys_of
 from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.key_batch import KeyBatch
+from sqlalchemy_cmk.keys.opening.lock_watch import LockWatch
 from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
 from sqlalchemy_cmk.keys.opening.maker import Maker
 from sqlalchemy_cmk.keys.opening.observations import Observations
@@ -30,6 +32,7 @@ from sqlalchemy_cmk.keys.opening.uncommitted import Uncommitted
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.storage.connections import Connections
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
+from sqlalchemy_cmk.keys.storage.locks import LockRow
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.runtime.background import BackgroundWriter
 from sqlalchemy_cmk.runtime.forks import watch_forks
@@ -60,6 +63,8 @@ class EngineKeys:
         wrapper: wraps and unwraps DEKs.
         opener: opens DEKs.
         refresher: has those in use proven again before their deadline.
+        locks: notices tenants that are locked.
+        locking: locks tenants and unlocks them.
     """
 
     def __init__(self, engine: Engine | AsyncEngine, settings: Settings) -> None:
@@ -80,6 +85,13 @@ class EngineKeys:
         self.audit = self._trail_on(self.database)
         self.store = self._store_on(self.database, self.audit)
         self.observations = Observations(self.store, self.background)
+        self.locks = LockWatch(
+            settings.cache,
+            None if self.connections.in_memory else LockRow(self.database),
+            self.opened,
+            lambda tenants: self.opener.revocations.forget_all(tenants),
+            settings.clock,
+        )
         self.refresher = Refresher(settings.cache, self.opened, self.wrapper.place_of, settings.clock)
         prover = Prover(
             settings.cache,
@@ -90,6 +102,7 @@ class EngineKeys:
             telemetry,
             self.observations,
             self.refresher,
+            self.locks,
             settings.clock,
         )
         longest_use = LongestUse(settings.cache.longest_use, self.store)
@@ -112,6 +125,7 @@ class EngineKeys:
             settings.cache.longest_use,
             self.token_users,
         )
+        self.locking = Locking(self.lifecycle.changes, self.locks)
         self._keyring: Any = None
         watch_forks(self)
 
@@ -171,6 +185,7 @@ class EngineKeys:
         # The keys first: a proof that is under way then begins nothing anew.
         self.opened.close()
         self.refresher.close()
+        self.locks.close()
         self.background.close()
         self._leave()
         self.connections.close()
@@ -181,6 +196,7 @@ class EngineKeys:
         self.opened.after_fork()
         self.opener.after_fork()
         self.refresher.after_fork()
+        self.locks.after_fork()
 
     def _trail_on(self, database: KeyDatabase) -> AuditTrail:
         return AuditTrail(database, self.background, self._settings.actor, self.record_keys)

@@ -13,7 +13,7 @@ from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.flows import Flow, Turn
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
-from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys
+from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys, refuse_locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
 from sqlalchemy_cmk.runtime.pace import Pace
@@ -102,6 +102,7 @@ class Assigning:
         self._wrapper.check(name, self._kek_uri)
 
     def _plan(self, keys: TenantKeys) -> Flow[KeyChange | None]:
+        refuse_locked(keys)
         owner, kek_uri = keys.tenant, self._kek_uri
         wrapped: dict[bytes, tuple[Wrapped, ...]] = {}
         for dek in keys.living:

@@ -12,7 +12,7 @@ from sqlalchemy_cmk.keys.opening.flows import Flow
 from sqlalchemy_cmk.keys.opening.making import new_dek
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
-from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys, changed_meanwhile
+from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys, changed_meanwhile, refuse_locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -92,6 +92,7 @@ class Changes:
         self, change: KeyChange, keys: TenantKeys, kek_uris: tuple[str, ...], purpose: Purpose
     ) -> Flow[KeyChange]:
         """Return a change that makes a new active DEK too, wrapped by these KEKs; it retires the old one."""
+        refuse_locked(keys)
         record, _ = yield from new_dek(self._wrapper, keys.tenant, purpose, kek_uris, self._longest_use)
         active = keys.active(purpose)
         return replace(change, new=(record,), retire=() if active is None else (active.id,))
@@ -103,6 +104,7 @@ class Changes:
 
     def opening(self, keys: TenantKeys, dek: DekRecord) -> Flow[Secret]:
         """Return one of a tenant's DEKs, opened by any of the wrappings that are given with it."""
+        refuse_locked(keys)
         with self._observations.noting(keys):
             found = yield from self._wrapper.unwrapping(dek)
         self._observations.opened(keys, found.by)

@@ -53,7 +53,7 @@ class Lifecycle:
         self._store = store
         self._wrapper = wrapper
         self._observations = observations
-        self._changes = Changes(store, wrapper, observations, forget, longest_use)
+        self.changes = self._changes = Changes(store, wrapper, observations, forget, longest_use)
         self._many = ManyChanges(store, wrapper.calls, forget)
         self._longest_use = longest_use
         self._token_users = token_users

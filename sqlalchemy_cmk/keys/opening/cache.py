@@ -34,6 +34,10 @@ class OpenedKeys:
         max_open: how many DEKs are kept; the least recently used is dropped first.
         clock: returns monotonic seconds.
         keep_unused: seconds after its last use for which a DEK is kept whose deadline has passed.
+
+    Attributes:
+        shut_out_now: the tenants that are locked, as far as this process has noticed: a DEK of theirs that
+            was being opened meanwhile is not used.
     """
 
     def __init__(self, max_open: int, clock: Callable[[], float], keep_unused: float = inf) -> None:
@@ -44,6 +48,7 @@ class OpenedKeys:
         self._lock = threading.RLock()
         self._kept: OrderedDict[bytes, OpenedDek] = OrderedDict()
         self._active: dict[tuple[str, Purpose], bytes] = {}
+        self.shut_out_now: frozenset[str] = frozenset()
         self._alarm = Alarm(self.sweep, clock, longest_sleep(clock))
 
     def __len__(self) -> int:
@@ -197,6 +202,26 @@ class OpenedKeys:
         named = frozenset(tenants)
         with self._lock:
             for dek in [one for one in self._kept.values() if one.tenant in named]:
+                self._shut(dek)
+
+    def shut_out(self, tenants: frozenset[str]) -> None:
+        """Drop the opened DEKs of these tenants, and let nobody use one that is opened from now on.
+
+        Args:
+            tenants: all tenants that are locked; whoever is not among them any more is let in.
+        """
+        self.shut_out_now = tenants
+        self.drop_all(tenants)
+
+    def tenants(self) -> set[str]:
+        """Return the tenants with opened DEKs."""
+        with self._lock:
+            return {one.tenant for one in self._kept.values()}
+
+    def drop_unless_proven_since(self, moment: float) -> None:
+        """Drop the opened DEKs whose last proof was before a moment of the clock."""
+        with self._lock:
+            for dek in [one for one in self._kept.values() if one.proven_at < moment]:
                 self._shut(dek)
 
     def count(self) -> Counter[str]:

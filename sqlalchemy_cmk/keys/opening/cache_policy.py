@@ -21,6 +21,8 @@ class CachePolicy:
             while its DEKs are open.
         jitter: the fraction of ``revalidate_after``, from 0 up to 1, by which a proof may come earlier.
         refresh_ahead: whether DEKs in use are proven again in the background, before their deadline.
+        lock_check: how long until a process that holds DEKs looks again whether a tenant was locked.
+        lock_grace: how long opened DEKs stay usable, from their last proof, while it cannot look.
     """
 
     revalidate_after: float
@@ -28,6 +30,8 @@ class CachePolicy:
     retry_after: float
     jitter: float
     refresh_ahead: bool = True
+    lock_check: float = 2.0
+    lock_grace: float = 300.0
 
     @property
     def longest_use(self) -> float:

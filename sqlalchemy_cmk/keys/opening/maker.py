@@ -14,7 +14,7 @@ from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.prover import Prover, Stored
 from sqlalchemy_cmk.keys.opening.single_flight import Land
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
-from sqlalchemy_cmk.keys.records import TenantKeys, changed_meanwhile
+from sqlalchemy_cmk.keys.records import TenantKeys, changed_meanwhile, locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 
 ATTEMPTS = 50
@@ -122,6 +122,8 @@ class Maker:
             elif keys.tenant.state is TenantState.SHREDDED:
                 gone = f"tenant {tenant!r} was shredded: nothing can be sealed for it"
                 land(wish, failed(KeyRevoked(gone, tenant)))
+            elif keys.tenant.state is TenantState.LOCKED:
+                land(wish, failed(locked(tenant)))
             elif (record := keys.active(purpose)) is None:
                 missing[wish] = keys
             elif self.longest_use.is_noted(keys, purpose):

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from os import urandom
 
-from sqlalchemy_cmk.errors import CmkError, KeyRevoked
+from sqlalchemy_cmk.errors import CmkError, KeyLocked, KeyRevoked
 from sqlalchemy_cmk.format import DEK_BYTES, DEK_ID_BYTES
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.manifest.check_value import check_value
-from sqlalchemy_cmk.keys.model import DekState, Purpose
+from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Purpose
 from sqlalchemy_cmk.keys.opening.flows import Flow, done, failed
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.prover import Prover
@@ -163,7 +163,13 @@ class Making:
             return
         for keys, _ in plans:
             for dek, proof in wrapped[keys.tenant.name] if keys.tenant.name in committed else ():
-                self._land((dek.tenant, dek.purpose), done(self._prover.keep(keys.tenant, dek, proof)))
+                self._land((dek.tenant, dek.purpose), self._kept(keys, dek, proof))
+
+    def _kept(self, keys: TenantKeys, dek: DekRecord, proof: Unwrapped) -> Future[OpenedDek]:
+        try:
+            return done(self._prover.keep(keys.tenant, dek, proof))
+        except KeyLocked as error:
+            return failed(error)
 
     def _fail(self, wish: Wish, error: BaseException) -> None:
         del self._wanted[wish]

@@ -10,16 +10,17 @@ from sqlalchemy_cmk.errors import KeyRevoked, KeyUnavailable
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
-from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Proof
+from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Proof, TenantState
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
 from sqlalchemy_cmk.keys.opening.flows import Flow, done
+from sqlalchemy_cmk.keys.opening.lock_watch import LockWatch
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.refresher import Refresher
 from sqlalchemy_cmk.keys.opening.single_flight import Land, SingleFlight
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
 from sqlalchemy_cmk.keys.opening.wrapper import Unwrapped, Wrapper
-from sqlalchemy_cmk.keys.records import DekRecord, TenantKeys, TenantRecord
+from sqlalchemy_cmk.keys.records import DekRecord, TenantKeys, TenantRecord, locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 
 # A DEK as it is stored, among its tenant's keys.
@@ -43,6 +44,7 @@ class Prover:
         telemetry: counts cold opens.
         observations: notes what calls to a tenant's KEK have shown.
         refresher: notes each proof, and has DEKs in use proven again.
+        locks: notices tenants that are locked while their DEKs are open.
         clock: returns monotonic seconds.
     """
 
@@ -56,6 +58,7 @@ class Prover:
         telemetry: Telemetry,
         observations: Observations,
         refresher: Refresher,
+        locks: LockWatch,
         clock: Callable[[], float],
     ) -> None:
         self._policy = policy
@@ -66,6 +69,7 @@ class Prover:
         self._telemetry = telemetry
         self._observations = observations
         self._refresher = refresher
+        self._locks = locks
         self._clock = clock
         self._flights = SingleFlight()
         self._proofs: dict[tuple[str, str], float] = {}
@@ -97,6 +101,9 @@ class Prover:
             record: the DEK as it is stored.
             proof: what the KEK has given.
             opens: whether it is cached if it is not open, or was dropped while the KEK was asked.
+
+        Raises:
+            KeyLocked: the tenant was locked while the KEK was asked.
         """
         kek = _kek(proof.by.kek_uri, proof.by.kek_version)
         about = Proof(proof.at, kek, self._deadline(proof.at), self._grace(tenant))
@@ -106,11 +113,15 @@ class Prover:
             if not opens:
                 return opened
             self._opened.put(opened)
+            self._locks.watch()
+            self._refuse_shut_out(opened)
         self._refresher.proven(opened)
         return opened
 
     def is_in_time(self, dek: OpenedDek) -> bool:
         """Return whether a proof still holds that was just asked for: the machine may have slept since."""
+        if dek.tenant in self._opened.shut_out_now:
+            return False
         grace = dek.outage_grace if dek.rides_out else 0.0
         return self._clock() < max(dek.deadline, dek.proven_at + max(LONGEST_CALL, grace))
 
@@ -149,6 +160,9 @@ class Prover:
             self._wrapper.calls.follow_all(flows, land)
 
     def _proving(self, keys: TenantKeys, record: DekRecord, *, ahead: bool) -> Flow[OpenedDek]:
+        if keys.tenant.state is TenantState.LOCKED:
+            self._opened.drop(record.tenant)
+            raise locked(record.tenant)
         if record.state is not DekState.ACTIVE:
             self._opened.deactivate(record.id)
         stale = self._opened.peek(record.id)
@@ -171,6 +185,12 @@ class Prover:
             self._telemetry.cold_open()
         self._observations.opened(keys, proof.by)
         return self.keep(keys.tenant, record, proof, opens=not ahead)
+
+    def _refuse_shut_out(self, opened: OpenedDek) -> None:
+        # After it was put there: whoever notices the lock either finds it there, or is found here.
+        if opened.tenant in self._opened.shut_out_now:
+            self._opened.drop(opened.tenant)
+            raise locked(opened.tenant)
 
     def _moved(self, record: DekRecord) -> Stored | None:
         """Return a DEK as stored now, if its wrappings changed between reading them and calling the KEK."""

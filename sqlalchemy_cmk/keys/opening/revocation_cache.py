@@ -20,21 +20,27 @@ class RevocationCache:
     def __init__(self, retry_after: float, clock: Callable[[], float]) -> None:
         self._retry_after = retry_after
         self._clock = clock
-        self._refused: dict[Hashable, tuple[float, str, str | None]] = {}
+        self._refused: dict[Hashable, tuple[float, str, str | None, type[KeyRevoked]]] = {}
 
     def refusal(self, question: Hashable) -> KeyRevoked | None:
         """Return the error with which a question was refused less than ``retry_after`` seconds ago."""
         refused = self._refused.get(question)
         if refused is None or self._clock() >= refused[0]:
             return None
-        return KeyRevoked(refused[1], refused[2])
+        _, message, tenant, kind = refused
+        return kind(message, tenant)
 
     def note(self, question: Hashable, error: BaseException | None) -> None:
         """Note how a question was answered that was asked just now; ``None`` where nothing failed."""
         if isinstance(error, KeyRevoked):
             if len(self._refused) >= MAX_REFUSALS:
                 self._refused = {}
-            self._refused[question] = self._clock() + self._retry_after, str(error), error.tenant
+            self._refused[question] = (
+                self._clock() + self._retry_after,
+                str(error),
+                error.tenant,
+                type(error),
+            )
         elif error is None:
             self._refused.pop(question, None)
 

@@ -22,7 +22,7 @@ from sqlalchemy_cmk.runtime.clock import as_utc
 
 Kind = TypeVar("Kind", bound=StrEnum)
 
-_STORED_STATES = (TenantState.OK, TenantState.REVOKED, TenantState.SHREDDED)
+_STORED_STATES = (TenantState.OK, TenantState.REVOKED, TenantState.LOCKED, TenantState.SHREDDED)
 
 
 def select_tenants(tables: KeyTables) -> Select[Any]:

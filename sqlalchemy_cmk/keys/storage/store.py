@@ -19,6 +19,7 @@ from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
 from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys, TenantRecord
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase, waits_for_lock
+from sqlalchemy_cmk.keys.storage.locks import LockRow
 from sqlalchemy_cmk.keys.storage.reader import PAGE, KeyReader, Page
 from sqlalchemy_cmk.keys.storage.tenant_filter import EVERY, TenantFilter
 from sqlalchemy_cmk.keys.storage.writer import KeyWriter, PlannedChange
@@ -51,6 +52,7 @@ class KeyStore:
         self._tables = database.tables
         self._reader = KeyReader(database, manifests)
         self._writer = KeyWriter(database.tables)
+        self._locks = LockRow(database)
 
     def keys_of(self, tenant: str) -> TenantKeys | None:
         """Return a tenant's keys, or ``None`` if it has none yet."""
@@ -243,6 +245,7 @@ class KeyStore:
 
         def work(connection: Connection) -> list[PlannedChange]:
             done = self._writer.write(connection, planned)
+            self._locks.note(connection, ((one.before.tenant.state, one.after.tenant.state) for one in done))
             self._audit.append(connection, [event for one in done for event in one.events])
             return done
 
@@ -293,7 +296,7 @@ class KeyStore:
     def note_state(self, tenant: str, state: TenantState, event: AuditEvent) -> None:
         """Record that a tenant's KEK refuses, or that it opens again, unless that is recorded already."""
         keys = self.keys_of(tenant)
-        if keys is None or keys.tenant.state in (state, TenantState.SHREDDED):
+        if keys is None or keys.tenant.state in (state, TenantState.LOCKED, TenantState.SHREDDED):
             return
         reason = event.detail if state is TenantState.REVOKED else None
         # Where another process changes the keys meanwhile, the next refusal or opening is noted.

@@ -1,4 +1,4 @@
-"""The key tables: tenants, DEKs, wrappings and the audit trail. They hold no key in the clear.
+"""The key tables: tenants, DEKs, wrappings, the audit trail and locks. They hold no key in the clear.
 
 Packages with tables of their own register them with :func:`register_tables`.
 """
@@ -75,6 +75,7 @@ class KeyTables:
     wrappings: Table
     audit: Table
     audit_head: Table
+    locks: Table
 
 
 def register_tables(build: TableBuilder) -> None:
@@ -126,6 +127,7 @@ def make_key_tables(metadata: MetaData, prefix: str) -> KeyTables:
         _wrappings(metadata, f"{prefix}wrappings", deks),
         _audit(metadata, f"{prefix}audit"),
         _audit_head(metadata, f"{prefix}audit_head"),
+        _locks(metadata, f"{prefix}locks"),
     )
 
 
@@ -237,4 +239,14 @@ def _audit_head(metadata: MetaData, audit_head: str) -> Table:
         Column("hash", String(64), nullable=False),
         Column("key_id", String(16), nullable=False),
         Column("mac", String(64), nullable=False),
+    )
+
+
+def _locks(metadata: MetaData, locks: str) -> Table:
+    # One row for all tenants: every process that holds keys reads it every few seconds.
+    return own_table(
+        metadata,
+        locks,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("generation", BigInteger, nullable=False),
     )

@@ -1,0 +1,16 @@
+"""`cmk lock` and `cmk unlock`."""
+
+from tests.cli.conftest import Application
+
+
+def test_lock_closes_a_tenants_keys_and_unlock_opens_them(app: Application) -> None:
+    assert app.json("lock", "acme", "--reason", "lost laptop") == {"tenant": "acme", "state": "locked"}
+    line = app.status("acme")
+    assert line["state"] == "locked" and line["reason"] == "lost laptop"
+    assert app.json("rotate-dek", "acme", code=3)["error"] == "KeyLocked"
+    assert app.run("unlock", "acme").stdout == "acme is not locked\n"
+    assert app.status("acme")["state"] == "ok"
+
+
+def test_a_tenant_that_does_not_exist_is_not_locked(app: Application) -> None:
+    assert app.json("lock", "nobody", code=5)["error"] == "ConfigurationError"
