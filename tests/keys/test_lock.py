@@ -1,10 +1,13 @@
 """Locking a tenant: every process closes its keys within seconds, whatever the KEK says."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from sqlalchemy_cmk import KeyLocked, KeyRevoked, TamperedError
 from sqlalchemy_cmk.keys.model import TenantState
@@ -30,6 +33,22 @@ def is_shut(world: World) -> bool:
     except KeyLocked:
         return True
     return False
+
+
+@contextmanager
+def looks() -> Iterator[list[str]]:
+    """The statements in the block that read the row which counts locks."""
+    seen: list[str] = []
+
+    def look(*arguments: Any) -> None:
+        if "cmk_locks" in arguments[2]:
+            seen.append(arguments[2])
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
 
 
 def with_notes(world: World) -> World:
@@ -100,15 +119,23 @@ def test_a_process_looks_by_itself_while_it_holds_keys(database: Database, tmp_p
     world.close()
 
 
-def test_a_look_reads_one_row_while_nothing_has_changed_and_none_where_no_key_is_open(clinic: World) -> None:
+def test_a_look_reads_one_row_while_nothing_has_changed(clinic: World) -> None:
     locks = clinic.keyring.keys.locks
     locks.look()
-    with statements() as seen:
+    with looks() as seen, statements() as others:
         locks.look()
-    assert seen == []  # but the row itself, which `statements` leaves out
-    assert locks.ring() is not None
+    assert len(seen) == 1 and "WHERE cmk_locks.id = " in seen[0] and others == []
+
+
+def test_a_process_that_holds_no_key_looks_at_nothing(clinic: World) -> None:
+    clinic.restart(lock_check=2)
+    locks = clinic.keyring.keys.locks
+    assert clinic.read("acme") == ["acme"] and locks.ring() == clinic.now + 2
     clinic.keyring.forget()
-    assert locks.ring() is None
+    clinic.now += 2
+    with looks() as seen:
+        assert locks.ring() is None and not locks.is_looking
+    assert seen == []
 
 
 def test_a_key_that_is_being_opened_while_its_tenant_is_locked_is_not_used(clinic: World) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Collection
+from math import inf
 
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
@@ -48,7 +50,8 @@ class LockWatch:
         self._let_in = let_in
         self._clock = clock
         self._generation: int | None = None
-        self._next = 0.0
+        self._lock = threading.Lock()
+        self._next = inf
         self._looked_at = clock()
         self._looking = self._failing = False
         self._threads = Threads("cmk-locks", 1)
@@ -56,8 +59,13 @@ class LockWatch:
 
     def watch(self) -> None:
         """Begin to look, or go on: a DEK was opened."""
-        if self._row is not None:
-            self._alarm.set(self._clock() + self._every)
+        if self._row is None:
+            return
+        with self._lock:
+            if self._next == inf:
+                self._next = self._clock() + self._every
+            due = self._next
+        self._alarm.set(due)
 
     def locked(self, tenant: str) -> None:
         """Note that this process has locked a tenant: a DEK that is being opened now is not used."""
@@ -71,20 +79,25 @@ class LockWatch:
 
     def ring(self) -> float | None:
         """Begin a look if it is time, and return when the next is; ``None`` where no DEK is open."""
-        if not len(self._opened):
+        now = self._clock()
+        with self._lock:
+            if not len(self._opened):
+                self._next = inf
+            due = self._next
+        if due == inf:
             # Whoever opens one reads whether its tenant is locked; a look at what was missed comes then.
             self._generation = None
             self._admit(frozenset())
             return None
-        now = self._clock()
-        if now < self._next:
-            return self._next
+        if now < due:
+            return due
         if (self._looking or self._failing) and now - self._looked_at > self._grace:
             self._opened.drop_unless_proven_since(now - self._grace)
         if not self._looking:
             self._begin()
-        self._next = now + self._every
-        return self._next
+        with self._lock:
+            self._next = now + self._every
+        return now + self._every
 
     def look(self) -> None:
         """Look at the row, and drop what has to be dropped.
@@ -113,6 +126,7 @@ class LockWatch:
 
     def after_fork(self) -> None:
         """Look for the child's own DEKs: the parent's threads do not run there."""
+        self._lock = threading.Lock()
         self._looking = False
         self._alarm.after_fork()
 

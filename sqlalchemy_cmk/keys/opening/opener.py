@@ -61,7 +61,7 @@ class Opener:
         self._audit = audit
         self._clock = clock
         self._flights = SingleFlight()
-        self.revocations = RevocationCache(policy.retry_after, clock)
+        self.revocations = RevocationCache(policy.retry_after, policy.lock_check, clock)
 
     def open_all(self, questions: Iterable[Question]) -> Answers:
         """Return DEKs, opened side by side: each may be used now, whatever the others had to wait for.

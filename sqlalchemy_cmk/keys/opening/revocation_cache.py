@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
 
-from sqlalchemy_cmk.errors import KeyRevoked
+from sqlalchemy_cmk.errors import KeyLocked, KeyRevoked
 
 MAX_REFUSALS = 10_000
 
@@ -13,12 +13,14 @@ class RevocationCache:
     """Repeats a refusal for a while instead of asking again.
 
     Args:
-        retry_after: seconds for which a refusal is repeated.
+        retry_after: seconds for which a KEK's refusal is repeated.
+        lock_check: seconds for which it is repeated that a tenant is locked, if that is shorter.
         clock: returns monotonic seconds.
     """
 
-    def __init__(self, retry_after: float, clock: Callable[[], float]) -> None:
+    def __init__(self, retry_after: float, lock_check: float, clock: Callable[[], float]) -> None:
         self._retry_after = retry_after
+        self._when_locked = min(retry_after, lock_check)
         self._clock = clock
         self._refused: dict[Hashable, tuple[float, str, str | None, type[KeyRevoked]]] = {}
 
@@ -35,8 +37,9 @@ class RevocationCache:
         if isinstance(error, KeyRevoked):
             if len(self._refused) >= MAX_REFUSALS:
                 self._refused = {}
+            seconds = self._when_locked if isinstance(error, KeyLocked) else self._retry_after
             self._refused[question] = (
-                self._clock() + self._retry_after,
+                self._clock() + seconds,
                 str(error),
                 error.tenant,
                 type(error),

@@ -40,7 +40,7 @@ class LockRow:
             KeyUnavailable: the key tables cannot be reached now.
         """
         wanted = select(self._table.c.generation).where(self._table.c.id == ONLY)
-        found = self._database.run(lambda c: c.scalar(wanted), wait_for_lock=False)
+        found = self._database.run(lambda c: c.scalar(wanted))
         return int(found or 0)
 
     def locked(self) -> frozenset[str]:
@@ -51,7 +51,7 @@ class LockRow:
         """
         t = self._tenants.c
         wanted = select(t.tenant).where(t.state == TenantState.LOCKED)
-        return frozenset(self._database.run(partial(_scalars, wanted), wait_for_lock=False))
+        return frozenset(self._database.run(partial(_scalars, wanted)))
 
     def shredded(self, tenants: Iterable[str]) -> frozenset[str]:
         """Return which of these tenants were shredded, as their rows say; nothing is verified.
@@ -62,7 +62,7 @@ class LockRow:
         t, found = self._tenants.c, set[str]()
         for part in in_parts(tenants, PAGE):
             wanted = select(t.tenant).where(t.tenant.in_(part), t.state == TenantState.SHREDDED)
-            found |= self._database.run(partial(_scalars, wanted), wait_for_lock=False)
+            found |= self._database.run(partial(_scalars, wanted))
         return frozenset(found)
 
     def note(self, connection: Connection, states: Iterable[tuple[TenantState, TenantState]]) -> None:
