@@ -24,6 +24,7 @@ from sqlalchemy_cmk.cli.rewrap import rewrap
 from sqlalchemy_cmk.cli.shred import shred
 from sqlalchemy_cmk.cli.status import status
 from sqlalchemy_cmk.errors import CmkError
+from sqlalchemy_cmk.runtime.because import because
 
 _JSON = f"{__name__}.json"
 
@@ -91,14 +92,22 @@ def _checked_path(ctx: click.Context, parameter: click.Parameter, keyring_path: 
     callback=_checked_path,
     help=f"The application's Keyring, or a function that returns it. Default: ${VARIABLE}.",
 )
+@click.option(
+    "--because",
+    "reason",
+    metavar="TEXT",
+    help="Why, for the audit trail: a case's number, say. Some changes may need it.",
+)
 @click.version_option(__version__, prog_name="sqlalchemy_cmk")
 @click.pass_context
-def cmk(ctx: click.Context, keyring: str | None) -> None:
+def cmk(ctx: click.Context, keyring: str | None, reason: str | None) -> None:
     """Show and change the keys of an application's tenants.
 
     The name of the platform's own tenant is ''.
     """
     use_keyring(ctx, keyring)
+    if reason is not None:
+        ctx.with_resource(because(reason))
 
 
 for command in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import datetime
 from typing import BinaryIO
 
 import click
@@ -13,8 +14,9 @@ from rich.text import Text
 
 from sqlalchemy_cmk.cli.exits import ExitCode
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
-from sqlalchemy_cmk.cli.output import console, note, print_json, print_line, tenant_label
+from sqlalchemy_cmk.cli.output import console, note, plural, print_json, print_line, tenant_label
 from sqlalchemy_cmk.keys import AuditEntry, AuditVerdict, Heads, Keyring
+from sqlalchemy_cmk.keys.audit.export import check_export
 from sqlalchemy_cmk.runtime.printable import printable
 from sqlalchemy_cmk.scope import key_owner
 
@@ -49,6 +51,41 @@ def show(keyring: Keyring, tenant: str | None, last: int, as_json: bool) -> None
         console().print(_table(entries))
     else:
         note("The trail holds no such event.")
+
+
+@audit.command()
+@click.option("--tenant", metavar="NAME", required=True, help="Whose events.")
+@click.option("--since", type=click.DateTime(), help="Leave out what was before this time, in UTC.")
+@as_json
+@with_keyring
+def export(keyring: Keyring, tenant: str, since: datetime | None, as_json: bool) -> None:
+    """Print one tenant's events as lines of JSON, for its owner to keep.
+
+    No other tenant's events are in them. cmk audit check-export checks them without the database.
+    """
+    for line in keyring.audit.export(tenant, since):
+        click.echo(line)
+
+
+@audit.command("check-export")
+@click.argument("file", type=click.File("rb"))
+@click.option("--earlier", type=click.File("rb"), help="An export that was made before.")
+@as_json
+def check_exported(file: BinaryIO, earlier: BinaryIO | None, as_json: bool) -> None:
+    """Check what cmk audit export printed; neither a keyring nor the database is needed.
+
+    Finds rows that were changed or removed, and with --earlier also those that have changed since then.
+    """
+    end, problems = check_export(file, earlier)
+    if as_json:
+        print_json({**asdict(end), "problems": problems})
+    else:
+        for problem in problems:
+            print_line(Text.assemble(("problem  ", "bold red"), printable(problem)))
+        if not problems:
+            print_line(Text(f"{plural(end.rows, 'event')} of {tenant_label(end.tenant)} hold", style="green"))
+    if problems:
+        click.get_current_context().exit(ExitCode.FOUND)
 
 
 @audit.command()

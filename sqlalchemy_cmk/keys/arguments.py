@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.runtime.clock import duration
@@ -78,3 +79,17 @@ def cache_policy(
         duration(lock_check, "lock_check"),
         duration(lock_grace, "lock_grace"),
     )
+
+
+def event_kinds(names: Iterable[str]) -> frozenset[EventKind]:
+    """Return the kinds of audit events of these names.
+
+    Raises:
+        ConfigurationError: it is one name and no list of them, or there is no such event.
+    """
+    if isinstance(names, str):
+        raise ConfigurationError(f"a list of events is needed, and this is one: give it [{names!r}]")
+    try:
+        return frozenset(map(EventKind, names))
+    except ValueError as error:
+        raise ConfigurationError(f"{error}: give names of audit events, such as shred") from None

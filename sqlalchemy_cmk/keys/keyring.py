@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from datetime import timedelta
 from functools import partial
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import Connection, Engine, MetaData
 
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.keys.arguments import cache_policy, check_arguments, check_engine
+from sqlalchemy_cmk.keys.arguments import cache_policy, check_arguments, check_engine, event_kinds
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.binding.engines import Engines
 from sqlalchemy_cmk.keys.binding.places import shown
@@ -77,6 +77,8 @@ class Keyring(KeyOperations, ValueDoors):
             ``"refuse"`` refuses it, ``"allow"`` says nothing. Default ``"warn"``.
         actor: who acts, for the audit trail: a name, or a function that returns it. Default: the user that
             the process runs as.
+        reason_for: the changes of keys that need a reason, by :meth:`because`, or they are refused: names of
+            audit events, such as ``["shred", "unlock", "assign"]``. Default: none.
         table_prefix: the prefix of the key tables' names.
         record_exceptions: whether OpenTelemetry's spans record the errors of providers, whose messages name
             KEKs and files.
@@ -112,6 +114,7 @@ class Keyring(KeyOperations, ValueDoors):
         reads_without_tenant: bool = False,
         raw_sql: RawSql = "warn",
         actor: str | Callable[[], str] | None = None,
+        reason_for: Iterable[str] = (),
         table_prefix: str = "cmk_",
         record_exceptions: bool = False,
         dry_run: bool = False,
@@ -142,6 +145,7 @@ class Keyring(KeyOperations, ValueDoors):
             table_prefix,
             record_exceptions,
             clock,
+            event_kinds(reason_for),
             ProviderCalls(kek_concurrency),
         )
         self.dry_run = dry_run_for(dry_run, table_prefix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError
@@ -29,6 +30,7 @@ from sqlalchemy_cmk.keys.storage.database import KeyDatabase
 from sqlalchemy_cmk.keys.storage.reader import PAGE
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.keys.storage.tenant_filter import TenantFilter
+from sqlalchemy_cmk.runtime.because import because
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
 from sqlalchemy_cmk.runtime.parts import in_parts
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
@@ -109,6 +111,21 @@ class KeyOperations(ABC):
         if self.dry_run is not None:
             return AssignReport()
         return off_the_loop(lambda: self.lifecycle.assign_many(tenants, kek_uri, fresh_dek=fresh_dek))
+
+    def because(self, reason: str, *, actor: str | None = None) -> AbstractContextManager[None]:
+        """Say why keys are used in a ``with`` block, and who uses them, for the audit trail.
+
+        What is noted in the block has the reason in its ``detail``: keys that are opened or made, changes of
+        keys. It follows ``await`` and new tasks, and other threads do not see it.
+
+        Args:
+            reason: why, such as a case's number; at most 200 characters, and no secret.
+            actor: who; ``None`` for the keyring's ``actor``.
+
+        Raises:
+            ConfigurationError: the reason is empty, or one of them is no text or too long.
+        """
+        return because(reason, actor)
 
     def lock(self, tenant: object, *, reason: str = "") -> None:
         """Close a tenant's keys now, in every process, whatever its KEK says, until :meth:`unlock`.

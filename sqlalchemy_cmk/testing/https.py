@@ -50,6 +50,8 @@ class Handler(BaseHTTPRequestHandler):
             query=dict(parse_qsl(target.query)),
             authorization=self.headers.get("Authorization", ""),
             body=self.rfile.read(length),
+            request_id=self.headers.get("x-ms-client-request-id", ""),
+            user_agent=self.headers.get("User-Agent", ""),
         )
         try:
             self._send(self._site.respond(request))

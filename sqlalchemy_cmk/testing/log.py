@@ -21,6 +21,8 @@ class Seen:
         principal: the caller's name; ``None`` without a valid token.
         status: the HTTP status; ``None`` where the connection was reset instead.
         inner: the inner error's code, where there is one.
+        request_id: the id that the client has given the request, as the real log's ``CorrelationId``.
+        user_agent: the client, as the real log's ``clientInfo_s``.
     """
 
     vault: str
@@ -32,6 +34,8 @@ class Seen:
     principal: str | None
     status: int | None
     inner: str | None = None
+    request_id: str = ""
+    user_agent: str = ""
 
 
 class RequestLog:

@@ -22,6 +22,8 @@ class Request:
     query: Mapping[str, str]
     authorization: str
     body: bytes
+    request_id: str = ""
+    user_agent: str = ""
 
     def json(self) -> dict[str, Any]:
         """Return the body's JSON object; raises :class:`ValueError` for anything else."""

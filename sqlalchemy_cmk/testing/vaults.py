@@ -194,6 +194,8 @@ class Vault(Site):
             version=found.version,
             principal=principal.name if principal else None,
             status=None,
+            request_id=request.request_id,
+            user_agent=request.user_agent,
         )
         return self.note(seen, lambda: self._answer(found, request, principal))
 

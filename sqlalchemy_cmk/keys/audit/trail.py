@@ -14,8 +14,9 @@ import getpass
 import os
 import socket
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy import Connection
@@ -31,15 +32,17 @@ from sqlalchemy_cmk.keys.audit.authentication import (
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry, AuditEvent, AuditHead, Stamped
 from sqlalchemy_cmk.keys.audit.emission import emit
 from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.keys.audit.export import export_lines
 from sqlalchemy_cmk.keys.audit.heads import Heads
 from sqlalchemy_cmk.keys.audit.rows import TrailRows
 from sqlalchemy_cmk.keys.audit.verification import DOUBTS, AuditVerdict, Verification
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeys
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
+from sqlalchemy_cmk.runtime import because
 from sqlalchemy_cmk.runtime.background import BackgroundWriter
 from sqlalchemy_cmk.runtime.clock import utc_now
 from sqlalchemy_cmk.runtime.forks import watch_forks
-from sqlalchemy_cmk.scope import PLATFORM_TENANT
+from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
 
 MAX_NAME = 200
 MAX_DETAIL = 500
@@ -55,6 +58,7 @@ class AuditTrail:
             example); by default the user that the process runs as.
         record_keys: they authenticate the trail; ``None`` if there are none, so that anyone who can write to
             the database can write the trail.
+        reason_for: the kinds of events of which somebody has to say why, before anything is changed.
 
     Whatever reads or writes the trail raises :class:`KeyUnavailable` when the tables or the record key cannot
     be reached now, and :class:`ConfigurationError` when they do not exist.
@@ -66,8 +70,10 @@ class AuditTrail:
         background: BackgroundWriter,
         actor: str | Callable[[], str] | None = None,
         record_keys: RecordKeys | None = None,
+        reason_for: frozenset[EventKind] = frozenset(),
     ) -> None:
         self._database = database
+        self._reason_for = reason_for
         self._background = background
         self._actor = actor
         self._authentication = Authentication(record_keys)
@@ -83,6 +89,22 @@ class AuditTrail:
         Logs get them once the transaction has been committed.
         """
         self._append(connection, [self._stamped(event) for event in events])
+
+    def require_reasons(self, events: Iterable[AuditEvent]) -> None:
+        """Refuse a change of which nobody has said why, where the application asks for it.
+
+        Raises:
+            ConfigurationError: a reason is missing.
+        """
+        if because.current() is not None:
+            return
+        for event in events:
+            said = event.event in (EventKind.LOCK, EventKind.UNLOCK) and event.detail
+            if event.event in self._reason_for and not said:
+                raise ConfigurationError(
+                    f"{event.event} needs a reason here, and nothing was changed: put it into "
+                    'with keyring.because("..."), or give cmk --because'
+                )
 
     def soon(self, event: AuditEvent) -> None:
         """Tell logs of an event now, and append it a moment later, in a transaction of its own."""
@@ -126,6 +148,18 @@ class AuditTrail:
         """
         self._background.flush()
         return self._rows.newest(tenant, last)
+
+    def export(self, tenant: object, since: datetime | None = None) -> Iterator[str]:
+        """Return a tenant's events as lines of JSON, for its owner to keep; no other tenant's are in them.
+
+        ``cmk audit check-export`` checks such lines without the database.
+
+        Args:
+            tenant: the tenant's name.
+            since: leaves out what was before this time; one without a time zone is in UTC.
+        """
+        name = key_owner(tenant)
+        return export_lines(name, since, self.entries(name), self._authentication.key())
 
     def known(self, tenants: Collection[str]) -> set[str]:
         """Return those of some tenants of which a DEK was ever made."""
@@ -246,16 +280,18 @@ class AuditTrail:
         return ""
 
     def _stamped(self, event: AuditEvent) -> Stamped:
-        actor = self._actor() if callable(self._actor) else self._actor or _user()
+        why = because.current()
+        actor = "" if why is None else why.actor
+        actor = actor or (self._actor() if callable(self._actor) else self._actor or _user())
         origin = f"{socket.gethostname()} process {os.getpid()}"
         at = utc_now().isoformat(timespec="microseconds")
-        return Stamped(at, actor[:MAX_NAME], origin[:MAX_NAME], _shortened(event))
+        return Stamped(at, actor[:MAX_NAME], origin[:MAX_NAME], _with_reason(event, why))
 
 
-def _shortened(event: AuditEvent) -> AuditEvent:
-    if len(event.detail) <= MAX_DETAIL:
-        return event
-    return replace(event, detail=event.detail[:MAX_DETAIL])
+def _with_reason(event: AuditEvent, why: because.Because | None) -> AuditEvent:
+    reason = "" if why is None else f"{'; ' if event.detail else ''}because: {why.reason}"
+    detail = event.detail[: MAX_DETAIL - len(reason)] + reason
+    return event if detail == event.detail else replace(event, detail=detail)
 
 
 def _user() -> str:

@@ -199,7 +199,8 @@ class EngineKeys:
         self.locks.after_fork()
 
     def _trail_on(self, database: KeyDatabase) -> AuditTrail:
-        return AuditTrail(database, self.background, self._settings.actor, self.record_keys)
+        settings = self._settings
+        return AuditTrail(database, self.background, settings.actor, self.record_keys, settings.reason_for)
 
     def _store_on(self, database: KeyDatabase, audit: AuditTrail | None = None) -> KeyStore:
         return KeyStore(database, audit or self._trail_on(database), Manifests(self.record_keys))

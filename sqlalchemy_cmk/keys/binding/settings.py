@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
 from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
@@ -30,6 +31,7 @@ class Settings:
     table_prefix: str
     record_exceptions: bool
     clock: Callable[[], float]
+    reason_for: frozenset[EventKind]
     calls: ProviderCalls
 
     def close(self) -> None:

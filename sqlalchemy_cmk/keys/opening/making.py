@@ -179,5 +179,10 @@ class Making:
 def _event(dek: DekRecord, proof: Unwrapped) -> AuditEvent:
     wrapped = proof.by
     return AuditEvent(
-        EventKind.WRAP, dek.tenant, dek.id.hex(), wrapped.kek_uri, wrapped.kek_version, dek.purpose
+        EventKind.WRAP,
+        dek.tenant,
+        dek.id.hex(),
+        wrapped.kek_uri,
+        wrapped.kek_version,
+        f"{dek.purpose}, call {proof.call}",
     )

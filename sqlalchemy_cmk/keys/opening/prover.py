@@ -181,7 +181,8 @@ class Prover:
         kek = _kek(proof.by.kek_uri, proof.by.kek_version)
         self._note_proof(kek, proof.at)
         if stale is None:
-            self._audit.soon(AuditEvent(EventKind.UNWRAP, record.tenant, record.id.hex(), *kek))
+            called = f"call {proof.call}"
+            self._audit.soon(AuditEvent(EventKind.UNWRAP, record.tenant, record.id.hex(), *kek, called))
             self._telemetry.cold_open()
         self._observations.opened(keys, proof.by)
         return self.keep(keys.tenant, record, proof, opens=not ahead)

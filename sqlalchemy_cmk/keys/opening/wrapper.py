@@ -21,6 +21,7 @@ from sqlalchemy_cmk.keys.records import DekRecord
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped
 from sqlalchemy_cmk.providers.uris import shown
+from sqlalchemy_cmk.runtime.because import kek_call
 from sqlalchemy_cmk.runtime.secret import Secret
 
 T = TypeVar("T")
@@ -34,11 +35,13 @@ class Unwrapped:
         key: the DEK.
         by: the wrapping that gave it.
         at: when the KEK was asked, in seconds of the keyring's clock.
+        call: the id under which the vault's own log has the call.
     """
 
     key: Secret
     by: Wrapped
     at: float
+    call: str
 
 
 class Wrapper:
@@ -164,9 +167,10 @@ class Wrapper:
 
         def wrap_and_unwrap() -> Unwrapped:
             asked = self._clock()
-            wrapped = self._timed("wrap", provider, lambda: provider.wrap(kek_uri, dek))
-            require_kind(provider, "wrap", wrapped, Wrapped)
-            return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked)
+            with kek_call(f"{tenant} {kek_uri}".encode()) as call:
+                wrapped = self._timed("wrap", provider, lambda: provider.wrap(kek_uri, dek))
+                require_kind(provider, "wrap", wrapped, Wrapped)
+                return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked, call)
 
         proof: Unwrapped = yield self._call(provider, kek_uri, wrap_and_unwrap)
         if proof.key != dek:
@@ -215,7 +219,8 @@ class Wrapper:
 
         def unwrap() -> Unwrapped:
             asked = self._clock()
-            return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked)
+            with kek_call(dek.id) as call:
+                return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked, call)
 
         found: Unwrapped = yield self._call(provider, wrapped.kek_uri, unwrap)
         if is_checked(found.key, dek.id, dek.purpose, dek.tenant, dek.check_value):

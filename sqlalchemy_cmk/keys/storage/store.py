@@ -232,7 +232,11 @@ class KeyStore:
 
         Returns:
             The tenants whose change is committed: not those whose keys another process changed first.
+
+        Raises:
+            ConfigurationError: the application wants to know why, and nobody has said so.
         """
+        self._audit.require_reasons(event for _, change in plans for event in change.events)
         now = this_second()
         after = [keys.changed(change, now) for keys, change in plans]
         manifests = self._manifests.make_all(after)

@@ -25,6 +25,7 @@ from sqlalchemy_cmk.errors import CmkError, CredentialError, KeyUnavailable
 from sqlalchemy_cmk.providers.azure.answers import Answer
 from sqlalchemy_cmk.providers.azure.attempts import Attempts, make_session, too_slow
 from sqlalchemy_cmk.providers.azure.vault_request import VaultRequest
+from sqlalchemy_cmk.runtime.because import call_id
 
 T = TypeVar("T")
 
@@ -84,11 +85,12 @@ class BlockingClient(VaultClient):
         self._client.close()
 
     def _send(self, request: VaultRequest, seconds: float) -> Answer | CmkError:
-        return self._attempts.within(seconds, lambda: self._answer(request))
+        options = _options()
+        return self._attempts.within(seconds, lambda: self._answer(request, options))
 
-    def _answer(self, request: VaultRequest) -> Answer | CmkError:
+    def _answer(self, request: VaultRequest, options: dict[str, Any]) -> Answer | CmkError:
         try:
-            return _read(self._client.send_request(_sdk_request(request), **NO_REDIRECTS))
+            return _read(self._client.send_request(_sdk_request(request), **options))
         except (AzureError, ValueError, RecursionError) as error:
             return failure(error)
 
@@ -108,11 +110,11 @@ class AsyncClient(VaultClient):
         return AsyncKeyClient(vault_url, credential, **options)
 
     def _send(self, request: VaultRequest, seconds: float) -> Answer | CmkError:
-        return self._loop.run(self._answer(request), seconds)
+        return self._loop.run(self._answer(request, _options()), seconds)
 
-    async def _answer(self, request: VaultRequest) -> Answer | CmkError:
+    async def _answer(self, request: VaultRequest, options: dict[str, Any]) -> Answer | CmkError:
         try:
-            response = await self._client.send_request(_sdk_request(request), **NO_REDIRECTS)
+            response = await self._client.send_request(_sdk_request(request), **options)
             await response.read()
             return _read(response)
         except (AzureError, ValueError, RecursionError) as error:
@@ -165,6 +167,15 @@ def failure(error: AzureError | ValueError | RecursionError) -> CmkError:
             "credential has failed; renew its secret, or fix its sign-in"
         )
     return KeyUnavailable(f"it, or its sign-in service, cannot be reached now ({type(error).__name__})")
+
+
+def _options() -> dict[str, Any]:
+    """Return what is said with the request of the call that is being made.
+
+    The vault's log has the id as the client's request id: the SDK would make up another each time.
+    """
+    call = call_id()
+    return {**NO_REDIRECTS, "request_id": call} if call else {**NO_REDIRECTS}
 
 
 def _sdk_request(request: VaultRequest) -> HttpRequest:

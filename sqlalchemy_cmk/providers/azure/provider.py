@@ -32,7 +32,7 @@ from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.forks import watch_forks
 from sqlalchemy_cmk.runtime.secret import Secret
 
-DEFAULTS = {"retry_total": 0, "connection_timeout": 3, "read_timeout": 5}
+DEFAULTS = {"retry_total": 0, "connection_timeout": 3, "read_timeout": 5, "user_agent": "sqlalchemy_cmk"}
 # An RSA key of 4096 bits, the longest that vaults have, wraps into 512.
 LONGEST_WRAPPING = 1024
 
@@ -60,7 +60,8 @@ class AzureKeyVaultProvider(KeyProvider):
         retry_bound: seconds that one request takes at most, with its repetitions, its sign-in and the last
             byte of its answer; a ``Retry-After`` beyond it is not waited for. Default 10.
         options: further arguments of the SDK's clients: ``connection_verify``, ``transport``, ``proxies``,
-            ``retry_policy`` and others. The SDK's own retries are off by default; connections time out after
+            ``retry_policy`` and others. ``user_agent="clinic/2.1"`` names the application in the vault's log;
+            by default that is ``sqlalchemy_cmk``. The SDK's own retries are off by default; connections time out after
             3 seconds and answers that do not begin, or pause, after 5. Redirects are never followed.
 
     Raises:
