@@ -1,8 +1,8 @@
 """Why keys are used now, and by whom; and the ids by which a vault's own log names the calls of its KEKs.
 
-An id is a UUID (RFC 9562, version 8). Its first four groups say which process has asked for which DEK, and are
-the same each time; the last counts the process's calls. So one row of the audit trail, that of the DEK's cold
-open, explains every later proof of it that the vault's log has.
+An id is a UUID (RFC 9562, version 8). Its first four groups say which process has asked for which DEK, and
+are the same each time; the last counts the process's calls. So one row of the audit trail, that of the DEK's
+cold open, explains every later proof of it that the vault's log has.
 """
 
 from __future__ import annotations

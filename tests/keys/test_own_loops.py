@@ -75,10 +75,9 @@ class Counted:
         await_true(lambda: gc.collect() >= 0 and sum(one() is not None for one in self.opened) == count)
 
     def keyring(self, folder: Path) -> Keyring:
-        """A keyring whose tables are made."""
-        keyring = Keyring(
-            self.engine, platform_key="local:pmk", providers=[LocalKeyProvider(folder / "keys.json")]
-        )
+        """A keyring whose tables are made; it looks for no locks, which opens a connection too."""
+        providers = [LocalKeyProvider(folder / "keys.json")]
+        keyring = Keyring(self.engine, platform_key="local:pmk", providers=providers, lock_check=3600)
         metadata = MetaData()
         keyring.protect(metadata)
         keyring.connections.run(metadata.create_all)

@@ -61,8 +61,9 @@ class AzureKeyVaultProvider(KeyProvider):
             byte of its answer; a ``Retry-After`` beyond it is not waited for. Default 10.
         options: further arguments of the SDK's clients: ``connection_verify``, ``transport``, ``proxies``,
             ``retry_policy`` and others. ``user_agent="clinic/2.1"`` names the application in the vault's log;
-            by default that is ``sqlalchemy_cmk``. The SDK's own retries are off by default; connections time out after
-            3 seconds and answers that do not begin, or pause, after 5. Redirects are never followed.
+            by default that is ``sqlalchemy_cmk``. The SDK's own retries are off by default; connections time
+            out after 3 seconds and answers that do not begin, or pause, after 5. Redirects are never
+            followed.
 
     Raises:
         ConfigurationError: not exactly one of ``credential`` and ``credential_for`` is given, or an argument

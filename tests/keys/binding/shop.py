@@ -32,8 +32,12 @@ class Shop:
         return create_engine(f"sqlite:///{self.folder / name}.db")
 
     def keyring(self, *engines: Engine, **options: Any) -> Keyring:
-        """A keyring of any number of engines, whose tables are made, that protects the model."""
+        """A keyring of any number of engines, whose tables are made, that protects the model.
+
+        It does not look for locks: that would take a connection while a test counts them.
+        """
         provider = LocalKeyProvider(self.folder / "keys.json")
+        options = {"lock_check": 3600, **options}
         keyring = Keyring(platform_key="local:pmk", providers=[provider], **options)
         for engine in engines:
             keyring.init_engine(engine)
