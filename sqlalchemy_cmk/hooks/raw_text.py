@@ -12,7 +12,7 @@ from sqlalchemy import Connection, MetaData, Table, TextClause
 from sqlalchemy_cmk.columns.column import SealedColumn
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import UnsupportedOperation
-from sqlalchemy_cmk.keys.binding.protection import keyrings_of, protection_of
+from sqlalchemy_cmk.keys.binding.protection import Protection, keyrings_of, protection_of
 from sqlalchemy_cmk.keys.dry_run import dry_run_of
 from sqlalchemy_cmk.keys.raw_sql import OPTION, guarded
 from sqlalchemy_cmk.runtime.places import is_sent_by_us
@@ -93,10 +93,21 @@ def guard_text(connection: Connection, statement: str, context: Any) -> None:
     if not guarded or (compiled is not None and not isinstance(compiled.statement, TextClause)):
         return
     for metadata in list(guarded):
-        if protection_of(metadata).of_engine(connection.engine) is not None:
+        protection = protection_of(metadata)
+        if protection.of_engine(connection.engine) is None:
+            _leave_alone(metadata, protection)
+        else:
             column = _texts_of(metadata).named(statement)
             if column is not None and dry_run_of(metadata) is None:
                 _judge(connection, metadata, column, statement)
+
+
+def _leave_alone(metadata: MetaData, protection: Protection) -> None:
+    """Look no more at a metadata whose keyrings were all closed, or are gone; a new one has it looked at."""
+    if not protection.keyrings:
+        guarded.discard(metadata)
+        if protection.keyrings:  # one came meanwhile
+            guarded.add(metadata)
 
 
 def _texts_of(metadata: MetaData) -> _Texts:

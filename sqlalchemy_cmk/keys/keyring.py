@@ -237,9 +237,9 @@ class Keyring(KeyOperations, ValueDoors):
             refuse_wrong_declarations(metadata)
         if metadata not in self._protected:
             self._protected.append(metadata)
+        serve(self, metadata)
         if self.raw_sql != "allow":
             guarded.add(metadata)
-        serve(self, metadata)
 
     def apply_to(self, metadata: MetaData) -> None:
         """Give reflected tables their sealed columns back, as migrations have noted them, and protect them.

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import String, insert, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sqlalchemy_cmk import ConfigurationError, EncryptedType, UnsupportedOperation
+from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring, UnsupportedOperation
 from sqlalchemy_cmk.dbapi import transparent
+from sqlalchemy_cmk.keys.raw_sql import guarded
 from sqlalchemy_cmk.rekey import Job, Rekey
 from tests.support.vault import Vault
 
@@ -76,6 +77,23 @@ def test_it_is_warned_of_once(make_vault: Callable[..., Vault], caplog: pytest.L
             connection.execute(text(statement))
     assert [one.name for one in caplog.records] == ["sqlalchemy_cmk.sql"] * 2
     assert "people.ssn" in caplog.text and "'x'" not in caplog.text
+
+
+def test_it_is_refused_again_where_a_keyring_follows_one_that_was_closed(
+    make_vault: Callable[..., Vault],
+) -> None:
+    vault, _ = made(make_vault, raw_sql="refuse")
+    metadata = vault.base.metadata
+    vault.keyring.close()
+    with vault.engine.connect() as connection:
+        connection.execute(text(NAMES[0]))
+        assert metadata not in guarded, "a metadata that no keyring protects is looked at for nothing"
+    with Keyring(
+        vault.engine, platform_key="local:pmk", providers=[vault.provider], raw_sql="refuse"
+    ) as other:
+        other.protect(vault.base)
+        with vault.engine.connect() as connection, pytest.raises(UnsupportedOperation, match="transparent"):
+            connection.execute(text(NAMES[0]))
 
 
 def test_an_unknown_answer_is_refused(make_vault: Callable[..., Vault]) -> None:

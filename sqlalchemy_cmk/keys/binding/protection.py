@@ -38,7 +38,12 @@ class Protection:
 
     def __iter__(self) -> Iterator[Keyring]:
         """Return the keyrings, the newest first."""
-        return iter([keyring for one in self._keyrings if (keyring := one()) is not None])
+        return iter(self.keyrings)
+
+    @property
+    def keyrings(self) -> list[Keyring]:
+        """The keyrings, the newest first."""
+        return [keyring for one in self._keyrings if (keyring := one()) is not None]
 
     def add(self, keyring: Keyring) -> None:
         """Let a keyring serve the metadata."""
@@ -79,7 +84,7 @@ def protection_of(metadata: MetaData) -> Protection:
 
 def keyrings_of(metadata: MetaData) -> list[Keyring]:
     """Return the keyrings that protect a metadata, the newest first."""
-    return list(protection_of(metadata))
+    return protection_of(metadata).keyrings
 
 
 def keys_for(connection: Connection, table: Table, where: str, *, writes: bool = False) -> EngineKeys:
@@ -169,7 +174,7 @@ def _dropped(tenants: Table, connection: Connection, **_: object) -> None:
 
 def _refuse(protection: Protection, engine: Engine | None, where: str) -> NoReturn:
     served = protection.engine_keys()
-    if not list(protection):
+    if not protection.keyrings:
         raise ConfigurationError(
             f"{where}: no keyring protects this metadata: call keyring.protect(Base) first"
         )
