@@ -70,14 +70,11 @@ class IndexCatalogue:
 
     def stored(self) -> list[StoredIndex]:
         """Return the indexes that are recorded now."""
-        return self._database.run(self.read)
+        return self._database.run(self._read_committed)
 
     def read(self, connection: Connection) -> list[StoredIndex]:
         """Return the indexes that a connection sees recorded; none where the table is missing."""
-        if not self._is_there and not inspect(connection).has_table(self.table.name):
-            return []
-        self._is_there = True
-        return stored_in(connection, self.table)
+        return stored_in(connection, self.table) if self._sees_table(connection) else []
 
     def record(self, connection: Connection, stored: Iterable[StoredIndex]) -> None:
         """Record hidden columns, in place of what was recorded of them."""
@@ -115,7 +112,7 @@ class IndexCatalogue:
 
     def _read_now(self) -> list[StoredIndex]:
         try:
-            return self._database.run(self.read, wait_for_lock=lent() is None)
+            return self._database.run(self._read_committed, wait_for_lock=lent() is None)
         except KeyUnavailable:
             caller = lent()
             if caller is None:
@@ -124,13 +121,22 @@ class IndexCatalogue:
         # is no other connection left.
         return self.read(caller)
 
+    def _read_committed(self, connection: Connection) -> list[StoredIndex]:
+        """Return the indexes that a connection sees that has changed nothing itself."""
+        # What an application's transaction sees may be its own: others have no such table before it commits.
+        self._is_there = self._sees_table(connection)
+        return self.read(connection)
+
+    def _sees_table(self, connection: Connection) -> bool:
+        return self._is_there or inspect(connection).has_table(self.table.name)
+
 
 class CallersCatalogue(IndexCatalogue):
     """Reads the table of search indexes on the connection of the statement that is about to be sent."""
 
     def _read_now(self) -> list[StoredIndex]:
         caller = lent()
-        return super()._read_now() if caller is None else self.read(caller)
+        return super()._read_now() if caller is None else self._read_committed(caller)
 
 
 def stored_in(connection: Connection, table: Table) -> list[StoredIndex]:
