@@ -34,6 +34,8 @@ POSTGRESQL_SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    # Catalogue queries look costly, and are run once: compiling them takes a seventh of the server's time.
+    "jit": "off",
     "max_connections": str(MAX_CONNECTIONS),
 }
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
