@@ -192,7 +192,7 @@ class _Count:
                     f"a transaction has been writing to this database for {database.writer_seconds} seconds "
                     "and may copy sealed values: try again when it has ended"
                 )
-            time.sleep(0.1)
+            time.sleep(0.15)
 
 
 def _is_view(connection: Connection, table: Table) -> bool:

@@ -294,6 +294,36 @@ def test_a_copy_that_is_not_committed_is_waited_for(world: World, monkeypatch: p
     assert "archive.text" in kept(world, old)
 
 
+@MARIADB
+@pytest.mark.drivers("sync")
+def test_a_copy_is_seen_though_others_read_the_list_of_transactions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """InnoDB gives everybody an old list as long as somebody reads it, other tests too: for a moment only."""
+    monkeypatch.setattr("sqlalchemy_cmk.databases.visibility.mariadb._LOOKS", 3)
+    monkeypatch.setattr(databases.Database, "writer_seconds", 1)
+    world.execute("CREATE TABLE archive AS SELECT * FROM notes WHERE 1 = 0")
+    over = threading.Event()
+
+    def look() -> None:
+        with world.engine.connect() as connection:
+            while not over.wait(0.001):
+                connection.exec_driver_sql("SELECT count(*) FROM information_schema.innodb_trx")
+
+    others = threading.Thread(target=look)
+    others.start()
+    try:
+        with world.engine.connect() as copying:
+            copying.execute(text("INSERT INTO archive SELECT * FROM notes"))
+            old = rotated(world)
+            with pytest.raises(KeyUnavailable, match=r"may copy sealed|which transactions are writing"):
+                drop_retired(world.keyring)
+    finally:
+        over.set()
+        others.join()
+    assert state(world, old) is DekState.RETIRED
+
+
 @POSTGRESQL
 def test_a_table_that_is_being_made_is_waited_for(world: World) -> None:
     with world.engine.connect() as copying:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection
+from random import uniform
+from secrets import token_hex
 from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Table, bindparam
@@ -12,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk.databases.visibility.base import Visibility
 from sqlalchemy_cmk.databases.visibility.stored import StoredTable
+from sqlalchemy_cmk.errors import KeyUnavailable
 
 _NO_TABLES = {"VIEW": "a view", "SYSTEM VIEW": "a view", "SEQUENCE": "a sequence"}
 _ELSEWHERE = {"BLACKHOLE", "CONNECT", "FEDERATED", "MRG_MYISAM", "SPHINX", "SPIDER"}
@@ -40,11 +44,16 @@ _COLUMNS = sql(
 _GRANT = re.compile(r"GRANT (?P<privileges>[A-Z, ]+) ON (?P<database>\*|`(?:[^`]|``)+`)\.\* TO ")
 _READING = frozenset(("SELECT", "ALL PRIVILEGES"))
 _WILD = {"_": ".", "%": ".*"}
-_WRITING = sql(
-    "SELECT t.trx_id FROM information_schema.innodb_trx t LEFT JOIN information_schema.processlist p "
-    "ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_modified > 0 AND t.trx_mysql_thread_id <> "
-    "connection_id() AND (p.id IS NULL OR p.db = database())"
+# The first words tell one look from every other.
+_TRANSACTIONS = (
+    "SELECT /* {look} */ t.trx_id, t.trx_mysql_thread_id = connection_id(), t.trx_query, "
+    "t.trx_rows_modified > 0 AND (p.id IS NULL OR p.db = database()) "
+    "FROM information_schema.innodb_trx t "
+    "LEFT JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id"
 )
+# InnoDB keeps the list for everybody, and makes it anew where nobody has read it for a tenth of a second:
+# trx_i_s_possibly_fetch_data_into_cache in storage/innobase/trx/trx0i_s.cc.
+_UNTIL_NEW, _LOOKS = 0.12, 30
 
 
 class MariaDBVisibility(Visibility):
@@ -122,11 +131,27 @@ class MariaDBVisibility(Visibility):
         }
 
     def writing(self, connection: Connection) -> set[Any]:
-        """Return InnoDB's transactions of sessions in this database, where the account has PROCESS."""
-        try:
-            return set(connection.execute(_WRITING).scalars())
-        except DBAPIError:
-            return set()
+        """Return InnoDB's transactions of sessions in this database, where the account has PROCESS.
+
+        Raises:
+            KeyUnavailable: the list is that of an earlier moment, since others read it all the time.
+        """
+        for number in range(_LOOKS):
+            look = token_hex(8)
+            try:
+                # The session is in the list with its statement, if the list was made for this look.
+                connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+                found = connection.exec_driver_sql(_TRANSACTIONS.format(look=look)).all()
+            except DBAPIError:
+                return set()
+            if any(own and look in (query or "") for _, own, query, _ in found):
+                return {number for number, own, _, writes in found if writes and not own}
+            # Not as regularly as others that wait for a new list.
+            time.sleep(uniform(_UNTIL_NEW, _UNTIL_NEW * 2 ** min(number, 4)))  # noqa: S311
+        raise KeyUnavailable(
+            "it cannot be told which transactions are writing: something reads information_schema.innodb_trx "
+            "several times a second; stop it, and try again"
+        )
 
 
 def _reads_all(grant: str, database: str) -> bool:
