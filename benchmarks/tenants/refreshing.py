@@ -124,7 +124,6 @@ def longest_read(setting: Setting) -> Iterator[Figure]:
             found = refreshing(Path(folder), tenants, periods, refresh_ahead=True, period=seconds)
         yield Figure(f"longest read {name}, ms over the median", target, 1000 * found.over_the_median)
         yield Figure(f"reads {name} that took 200 ms and more", None, found.waited)
-    gc.unfreeze()
 
 
 BENCHMARKS = [longest_read]

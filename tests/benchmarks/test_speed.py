@@ -1,8 +1,6 @@
 """``python -m benchmarks`` runs, and measures what it has targets for."""
 
-import gc
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,15 +24,6 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.fixture
-def collected() -> Iterator[None]:
-    """Have each timing's garbage collection pass over what other tests have left in this process."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("collected")
 def test_every_target_is_measured(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Other libraries are not installed with the tests.
     peer = peers.Contender(peers.peer("no_library", plain))

@@ -4,7 +4,7 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,12 +39,10 @@ def alarms() -> int:
 
 
 @pytest.fixture(autouse=True)
-def without_others() -> Iterator[None]:
+def without_others() -> None:
     """Leave out what other tests have left in this process: neither collected nor listed."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def test_a_key_that_nobody_uses_leaves_memory_when_its_deadline_passes(lite: World) -> None:
