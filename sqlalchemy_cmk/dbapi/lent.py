@@ -13,8 +13,8 @@ from sqlalchemy_cmk.databases.sql_text import DRIVERS, OPTIONS
 from sqlalchemy_cmk.errors import ConfigurationError
 
 
-class Lent:
-    """Passes everything on but the end of a transaction, and closing.
+class Passing:
+    """Passes everything on, and says whether the end of a transaction passes too.
 
     Args:
         raw: the driver's connection.
@@ -30,6 +30,19 @@ class Lent:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._raw, name, value)
 
+    @contextmanager
+    def passing_on(self) -> Iterator[None]:
+        """Let commits and rollbacks pass in the block."""
+        object.__setattr__(self, "_passes", True)
+        try:
+            yield
+        finally:
+            object.__setattr__(self, "_passes", False)
+
+
+class Lent(Passing):
+    """Passes everything on but the end of a transaction, and closing."""
+
     def commit(self) -> None:
         """Commit, if the caller does."""
         if self._passes:
@@ -42,15 +55,6 @@ class Lent:
 
     def close(self) -> None:
         """Do nothing: the connection is the caller's."""
-
-    @contextmanager
-    def passing_on(self) -> Iterator[None]:
-        """Let commits and rollbacks pass in the block."""
-        object.__setattr__(self, "_passes", True)
-        try:
-            yield
-        finally:
-            object.__setattr__(self, "_passes", False)
 
 
 def driver_of(raw: Any, drivers: Mapping[str, str] = DRIVERS) -> str:

@@ -31,7 +31,7 @@ _SUBQUERY = (("lazy", "subquery"),)
 class _WithoutSubqueries:
     """Loads by ``selectin``; inside of a subquery load one by one.
 
-    SQLAlchemy goes round for ever where a subquery load leads through ``selectin`` to the same again.
+    SQLAlchemy never ends where a subquery load leads through ``selectin`` to the same again.
     """
 
     def __init__(self, relationship: RelationshipProperty[Any]) -> None:

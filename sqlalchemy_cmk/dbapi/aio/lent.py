@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from sqlalchemy_cmk.dbapi.lent import Passing
 
 
-class _Lent:
-    """Passes everything on but closing.
-
-    Args:
-        raw: the driver's connection.
-    """
-
-    def __init__(self, raw: Any) -> None:
-        object.__setattr__(self, "_raw", raw)
-        object.__setattr__(self, "_passes", False)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._raw, name, value)
+class _Lent(Passing):
+    """Passes everything on but closing."""
 
     async def close(self, **_: object) -> None:
         """Do nothing: the connection is the caller's."""
@@ -43,15 +27,6 @@ class LentAiosqlite(_Lent):
         """Roll back, if the caller does."""
         if self._passes:
             await self._raw.rollback()
-
-    @contextmanager
-    def passing_on(self) -> Iterator[None]:
-        """Let commits and rollbacks pass in the block."""
-        object.__setattr__(self, "_passes", True)
-        try:
-            yield
-        finally:
-            object.__setattr__(self, "_passes", False)
 
 
 class LentAsyncpg(_Lent):

@@ -64,7 +64,7 @@ async def _bound(
     bound = await engine.connect()
 
     def read(connection: BoundConnection) -> Statements:
-        connection.detach()  # whoever drops it has not forgotten to give it back
+        connection.detach()  # dropped without being given back, it is no leak
         keyring.for_connection(connection)
         # In a dry run values are stored as they are.
         schema = schema_of(metadata if keyring.dry_run is None else MetaData(), connection)

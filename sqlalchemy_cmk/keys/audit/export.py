@@ -88,7 +88,7 @@ def check_export(
     Args:
         lines: its lines.
         earlier: the lines of an export of the same tenant that was made before.
-        checker: checks MACs too, for whoever has the record key.
+        checker: checks MACs too, for those who have the record key.
 
     Returns:
         Its last line, and a sentence for each problem.

@@ -208,7 +208,7 @@ class OpenedKeys:
         """Drop the opened DEKs of these tenants, and let nobody use one that is opened from now on.
 
         Args:
-            tenants: all tenants that are locked; whoever is not among them any more is let in.
+            tenants: all tenants that are locked; one that is not among them any more is let in.
         """
         self.shut_out_now = tenants
         self.drop_all(tenants)

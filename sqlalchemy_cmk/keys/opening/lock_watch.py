@@ -21,8 +21,8 @@ class LockWatch:
     """Looks at one row of the key tables every ``lock_check`` seconds, while this process holds DEKs.
 
     When the row has changed, the DEKs of the tenants that are locked, or shredded, are dropped, and what is
-    being opened for a locked one meanwhile is not used. A process that holds no DEK looks at nothing: whoever
-    opens one reads the tenant's record, where the lock stands.
+    being opened for a locked one meanwhile is not used. A process that holds no DEK looks at nothing: a
+    thread that opens one reads the tenant's record, where the lock stands.
 
     Where the row could not be read for ``lock_grace``, DEKs whose last proof is older than that are dropped:
     a proof reads the tenant's record too. That holds as well while a look hangs.
@@ -85,7 +85,7 @@ class LockWatch:
                 self._next = inf
             due = self._next
         if due == inf:
-            # Whoever opens one reads whether its tenant is locked; a look at what was missed comes then.
+            # The thread that opens one reads whether its tenant is locked; what was missed is looked at then.
             self._generation = None
             self._admit(frozenset())
             return None

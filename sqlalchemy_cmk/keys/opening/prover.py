@@ -188,7 +188,7 @@ class Prover:
         return self.keep(keys.tenant, record, proof, opens=not ahead)
 
     def _refuse_shut_out(self, opened: OpenedDek) -> None:
-        # After it was put there: whoever notices the lock either finds it there, or is found here.
+        # After it was put there: the thread that notices the lock either finds it there, or is found here.
         if opened.tenant in self._opened.shut_out_now:
             self._opened.drop(opened.tenant)
             raise locked(opened.tenant)
