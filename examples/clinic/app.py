@@ -47,6 +47,7 @@ def application(storage: Storage) -> Flask:
     storage.acting = current.acting
     guard.protect(app, cookie="clinic")
     current.close(app)
+    current.say_why(app)
     app.register_error_handler(TamperedError, _altered)
     CMK(app, storage.keyring, tenant=current.tenant, engine=storage.engine)
     for one in (start, sign_in, patients, appointments, documents, console, stored):

@@ -17,8 +17,8 @@ from sqlalchemy_cmk.rekey import Job, count_rows
 from sqlalchemy_cmk.runtime.clock import elapsed
 
 # What the owner of a clinic's rows may do, and what those who run the platform may do for everybody.
-OWNERS = ("own_key", "platform_key", "add_region", "drop_region", "shred")
-EVERYBODYS = ("rewrap", "rotate_dek")
+OWNERS = ("own_key", "platform_key", "add_region", "drop_region", "unlock", "shred")
+EVERYBODYS = ("rewrap", "rotate_dek", "lock")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,11 @@ def seconds_open(storage: Storage, tenant: str) -> tuple[int, float]:
 
 
 def do(storage: Storage, tenant: str, action: str, typed: str) -> str:
-    """Do one thing with a tenant's keys, and say what was done."""
+    """Do one thing with a tenant's keys, and say what was done.
+
+    Args:
+        typed: what the form asked for: the tenant's name again to shred, why to lock.
+    """
     keyring, lifecycle = storage.keyring, storage.keyring.lifecycle
     vault = storage.vaults.get(tenant)
     if action == "rewrap":
@@ -88,6 +92,12 @@ def do(storage: Storage, tenant: str, action: str, typed: str) -> str:
     if action == "platform_key":
         keyring.assign(tenant, PLATFORM_KEY)
         return "The platform's key wraps the DEKs now. No row was touched."
+    if action == "lock":
+        keyring.lock(tenant, reason=typed)
+        return "Locked: every process has dropped the data keys within seconds, and opens none."
+    if action == "unlock":
+        keyring.unlock(tenant)
+        return "Unlocked: the key is asked at the next use."
     if action == "shred":
         lifecycle.shred(tenant, confirm=typed)
         return (

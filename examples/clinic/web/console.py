@@ -65,14 +65,14 @@ def state(tenant: str) -> dict[str, Any]:
     return {"state": keys.state_of(line), "open": count, "seconds": round(seconds, 1)}
 
 
-@pages.post("/<tenant>/<any(own_key, platform_key, add_region, drop_region, rewrap, shred):action>")
+@pages.post("/<tenant>/<any(own_key, platform_key, add_region, drop_region, rewrap, lock, unlock, shred):action>")
 @signed_in
 def act(tenant: str, action: str) -> Any:
     _allowed(tenant)
     if action in keys.OWNERS and not _is_own(tenant):
         abort(404)
     try:
-        flash(keys.do(storage(), tenant, action, request.form.get("confirm", "")))
+        flash(keys.do(storage(), tenant, action, request.form.get("typed", "")))
     except KeyError:
         abort(404)
     except CmkError as error:

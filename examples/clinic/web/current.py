@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import wraps
 from getpass import getuser
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -51,11 +52,26 @@ def key_state() -> str:
 
 
 def acting() -> str:
-    """Return who acts, for the audit trail: whose staff, and on which page."""
+    """Return who acts, for the audit trail."""
     if not has_request_context():
         return getuser()
     who = g.get("who")
-    return f"{'nobody yet' if who is None else f'staff {who.staff_id} of {who.clinic}'}, {request.endpoint}"
+    return "nobody yet" if who is None else f"staff {who.staff_id} of {who.clinic}"
+
+
+def say_why(app: Flask) -> None:
+    """Note the page that is asked for as the reason of what keys are used for."""
+
+    @app.before_request
+    def enter() -> None:
+        if request.endpoint not in (None, "static"):
+            g.why = ExitStack()
+            g.why.enter_context(storage().keyring.because(f"page {request.endpoint}"))
+
+    @app.teardown_request
+    def leave(_: BaseException | None) -> None:
+        if (entered := g.pop("why", None)) is not None:
+            entered.close()
 
 
 def tenant() -> str | None:

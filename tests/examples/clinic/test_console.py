@@ -53,7 +53,7 @@ def test_nobody_else_learns_of_a_tenants_keys(clinic: Clinic, officer: Browser) 
     ):
         assert browser.get(path).status_code == 404, path
     for action in ("rewrap", "own_key", "platform_key", "rotate_dek", "shred", "work/cancel", "work/resume"):
-        form = {"confirm": "hillside"}
+        form = {"typed": "hillside"}
         for browser in (reception, other):
             answer = browser.post(f"{HILLSIDE}/{action}", form, seen_at="/patients")
             assert answer.status_code == 404, action
@@ -65,7 +65,7 @@ def test_nobody_else_learns_of_a_tenants_keys(clinic: Clinic, officer: Browser) 
 def test_the_platforms_operator_cannot_take_or_destroy_a_customers_key(clinic: Clinic) -> None:
     operator = clinic.browser("keys@operations.example")
     for action in ("platform_key", "own_key", "add_region", "drop_region", "shred"):
-        answer = operator.post(f"{HILLSIDE}/{action}", {"confirm": "hillside"}, seen_at="/keys/")
+        answer = operator.post(f"{HILLSIDE}/{action}", {"typed": "hillside"}, seen_at="/keys/")
         assert answer.status_code == 404, action
     assert "Destroy our keys" not in operator.page(HILLSIDE)
 
@@ -129,9 +129,9 @@ def test_a_re_encryption_is_cancelled_and_goes_on(
 
 
 def test_leaving_takes_the_name_and_is_for_good(clinic: Clinic, officer: Browser) -> None:
-    assert "nothing was shredded" in press(officer, "hillside", "shred", confirm="hilside")
+    assert "nothing was shredded" in press(officer, "hillside", "shred", typed="hilside")
     assert officer.get("/patients").status_code == 200
-    assert "nobody can read these rows" in press(officer, "hillside", "shred", confirm="hillside")
+    assert "nobody can read these rows" in press(officer, "hillside", "shred", typed="hillside")
     answer = officer.get("/patients")
     assert answer.status_code == 403 and "Your keys were destroyed" in answer.text
     assert "Destroy our keys" not in officer.page(HILLSIDE)
@@ -152,4 +152,15 @@ def test_the_trail_says_which_staff_acted(clinic: Clinic, officer: Browser) -> N
     press(officer, "hillside", "rewrap")
     clinic.customer("hillside", "rotate")
     press(officer, "hillside", "rewrap")
-    assert re.search(r"staff \d+ of hillside, console.act", officer.page(HILLSIDE))
+    assert re.search(r"staff \d+ of hillside</td><td[^>]*>[^<]*page console.act", officer.page(HILLSIDE))
+
+
+def test_a_clinic_locks_its_keys_says_why_and_unlocks_them(clinic: Clinic, officer: Browser) -> None:
+    assert officer.get("/patients").status_code == 200
+    page = press(officer, "hillside", "lock", typed="a laptop was stolen")
+    assert "a laptop was stolen" in page and "Unlock" in page
+    answer = officer.get("/patients")
+    assert answer.status_code == 403 and "Your keys are locked" in answer.text
+    assert clinic.browser("reception@riverside.example").get("/patients").status_code == 200
+    assert "Lock now" in press(officer, "hillside", "unlock")
+    assert officer.get("/patients").status_code == 200
