@@ -61,7 +61,9 @@ def test_the_owner_sees_who_asked_for_the_key_and_what_came_of_it(clinic: Clinic
     page = Browser(clinic.portal).page("/hillside")
     assert "KeyRevoked" in page and "the clinic application" in page
     assert ">revoked<" in page and ">unwrap<" in page
-    assert re.search(r"application</td><td>revoked</td><td>staff \d+ of hillside</td><td>[^<]*page patients.index<", page)
+    assert re.search(
+        r"application</td><td>revoked</td><td>staff \d+ of hillside</td><td>[^<]*page patients.index<", page
+    )
 
 
 def test_only_a_form_of_the_portal_changes_a_key(clinic: Clinic) -> None:
