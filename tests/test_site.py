@@ -20,6 +20,7 @@ PUBLIC = (
     ".rekey",
     ".doctor",
     ".check",
+    ".impact",
     ".dbapi",
     ".flask",
     ".testing",

@@ -15,6 +15,7 @@ from sqlalchemy_cmk.cli.check import check
 from sqlalchemy_cmk.cli.doctor import doctor
 from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
+from sqlalchemy_cmk.cli.impact import impact
 from sqlalchemy_cmk.cli.lock import lock, unlock
 from sqlalchemy_cmk.cli.options import VARIABLE, use_keyring
 from sqlalchemy_cmk.cli.output import print_error
@@ -113,6 +114,7 @@ def cmk(ctx: click.Context, keyring: str | None, reason: str | None) -> None:
 for command in (
     status,
     doctor,
+    impact,
     check,
     assign,
     rewrap,

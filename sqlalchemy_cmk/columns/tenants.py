@@ -229,14 +229,20 @@ def rows_of(
         tenant: the tenant's name, as :func:`name_in` gives it.
         dialect: the database's.
     """
-    value = _as_stored(tenant, type_)
-    if value is None:
-        return false()
-    same: ColumnElement[bool] = type_coerce(column, type_) == value
+    same = about_tenant(column, type_, tenant)
     if isinstance(type_, Enum) or not isinstance(type_, String):
         return same
     # The first uses an index, the second does not take 'ACME' for 'acme'.
-    return and_(same, equals_exactly(column, value, dialect))
+    return and_(same, equals_exactly(column, tenant, dialect))
+
+
+def about_tenant(column: ColumnElement[Any], type_: TypeEngine[Any], tenant: str) -> ColumnElement[bool]:
+    """Return the criterion for a tenant's rows, and perhaps for those of names that a collation holds equal.
+
+    Args: as for :func:`rows_of`, which compares exactly.
+    """
+    value = _as_stored(tenant, type_)
+    return false() if value is None else type_coerce(column, type_) == value
 
 
 def _as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:

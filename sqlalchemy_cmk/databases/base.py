@@ -17,6 +17,7 @@ from sqlalchemy_cmk.databases.grams.base import GramStorage
 from sqlalchemy_cmk.databases.quoting import Quoting
 from sqlalchemy_cmk.databases.read_back import KeepsAll
 from sqlalchemy_cmk.databases.reading import RowReader
+from sqlalchemy_cmk.databases.statistics import Statistics
 from sqlalchemy_cmk.databases.surroundings import Surroundings
 from sqlalchemy_cmk.databases.visibility import Visibility
 from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
@@ -57,6 +58,7 @@ class Database:
         writer_seconds: how long :meth:`wait_for_writers` waits for one table.
         visibility: which rows a connection sees.
         surroundings: what stands around a table.
+        statistics: what is known of rows that nobody has counted.
         grams: how sets of search tokens are stored and searched; ``None`` where that is not known.
     """
 
@@ -75,6 +77,7 @@ class Database:
     writer_seconds: ClassVar[int] = 10
     visibility: ClassVar[Visibility] = Visibility()
     surroundings: ClassVar[Surroundings] = Surroundings()
+    statistics: ClassVar[Statistics] = Statistics()
     grams: ClassVar[GramStorage | None] = None
 
     def __init__(self, dialect: Dialect) -> None:

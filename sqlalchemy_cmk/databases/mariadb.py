@@ -39,6 +39,7 @@ from sqlalchemy_cmk.databases.batch_update import BatchUpdate, Values, Write
 from sqlalchemy_cmk.databases.grams.mariadb import MariaDBGrams
 from sqlalchemy_cmk.databases.quoting import verbatim
 from sqlalchemy_cmk.databases.read_back import KeepsAll, kept_as_bound, kept_by_cast, same
+from sqlalchemy_cmk.databases.statistics.mariadb import MariaDBStatistics
 from sqlalchemy_cmk.databases.surroundings.mariadb import MariaDBSurroundings
 from sqlalchemy_cmk.databases.visibility.mariadb import MariaDBVisibility
 
@@ -84,6 +85,7 @@ class MariaDB(Database):
     parsed_as = "mysql"
     visibility = MariaDBVisibility()
     surroundings = MariaDBSurroundings()
+    statistics = MariaDBStatistics()
     grams = MariaDBGrams()
 
     @property

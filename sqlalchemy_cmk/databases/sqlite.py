@@ -34,6 +34,7 @@ from sqlalchemy.types import NullType, TypeEngine
 from sqlalchemy_cmk.databases.base import NEVER_SCRUBBED, NOT_IN_AUTOCOMMIT, Database, Release
 from sqlalchemy_cmk.databases.grams.sqlite import SQLiteGrams
 from sqlalchemy_cmk.databases.read_back import KeepsAll, kept_as_bound, same
+from sqlalchemy_cmk.databases.statistics.sqlite import SQLiteStatistics
 from sqlalchemy_cmk.databases.surroundings.sqlite import SQLiteSurroundings
 from sqlalchemy_cmk.databases.visibility.sqlite import SQLiteVisibility
 from sqlalchemy_cmk.errors import ConfigurationError
@@ -55,6 +56,7 @@ class SQLite(Database):
     second_digits = 6
     visibility = SQLiteVisibility()
     surroundings = SQLiteSurroundings()
+    statistics = SQLiteStatistics()
     grams = SQLiteGrams()
 
     # Sealed values have the default type: a VARBINARY(n) would have the affinity of numbers.

@@ -32,6 +32,7 @@ from sqlalchemy_cmk.databases.postgresql import arrays, scrub
 from sqlalchemy_cmk.databases.quoting import Quoting, verbatim
 from sqlalchemy_cmk.databases.read_back import KeepsAll, kept_by_cast
 from sqlalchemy_cmk.databases.reading import RowReader
+from sqlalchemy_cmk.databases.statistics.postgresql import PostgreSQLStatistics
 from sqlalchemy_cmk.databases.surroundings.postgresql import PostgreSQLSurroundings
 from sqlalchemy_cmk.databases.visibility.postgresql import PostgreSQLVisibility
 
@@ -62,6 +63,7 @@ class PostgreSQL(Database):
     has_unlimited_decimals = True
     visibility = PostgreSQLVisibility()
     surroundings = PostgreSQLSurroundings()
+    statistics = PostgreSQLStatistics()
     grams = PostgreSQLGrams()
 
     @property

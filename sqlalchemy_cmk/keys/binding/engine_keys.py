@@ -54,6 +54,7 @@ class EngineKeys:
         engine: the engine itself, not the asynchronous one around it; ``None`` once it is collected.
         reads_without_tenant: whether values may be read where nothing says whose they are.
         clock: returns monotonic seconds, by which deadlines are.
+        cache: how long opened DEKs stay usable.
         connections, database, store, audit, record_keys, observations, lifecycle: as in
             :class:`~sqlalchemy_cmk.Keyring`.
         indexes: the database's search indexes, as far as they are recorded.
@@ -71,6 +72,7 @@ class EngineKeys:
         self.engine = ref(sync_engine(engine))
         self.reads_without_tenant = settings.reads_without_tenant
         self.clock = settings.clock
+        self.cache = settings.cache
         self.opened = OpenedKeys(settings.max_open_keys, settings.clock, settings.cache.revalidate_after)
         telemetry = Telemetry(self.opened, record_exceptions=settings.record_exceptions)
         self.wrapper = Wrapper(settings.providers, telemetry, settings.policy, settings.calls, settings.clock)
