@@ -18,6 +18,7 @@ from examples.clinic.web import (
     current,
     documents,
     guard,
+    impact,
     patients,
     sign_in,
     start,
@@ -50,7 +51,7 @@ def application(storage: Storage) -> Flask:
     current.say_why(app)
     app.register_error_handler(TamperedError, _altered)
     CMK(app, storage.keyring, tenant=current.tenant, engine=storage.engine)
-    for one in (start, sign_in, patients, appointments, documents, console, stored):
+    for one in (start, sign_in, patients, appointments, documents, console, impact, stored):
         app.register_blueprint(one.pages)
     app.register_blueprint(health)
     app.jinja_env.globals.update(

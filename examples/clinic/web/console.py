@@ -9,10 +9,11 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
 
-from examples.clinic.clinics import OPERATIONS, TENANTS
+from examples.clinic.clinics import OPERATIONS
 from examples.clinic.services import keys
 from examples.clinic.services.reencryption import Reencryptions
 from examples.clinic.web.current import identity, signed_in, storage
+from examples.clinic.web.officers import allowed, is_own
 from sqlalchemy_cmk import CmkError
 
 pages = Blueprint("console", __name__, url_prefix="/keys")
@@ -39,7 +40,7 @@ def index() -> Any:
 @pages.get("/<tenant>")
 @signed_in
 def show(tenant: str) -> str:
-    _allowed(tenant)
+    allowed(tenant)
     keyring = storage().keyring
     return render_template(
         "keys/tenant.html",
@@ -49,7 +50,7 @@ def show(tenant: str) -> str:
         events=keyring.audit.entries(tenant, last=EVENTS)[::-1],
         verdict=keyring.audit.verify(),
         work=works().state(tenant),
-        mine=_is_own(tenant),
+        mine=is_own(tenant),
         bound=keyring.revalidate_after,
         portal=current_app.config.get("PORTAL"),
     )
@@ -59,7 +60,7 @@ def show(tenant: str) -> str:
 @signed_in
 def state(tenant: str) -> dict[str, Any]:
     """Say whether a key serves, and for how long keys that are open could be used at most."""
-    _allowed(tenant)
+    allowed(tenant)
     line = next(iter(storage().keyring.status([tenant])), None)
     count, seconds = keys.seconds_open(storage(), tenant)
     return {"state": keys.state_of(line), "open": count, "seconds": round(seconds, 1)}
@@ -68,8 +69,8 @@ def state(tenant: str) -> dict[str, Any]:
 @pages.post("/<tenant>/<action>")
 @signed_in
 def act(tenant: str, action: str) -> Any:
-    _allowed(tenant)
-    if action in keys.OWNERS and not _is_own(tenant):
+    allowed(tenant)
+    if action in keys.OWNERS and not is_own(tenant):
         abort(404)
     try:
         flash(keys.do(storage(), tenant, action, request.form.get("typed", "")))
@@ -84,7 +85,7 @@ def act(tenant: str, action: str) -> Any:
 @signed_in
 def rotate_dek(tenant: str) -> Any:
     """Make a new DEK, and bring the rows under it."""
-    _allowed(tenant)
+    allowed(tenant)
     try:
         storage().keyring.lifecycle.rotate_dek(tenant)
         works().begin(tenant)
@@ -96,7 +97,7 @@ def rotate_dek(tenant: str) -> Any:
 @pages.post("/<tenant>/work/<any(cancel, resume):wanted>")
 @signed_in
 def steer(tenant: str, wanted: str) -> Any:
-    _allowed(tenant)
+    allowed(tenant)
     if wanted == "cancel":
         works().cancel(tenant)
         works().wait(tenant)
@@ -109,7 +110,7 @@ def steer(tenant: str, wanted: str) -> Any:
 @signed_in
 def work(tenant: str) -> Response:
     """Send how far a re-encryption is, whenever it has got further (server-sent events)."""
-    _allowed(tenant)
+    allowed(tenant)
     running = works()
 
     def events() -> Iterator[str]:
@@ -117,15 +118,3 @@ def work(tenant: str) -> Response:
             yield f"data: {json.dumps(asdict(one))}\n\n"
 
     return Response(events(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
-
-
-def _allowed(tenant: str) -> None:
-    """Refuse people who do not look after this tenant's keys; they do not learn that it exists."""
-    who = identity()
-    if who is None or not who.officer or tenant not in TENANTS or who.clinic not in (tenant, OPERATIONS):
-        abort(404)
-
-
-def _is_own(tenant: str) -> bool:
-    who = identity()
-    return who is not None and who.clinic == tenant != OPERATIONS

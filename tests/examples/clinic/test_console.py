@@ -7,6 +7,7 @@ import pytest
 
 from examples.clinic.services import reencryption
 from examples.clinic.services.reencryption import Reencryptions
+from examples.clinic.storage import REVALIDATE_AFTER
 from tests.examples.clinic.browsing import Browser, Clinic
 
 HILLSIDE = "/keys/hillside"
@@ -164,3 +165,12 @@ def test_a_clinic_locks_its_keys_says_why_and_unlocks_them(clinic: Clinic, offic
     assert clinic.browser("reception@riverside.example").get("/patients").status_code == 200
     assert "Lock now" in press(officer, "hillside", "unlock")
     assert officer.get("/patients").status_code == 200
+
+
+def test_before_a_key_is_switched_off_the_console_says_what_will_stop(
+    clinic: Clinic, officer: Browser
+) -> None:
+    page = officer.page(f"{HILLSIDE}/impact")
+    assert "patients.name" in page and f"within {REVALIDATE_AFTER} seconds" in page
+    assert "riverside" not in page and "Old backups" not in page
+    assert clinic.browser("security@riverside.example").get(f"{HILLSIDE}/impact").status_code == 404
