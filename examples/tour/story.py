@@ -15,8 +15,10 @@ from sqlalchemy.orm import Session
 from examples.clinic.models import Patient
 from examples.clinic.services.keys import jobs
 from examples.clinic.storage import Storage
-from sqlalchemy_cmk import KeyRevoked
+from sqlalchemy_cmk import KeyLocked, KeyRevoked
 from sqlalchemy_cmk.format import parse_header
+from sqlalchemy_cmk.impact import impact_of
+from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.model import TenantStatus
 from sqlalchemy_cmk.rekey import Rekey
 
@@ -101,6 +103,32 @@ def re_encrypt(storage: Storage) -> Sequence[str]:
     return [f"{changed} rows went from DEK {old.hex()} to {new.hex()}, while the application could go on."]
 
 
+def lock(storage: Storage) -> Sequence[str]:
+    keyring = storage.keyring
+    with keyring.because("case 4711", actor="security@riverside.example"):
+        keyring.lock(CLINIC, reason="a laptop was stolen")
+        try:
+            _names(storage)
+        except KeyLocked as error:
+            said = [f"KeyLocked: {error}"]
+        else:
+            raise AssertionError("a patient was read although the clinic was locked")
+        keyring.unlock(CLINIC)
+    (noted,) = (one for one in keyring.audit.entries(CLINIC) if one.event == EventKind.UNLOCK)
+    return [*said, f"Unlocked again; the trail has: {noted.event} by {noted.actor}, {noted.detail}."]
+
+
+def look_before(storage: Storage) -> Sequence[str]:
+    impact = impact_of(storage.keyring, CLINIC, exact=True)
+    values = [
+        f"{table.name}.{one.name}: {one.values.rows}"
+        for table in impact.tables
+        for one in table.columns
+        if one.values.rows
+    ]
+    return [f"Values that nobody could open: {'; '.join(values)}.", *impact.remains[:1]]
+
+
 def revoke(storage: Storage) -> Sequence[str]:
     storage.vaults[CLINIC].change("disable")
     storage.keyring.forget(CLINIC)  # as happens by itself, within revalidate_after
@@ -140,6 +168,8 @@ CHAPTERS = (
     Chapter("Switch to the customer's key", "It takes one line, keyring.assign(...).", take_the_key),
     Chapter("Rotate the KEK", "As the vault's policy asks for, once a year.", rotate_the_kek),
     Chapter("Re-encrypt", "A DEK may have leaked: the rows get a new one.", re_encrypt),
+    Chapter("Lock now", "Something has happened: the keys are closed, whatever the vault says.", lock),
+    Chapter("Look before you switch it off", "What would stop, and what a revocation leaves.", look_before),
     Chapter("Revoke", "The customer switches the key off.", revoke),
     Chapter("Be refused", "Nothing that the key sealed can be read.", be_refused),
     Chapter("Restore", "The customer switches it on again.", restore),

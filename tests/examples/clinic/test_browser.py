@@ -109,6 +109,17 @@ def test_an_officer_looks_after_the_key(person: Person, served: Served) -> None:
     person.press("Rotate the key")
     person.go("/keys/hillside")
     person.press("Rewrap")
+    person.follow("Before you switch it off")
+    assert "patients.name" in person.text
+    person.follow("Back to the keys")
+    person.page.get_by_text("Lock now").click()
+    person.page.get_by_label("Why").fill("a laptop was stolen")
+    person.press("Lock")
+    assert "a laptop was stolen" in person.text
+    person.go("/patients")
+    assert "Your keys are locked" in person.text
+    person.go("/keys/hillside")
+    person.press("Unlock")
     person.go(f"{served.portal}/")
     person.follow("Hillside Practice")
     person.press("Disable the key")
