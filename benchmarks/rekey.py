@@ -94,7 +94,7 @@ class Bench:
         self.engine = create_engine(os.environ[POSTGRESQL_URL])
         metadata.drop_all(self.engine)
         metadata.create_all(self.engine)
-        self.keyring.warm(["acme"])
+        self.keyring.warm(["acme"], new=True)
         url = os.environ[POSTGRESQL_URL].replace("+psycopg", "")
         self.connection = psycopg.connect(url, autocommit=True)
         found: Any = self.connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()

@@ -27,7 +27,7 @@ PAUSE = 0.005  # seconds between two writes of a writer
 def write(rows: int, seconds: float, said: Any) -> None:
     """Update random rows, as pgbench does, and say how long each transaction took and what failed."""
     made = keyring()
-    made.warm(["acme"])
+    made.warm(["acme"], new=True)
     engine = create_engine(os.environ[POSTGRESQL_URL])
     taken, failed = [], []
     with engine.connect() as connection, tenant_scope("acme"):

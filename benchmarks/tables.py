@@ -81,7 +81,7 @@ class Database:
 
     def fill(self, model: Any, rows: list[Row]) -> None:
         """Insert rows into an empty table, and open the keys of their tenants."""
-        self.keyring.warm({"", *(row["clinic_id"] for row in rows if model.__cmk_tenant__)})
+        self.keyring.warm({"", *(row["clinic_id"] for row in rows if model.__cmk_tenant__)}, new=True)
         with Session(self.engine) as session:
             session.execute(insert(model), rows)
             session.commit()

@@ -164,7 +164,7 @@ def test_rule_3_a_rolled_back_transaction_leaves_its_dek_committed(world: World)
 
 
 def test_rule_4_keys_are_opened_before_the_first_statement_of_a_flush(world: World) -> None:
-    world.keyring.warm(["acme", "globex"])
+    world.keyring.warm(["acme", "globex"], new=True)
     world.keyring.forget()
     order: list[str] = []
     world.provider.fault = order.append
@@ -180,7 +180,7 @@ def test_rule_4_a_cold_key_does_not_wait_for_the_callers_connection(database: Da
     with Session(one) as session:
         assert session.scalars(select(world.model)).one().ssn == "1"
         session.add(world.model(clinic="new", ssn="2"))
-        world.keyring.warm(["new"])
+        world.keyring.warm(["new"], new=True)
         session.commit()
     one.dispose()
 

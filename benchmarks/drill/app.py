@@ -45,7 +45,7 @@ def create_app() -> Flask:
     engine = create_engine(setting.database_url, pool_size=8)
     keyring = setting.keyring(engine, "the application")
     keyring.protect(Base)
-    keyring.warm(setting.vaults)
+    keyring.warm(setting.vaults, new=True)
     app = Flask(__name__)
 
     @app.get("/<tenant>/<int:number>")

@@ -18,7 +18,7 @@ def create_app() -> Flask:
     engine = create_engine(setting.database_url)
     keyring = setting.keyring(engine, "the sync application")
     keyring.protect(Base)
-    keyring.warm(setting.vaults)
+    keyring.warm(setting.vaults, new=True)
     app = Flask(__name__)
     app.register_error_handler(CmkError, refusal)
 

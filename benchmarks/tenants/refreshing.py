@@ -87,7 +87,7 @@ def refreshing(folder: Path, tenants: int, periods: float, *, refresh_ahead: boo
     keyring.protect(metadata)
     metadata.create_all(engine)
     names = [f"tenant {number}" for number in range(tenants)]
-    keyring.warm(names)
+    keyring.warm(names, new=True)
     for name in names:
         keyring.assign(name, f"local:{name}")
     with engine.begin() as connection:

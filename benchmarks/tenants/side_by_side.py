@@ -137,7 +137,7 @@ def warming(engine: Engine, folder: Path, tenants: int = NEW) -> float:
         keyring.protect(Base)
         Base.metadata.create_all(engine)
         keyring.warm([""])
-        seconds = _seconds(lambda: keyring.warm([f"new {number}" for number in range(tenants)]))
+        seconds = _seconds(lambda: keyring.warm([f"new {number}" for number in range(tenants)], new=True))
         keyring.close()
         Base.metadata.drop_all(engine)
         engine.dispose()

@@ -43,7 +43,7 @@ class Chapter:
 
 def create(storage: Storage) -> Sequence[str]:
     storage.prepare()
-    storage.keyring.warm([CLINIC])
+    storage.keyring.warm([CLINIC], new=True)
     return [f"{CLINIC} has a DEK, wrapped by {_line(storage).kek_uri}."]
 
 

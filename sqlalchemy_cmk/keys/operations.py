@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from itertools import islice
 
-from sqlalchemy_cmk.errors import CmkError, ConfigurationError
+from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.arguments import names_of
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
@@ -22,7 +22,6 @@ from sqlalchemy_cmk.keys.manifest.record_key import RecordKeys
 from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Purpose, TenantState, TenantStatus
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.observations import Observations
-from sqlalchemy_cmk.keys.opening.questions import ActiveDek
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.status import read_status
 from sqlalchemy_cmk.keys.storage.connections import Connections
@@ -30,13 +29,10 @@ from sqlalchemy_cmk.keys.storage.database import KeyDatabase
 from sqlalchemy_cmk.keys.storage.reader import PAGE
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.keys.storage.tenant_filter import TenantFilter
+from sqlalchemy_cmk.keys.warming import warm
 from sqlalchemy_cmk.runtime.because import because
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
-from sqlalchemy_cmk.runtime.parts import in_parts
-from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
-
-# Keys that are in memory at once, however few the keyring keeps, before it goes on with the next tenants.
-WARMED_TOGETHER = 1000
+from sqlalchemy_cmk.scope import key_owner
 
 
 class KeyOperations(ABC):
@@ -159,7 +155,11 @@ class KeyOperations(ABC):
             off_the_loop(lambda: self.keys.locking.unlock(tenant, reason))
 
     def warm(
-        self, tenants: Iterable[object], purposes: Iterable[Purpose | str] = (Purpose.RANDOMIZED,)
+        self,
+        tenants: Iterable[object],
+        purposes: Iterable[Purpose | str] = (Purpose.RANDOMIZED,),
+        *,
+        new: bool = False,
     ) -> None:
         """Open the active DEKs of these tenants now, making those that do not exist. A dry run does nothing.
 
@@ -169,26 +169,15 @@ class KeyOperations(ABC):
             tenants: the tenants' names; ``""`` is the platform.
             purposes: ``"randomized"``, and ``"deterministic"`` where there are deterministic columns. Those
                 for the tokens of search indexes come by themselves, where the models declare indexes.
-        """
-        kinds = dict.fromkeys(Purpose.named(purpose) for purpose in purposes)
-        needed = list(self._to_warm(names_of(tenants), kinds)) if self.dry_run is None else []
-        failure: CmkError | None = None
-        for part in in_parts(needed, WARMED_TOGETHER):
-            try:
-                self.keys.open_all(part).require_all()
-            except CmkError as error:
-                failure = failure or error
-        try:
-            if failure is not None:
-                raise failure
-        finally:
-            del failure  # an error's traceback holds this frame, which must not hold the error
+            new: whether tenants without keys may be among them, so that a mistyped name becomes a tenant.
 
-    def _to_warm(self, names: Iterable[str], kinds: Iterable[Purpose]) -> Iterator[ActiveDek]:
-        tokens = self.keys.token_users.written()
-        for name in names:
-            searched = [kind for of_tenants, kind in tokens if of_tenants is (name != PLATFORM_TENANT)]
-            yield from (ActiveDek(name, kind) for kind in dict.fromkeys((*kinds, *searched)))
+        Raises:
+            ConfigurationError: a tenant has no keys yet, and ``new`` is not given. Nothing is opened or made
+                then.
+        """
+        kinds, names = tuple(dict.fromkeys(map(Purpose.named, purposes))), names_of(tenants)
+        if self.dry_run is None:
+            warm(self.keys, names, kinds, new=new)
 
     def forget(self, tenant: object | None = None) -> None:
         """Drop the opened DEKs of a tenant, or of every tenant, from this process.

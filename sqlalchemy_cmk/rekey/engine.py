@@ -17,6 +17,7 @@ from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.trail import MAX_DETAIL
+from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.batches import Batches
 from sqlalchemy_cmk.rekey.clusters import refuse_open_cluster
@@ -30,6 +31,7 @@ from sqlalchemy_cmk.rekey.report import MAX_DAMAGED, Damaged, Report
 from sqlalchemy_cmk.rekey.scheduler import ProgressCallback, ProgressReporter, RangeScheduler
 from sqlalchemy_cmk.rekey.too_long import refuse_too_long
 from sqlalchemy_cmk.rekey.worker import Settings, WorkerContext
+from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 T = TypeVar("T")
 
@@ -106,14 +108,16 @@ class Rekey:
             progress: called about twice a second.
 
         Raises:
-            ConfigurationError: the table has no primary key or lacks a column.
+            ConfigurationError: the table has no primary key or lacks a column, or the job is for a tenant
+                that has neither keys nor rows to seal.
             RunInterrupted: the database failed (a full disk, say), or another process has taken the run over.
             KeyRevoked: the job is for one tenant, and its KEK refuses; likewise :class:`KeyUnavailable`.
         """
         if job.tenant is not None:
-            # Makes none: a mistyped name is no new tenant. A row that is sealed makes its tenant's keys.
+            # Makes none: a row that is sealed makes its tenant's keys.
             for purpose in Purpose:
                 self._keyring.existing(job.tenant, purpose)
+            self._refuse_unknown(job, job.tenant)
         layout, expected = self._keyring.connections.use(partial(_beforehand, job))
         run = self._store.take_up(job, expected)
         self._context.begin(run.id, layout)
@@ -130,7 +134,12 @@ class Rekey:
         """Open every value that a job has written, or has to read, and list those that do not open.
 
         Nothing is written. Of a job into other columns the targets are opened.
+
+        Raises:
+            ConfigurationError: as :meth:`run`.
         """
+        if job.tenant is not None:
+            self._refuse_unknown(job, job.tenant)
         checked = _written(job)
 
         def work(layout: Layout, connection: Connection) -> Report:
@@ -176,6 +185,12 @@ class Rekey:
     def resume(self, run_id: str) -> bool:
         """Let a paused run go on; where its process is gone, run the job again."""
         return self._store.set_state(self._store.run(run_id).id, RunState.PAUSED, RunState.RUNNING)
+
+    def _refuse_unknown(self, job: Job, tenant: str) -> None:
+        """Refuse a mistyped name. A tenant without keys may have rows that are not sealed yet."""
+        store = self._keyring.store
+        if tenant != PLATFORM_TENANT and not store.known([tenant]) and not self.rows_left(job):
+            raise unknown_tenant(store, tenant, f", nor rows to seal in {job.fullname}")
 
     def _passes(self, run: Run, layout: Layout, progress: ProgressReporter, executor: Executor) -> Report:
         job = layout.job

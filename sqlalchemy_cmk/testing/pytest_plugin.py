@@ -87,7 +87,7 @@ def cmk_tenant(cmk_keyring: Keyring) -> str:
     from sqlalchemy_cmk.keys.model import Purpose
 
     name = "cmk-tenant"
-    cmk_keyring.warm([name], Purpose)
+    cmk_keyring.warm([name], Purpose, new=True)
     return name
 
 

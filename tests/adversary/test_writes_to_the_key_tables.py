@@ -228,7 +228,7 @@ def test_has_a_tenant_forgotten_whose_trail_is_removed_too(own_town: Town) -> No
         own_town.engine, "strict", kek_allowed=KekPolicy({acme.name: host(acme.vault)})
     )
     with pytest.raises(KekNotAllowed):
-        strict.warm([acme.name])
+        strict.warm([acme.name], new=True)
     strict.close()
     assert not own_town.app.post(acme.name, name="under the platform's key").error
     assert acme.read(number).error == "TamperedError"

@@ -208,8 +208,8 @@ async def test_another_tenants_value_is_named(world: AsyncWorld) -> None:
 
 async def test_a_blocking_call_in_a_coroutine_is_refused_with_the_mend(world: AsyncWorld) -> None:
     with pytest.raises(ConfigurationError, match="to_thread"):
-        world.keyring.warm(["acme"])
-    await asyncio.to_thread(world.keyring.warm, ["acme"])
+        world.keyring.warm(["acme"], new=True)
+    await asyncio.to_thread(world.keyring.warm, ["acme"], new=True)
     assert [line.tenant for line in await asyncio.to_thread(world.keyring.status)] == ["acme"]
 
 

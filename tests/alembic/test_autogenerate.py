@@ -78,7 +78,7 @@ def body(text: str, function: str = "upgrade") -> str:
 
 
 def write(project: Project, name: str = "patients", **values: Any) -> None:
-    project.keyring.warm(["acme"], ["randomized", "deterministic"])
+    project.keyring.warm(["acme"], ["randomized", "deterministic"], new=True)
     with project.engine.begin() as connection:
         table = project.metadata.tables[name]
         connection.execute(insert(table), [{"clinic_id": "acme", **values}])

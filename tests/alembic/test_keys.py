@@ -47,7 +47,7 @@ def clinic(project: Project) -> Project:
 
 
 def fill(project: Project) -> None:
-    project.keyring.warm(TENANTS)
+    project.keyring.warm(TENANTS, new=True)
     with project.engine.begin() as connection:
         rows = [{"clinic_id": tenant, "ssn": tenant} for tenant in TENANTS]
         connection.execute(insert(project.metadata.tables["patients"]), rows)

@@ -47,7 +47,7 @@ def add(made: Adoption, key: int, length: int) -> None:
 def grown(url: str, folder: Path) -> int:
     """How many bytes a process grows by, at its most, while it seals and opens the table."""
     with adoption(url, folder, plain=LONG) as made:
-        made.keyring.warm(["acme"])
+        made.keyring.warm(["acme"], new=True)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         made.seal()
         made.open()

@@ -130,7 +130,7 @@ def test_reflected_tables_are_read_and_written_as_the_models_do(adopted: Project
         assert connection.execute(select(settings)).one() == (1, "a token")
         with tenant_scope("acme"):
             assert connection.scalars(select(patients.c.id).where(patients.c.ssn == SSN)).all() == [1]
-    adopted.keyring.warm(["globex"], ["randomized", "deterministic"])
+    adopted.keyring.warm(["globex"], ["randomized", "deterministic"], new=True)
     with adopted.engine.begin() as connection:
         row = {"id": 2, "clinic_id": "globex", "ssn": "219-09-9999", "history": []}
         connection.execute(insert(patients), [row])
@@ -145,7 +145,7 @@ def test_automapped_classes_have_sealed_attributes(adopted: Project) -> None:
     adopted.keyring.apply_to(metadata)
     base: Any = automap_base(metadata=metadata)
     base.prepare()
-    adopted.keyring.warm(["acme"], ["randomized", "deterministic"])
+    adopted.keyring.warm(["acme"], ["randomized", "deterministic"], new=True)
     with Session(adopted.engine) as session:
         assert session.scalars(select(base.classes.patients)).one().ssn == SSN
         session.add(base.classes.patients(id=2, clinic_id="acme", ssn="219-09-9999", history={}))

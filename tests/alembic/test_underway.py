@@ -219,7 +219,7 @@ def test_two_upgrades_at_once_seal_a_column_of_bytes_once(clinic: Project) -> No
         values = [{**row, "ssn": row["ssn"].encode()} for row in ROWS]
         connection.execute(insert(clinic.metadata.tables["patients"]), values)
     clinic.models(patients(type_))
-    clinic.keyring.warm(["acme", "globex"])
+    clinic.keyring.warm(["acme", "globex"], new=True)
     both = threading.Barrier(2)
     failures: list[BaseException] = []
 

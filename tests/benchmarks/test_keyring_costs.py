@@ -46,7 +46,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def test_making_a_dek_costs_a_wrap_and_a_proof(bench: Bench) -> None:
     keyring = bench.keyring()
-    keyring.warm(["acme"])
+    keyring.warm(["acme"], new=True)
     assert bench.provider.calls == ["wrap", "unwrap"]
     assert len(bench.provider.calls) == Case(tenants=1).making()
     keyring.close()
@@ -57,7 +57,7 @@ def test_more_deks_than_may_be_open_cost_an_unwrap_for_their_share_of_the_uses(
     bench: Bench, kept: int
 ) -> None:
     keyring = bench.keyring(max_open_keys=kept)
-    keyring.warm(TENANTS)
+    keyring.warm(TENANTS, new=True)
     random, uses = Random(2), 1500
     bench.provider.calls.clear()
     for _ in range(uses):
@@ -69,7 +69,7 @@ def test_more_deks_than_may_be_open_cost_an_unwrap_for_their_share_of_the_uses(
 
 def test_as_many_open_keys_as_deks_cost_nothing(bench: Bench) -> None:
     keyring = bench.keyring(max_open_keys=len(TENANTS))
-    keyring.warm(TENANTS)
+    keyring.warm(TENANTS, new=True)
     bench.provider.calls.clear()
     for tenant in 3 * TENANTS:
         keyring.active(tenant, Purpose.RANDOMIZED)
@@ -79,7 +79,7 @@ def test_as_many_open_keys_as_deks_cost_nothing(bench: Bench) -> None:
 
 def test_tenants_used_in_turn_are_all_evicted_before_their_next_use(bench: Bench) -> None:
     keyring = bench.keyring(max_open_keys=len(TENANTS) - 1)
-    keyring.warm(TENANTS)
+    keyring.warm(TENANTS, new=True)
     bench.provider.calls.clear()
     for tenant in 3 * TENANTS:
         keyring.active(tenant, Purpose.RANDOMIZED)
@@ -106,15 +106,15 @@ def test_a_tenant_whose_kek_refuses_is_asked_for_every_retry_after(bench: Bench)
 
 def test_a_proof_costs_two_statements_and_a_new_tenant_eleven(bench: Bench) -> None:
     keyring = bench.keyring()
-    keyring.warm(["first"])
+    keyring.warm(["first"], new=True)
     with waited_for() as making:
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
     bench.now += 300
     with waited_for() as proving:
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
     keyring.forget()
     with waited_for() as opening:
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
     assert (len(making), len(proving), len(opening)) == (11, 2, 2)
     keyring.close()
 

@@ -102,7 +102,7 @@ class Drive:
 
     def make_deks(self) -> None:
         maker = self.keyring()
-        maker.warm([tenant for tenant, _ in self.uses], {purpose for _, purpose in self.uses})
+        maker.warm([tenant for tenant, _ in self.uses], {purpose for _, purpose in self.uses}, new=True)
         maker.close()
 
     def run(self, traffic: Traffic) -> dict[int, int]:

@@ -107,7 +107,7 @@ def test_a_password_in_an_applications_error_is_not_shown(app: Application, mess
 def test_an_error_of_the_library_keeps_its_own_exit_code(app: Application) -> None:
     (app.folder / "cold.py").write_text(
         "from clinic_app import keyring as make\n"
-        "def keyring():\n    ring = make()\n    ring.warm(['acme'])\n    return ring\n"
+        "def keyring():\n    ring = make()\n    ring.warm(['acme'], new=True)\n    return ring\n"
     )
     app.provider.disable("local:acme")
     result = app.run("status", place="cold:keyring")

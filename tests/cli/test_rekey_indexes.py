@@ -125,6 +125,6 @@ def test_rows_without_tokens_are_counted_by_the_command(clinic: Clinic) -> None:
 def test_warm_opens_the_keys_of_tokens_where_there_are_indexes(clinic: Clinic) -> None:
     keyring = clinic.vault.keyring
     keyring.forget()
-    keyring.warm(["acme", ""])
+    keyring.warm(["acme", ""], new=True)
     opened = {one.tenant: one.open for one in keyring.status(["acme", ""])}
     assert opened == {"acme": 2, "": 1}

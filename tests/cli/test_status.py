@@ -45,7 +45,7 @@ def test_status_is_filtered_by_tenant_and_by_state(app: Application) -> None:
 
 
 def test_tenants_are_shown_page_by_page_and_counted_in_the_database(app: Application) -> None:
-    app.keyring.warm(["hooli"])
+    app.keyring.warm(["hooli"], new=True)
     first = app.json("status", "--limit", "2")
     assert [line["tenant"] for line in first["tenants"]] == ["acme", "globex"]
     assert (first["states"], first["verified"], first["next"]) == ({"ok": 3}, False, "globex")
@@ -134,7 +134,7 @@ def test_newest_is_told_for_each_of_two_keks(app: Application) -> None:
 
 @pytest.mark.parametrize("arguments", [("status",), ("status", "--newest")])
 def test_typical_names_fit_100_columns(app: Application, arguments: tuple[str, ...]) -> None:
-    app.keyring.warm(["northwind-traders", ""])
+    app.keyring.warm(["northwind-traders", ""], new=True)
     app.execute("UPDATE cmk_tenants SET kek_uri = :u WHERE tenant = 'acme'", u=VAULT)
     app.execute(
         "UPDATE cmk_wrappings SET kek_uri = :u, kek_version = :v WHERE kek_uri = 'local:acme'",
@@ -172,7 +172,7 @@ def test_no_tenant_is_told_on_stderr(app: Application) -> None:
 
 
 def test_a_tenants_name_cannot_steer_the_terminal(app: Application) -> None:
-    app.keyring.warm(["[red]evil\x1b]0;title\x07"])
+    app.keyring.warm(["[red]evil\x1b]0;title\x07"], new=True)
     shown = app.run("status").stdout.replace("\n", "")
     assert "\x1b" not in shown and "\x07" not in shown
     assert "[red]" in shown

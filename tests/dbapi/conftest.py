@@ -45,7 +45,7 @@ class Clinic:
         self.driver = Driver(vault, driver or vault.engine.name)
         vault.create()
         # On SQLite a transaction that writes leaves no other connection to make a key.
-        vault.keyring.warm(["acme", "globex", ""], ["randomized", "deterministic", "search"])
+        vault.keyring.warm(["acme", "globex", ""], ["randomized", "deterministic", "search"], new=True)
 
     def connect(self) -> Any:
         """A connection of the driver's own."""

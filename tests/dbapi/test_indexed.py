@@ -34,7 +34,7 @@ def person(vault: Vault) -> Any:
         born: Mapped[date | None] = mapped_column(EncryptedType(Date, index=[BORN]))
 
     vault.create()
-    vault.keyring.warm(["acme"], ["randomized", "search"])
+    vault.keyring.warm(["acme"], ["randomized", "search"], new=True)
     return Person
 
 

@@ -34,7 +34,7 @@ class Clinics:
         return f"{column} of {TENANTS[number]}"
 
     def fill(self) -> None:
-        self.vault.keyring.warm(TENANTS.values(), ("randomized", "deterministic"))
+        self.vault.keyring.warm(TENANTS.values(), ("randomized", "deterministic"), new=True)
         with self.vault.session() as session:
             for number, tenant in TENANTS.items():
                 row = {"id": number, "clinic": tenant}

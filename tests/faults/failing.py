@@ -95,7 +95,7 @@ class World:
         self.Missing: Any = Missing
         vault.create()
         Missing.__table__.drop(vault.engine)
-        vault.keyring.warm(["", "acme", "globex"], ["randomized", "deterministic"])
+        vault.keyring.warm(["", "acme", "globex"], ["randomized", "deterministic"], new=True)
         with vault.session() as session:
             session.add(Patient(id=1, clinic="acme", code=1, ssn=SECRET, email=SECRET))
             session.commit()

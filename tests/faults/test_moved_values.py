@@ -277,7 +277,7 @@ def test_a_value_moved_between_a_tenant_and_the_platform_is_refused(make_vault: 
         value: Mapped[str] = mapped_column(EncryptedType(String(9), context="shared"))
 
     vault.create()
-    vault.keyring.warm(["", "acme"])
+    vault.keyring.warm(["", "acme"], new=True)
     with vault.session() as session:
         session.add_all([Theirs(clinic="acme", value="theirs"), Ours(value="ours")])
         session.commit()

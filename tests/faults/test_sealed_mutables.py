@@ -25,7 +25,7 @@ def patient(vault: Vault) -> Any:
     vault.create()
     for clinic in ("acme", "globex"):
         vault.keyring.assign(clinic, f"local:{clinic}")
-    vault.keyring.warm(["acme", "globex"])
+    vault.keyring.warm(["acme", "globex"], new=True)
     with vault.session() as session:
         for number, clinic in enumerate(("acme", "globex"), 1):
             session.add(Patient(id=number, clinic=clinic, history={"visits": number}, visits=[number]))

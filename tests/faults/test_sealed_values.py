@@ -48,7 +48,7 @@ class Page:
         vault.create()
         for tenant in ("acme", "globex"):
             vault.keyring.assign(tenant, f"local:{tenant}")
-        vault.keyring.warm(["acme", "globex"], ["randomized", "deterministic"])
+        vault.keyring.warm(["acme", "globex"], ["randomized", "deterministic"], new=True)
         with vault.session() as session:
             for number, tenant in enumerate(("acme", "globex"), 1):
                 session.add(Patient(id=number, clinic=tenant, room="1", strict="s", **VALUES))

@@ -219,7 +219,7 @@ def loud(request: pytest.FixtureRequest, vault: Vault, tmp_path: Path, log: Ever
 
 
 def test_no_statement_logs_a_value_or_a_key(loud: Loud) -> None:
-    loud.vault.keyring.warm(["acme"], ["randomized", "deterministic"])
+    loud.vault.keyring.warm(["acme"], ["randomized", "deterministic"], new=True)
     returns = loud.vault.engine.dialect.insert_returning and loud.vault.engine.dialect.update_returning
     assert loud.leaks({**WRITES, **READS, **(RETURNING if returns else {})}) == {}
 
@@ -236,10 +236,10 @@ def test_the_log_is_complete_enough_to_show_a_leak(loud: Loud) -> None:
 
 
 def test_no_key_is_logged_when_keys_are_made_rewrapped_and_opened(loud: Loud) -> None:
-    loud.vault.keyring.warm(["acme", "globex", ""], ["randomized", "deterministic"])
+    loud.vault.keyring.warm(["acme", "globex", ""], ["randomized", "deterministic"], new=True)
     loud.vault.keyring.assign("acme", "local:acme")
     loud.vault.restart()
-    loud.vault.keyring.warm(["acme", "globex"])
+    loud.vault.keyring.warm(["acme", "globex"], new=True)
     shown = loud.log.taken()
     assert "INSERT INTO cmk_wrappings" in shown
     assert found(loud.secrets(), shown) == []

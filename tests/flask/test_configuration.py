@@ -28,7 +28,7 @@ def made(folder: Path, config: dict[str, Any]) -> Keyring:
 
 
 def test_a_key_file_lies_in_the_instance_folder(tmp_path: Path) -> None:
-    made(tmp_path, LOCAL).warm(["acme"])
+    made(tmp_path, LOCAL).warm(["acme"], new=True)
     assert (tmp_path / "instance" / "keys.json").exists()
 
 
@@ -36,7 +36,7 @@ def test_a_key_file_may_lie_anywhere_or_in_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "keys.json"
-    made(tmp_path, LOCAL | {"CMK_LOCAL_KEYS": str(file)}).warm(["acme"])
+    made(tmp_path, LOCAL | {"CMK_LOCAL_KEYS": str(file)}).warm(["acme"], new=True)
     monkeypatch.setenv("THE_KEYS", file.read_text())
     elsewhere = made(tmp_path, LOCAL | {"CMK_LOCAL_KEYS": "env:THE_KEYS"})
     assert elsewhere.provider_of("local:pmk").newest_version("local:pmk")
@@ -88,7 +88,7 @@ def test_settings_come_from_the_environment_as_flask_reads_it(
 def test_whose_kek_may_serve_whom_is_a_setting(tmp_path: Path, allowed: Any) -> None:
     found = made(tmp_path, LOCAL | {"CMK_KEK_ALLOWED": allowed})
     found.assign("acme", "local:acme")
-    found.warm(["globex"])
+    found.warm(["globex"], new=True)
     with pytest.raises(KekNotAllowed):
         found.assign("globex", "local:acme")
 

@@ -67,7 +67,9 @@ class Notes:
         self.Counted: Any = Counted
         self.Entry: Any = Entry
         vault.create()
-        vault.keyring.warm(["", "acme", "globex"])  # SQLite has one writer: no key is made meanwhile
+        vault.keyring.warm(
+            ["", "acme", "globex"], new=True
+        )  # SQLite has one writer: no key is made meanwhile
 
     @property
     def has_returning(self) -> bool:

@@ -53,7 +53,7 @@ class Patients:
 
         self.Patient: Any = Patient
         vault.create()
-        vault.keyring.warm(["acme", "globex"])
+        vault.keyring.warm(["acme", "globex"], new=True)
 
     def rows(self) -> list[tuple[Any, ...]]:
         self.vault.restart()

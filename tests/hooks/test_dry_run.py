@@ -330,7 +330,7 @@ def test_a_database_whose_columns_a_migration_has_sealed_is_refused(dry: Vault) 
 
 
 def test_no_key_is_made_asked_or_opened(dry: Vault, patients: Any) -> None:
-    dry.keyring.warm(["acme"])
+    dry.keyring.warm(["acme"], new=True)
     dry.keyring.assign("acme", "local:acme")
     with pytest.raises(ConfigurationError, match="a dry run has no keys"):
         dry.keyring.active("acme", "randomized")  # type: ignore[arg-type]

@@ -142,7 +142,7 @@ def test_a_tenants_revocation_closes_old_values_too(make_vault: Callable[[], Vau
     vault = make_vault()
     thing = model(vault, OLD_FERNET, on_revoked=on_revoked)
     vault.keyring.assign("acme", "local:acme")
-    vault.keyring.warm(["acme"])
+    vault.keyring.warm(["acme"], new=True)
     old = as_before(OLD_FERNET)
     store(vault, old)
     vault.provider.disable("local:acme")

@@ -69,7 +69,7 @@ class Accounts:
         vault.create()
         for clinic in ("acme", "globex"):
             vault.keyring.assign(clinic, f"local:{clinic}")
-        vault.keyring.warm(["", "acme", "globex"])
+        vault.keyring.warm(["", "acme", "globex"], new=True)
         with vault.session() as session:
             session.add_all(
                 [

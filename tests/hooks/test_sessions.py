@@ -37,7 +37,7 @@ def patient(vault: Vault) -> Any:
         mother: Mapped["Patient"] = relationship("Patient", remote_side="Patient.id")
 
     vault.create()
-    vault.keyring.warm(["acme", "globex"], ["randomized", "deterministic"])
+    vault.keyring.warm(["acme", "globex"], ["randomized", "deterministic"], new=True)
     with vault.session() as session:
         session.add(Patient(id=1, clinic="acme", ssn="1", email="e1"))
         session.add(Patient(id=2, clinic="globex", ssn="2", email="e2"))

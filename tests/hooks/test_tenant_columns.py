@@ -70,7 +70,9 @@ def test_a_row_is_written_read_and_changed_for_its_tenant(vault: Vault, name: st
     model = patients(vault.base, type_)
     vault.create()
     vault.keyring.warm(
-        [getattr(one, "value", one) for one in (tenant, other)], ["randomized", "deterministic"]
+        [getattr(one, "value", one) for one in (tenant, other)],
+        ["randomized", "deterministic"],
+        new=True,
     )
     with vault.session() as session:
         session.add(model(id=1, clinic=tenant, ssn="1", email="e", note="n"))

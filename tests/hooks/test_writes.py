@@ -279,7 +279,7 @@ def test_a_table_without_a_model_names_its_tenant_column_in_its_info(vault: Vaul
         info={"cmk_tenant": "owner"},
     )
     vault.create()
-    vault.keyring.warm([1, 2, 3])
+    vault.keyring.warm([1, 2, 3], new=True)
     with vault.engine.begin() as connection:
         connection.execute(notes.insert(), [{"owner": 1, "text": SECRET}, {"owner": 2, "text": "b"}])
         connection.execute(

@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
         world.provider.disable(kek_uri)
         uses: list[Callable[[], object]] = [
             lambda: page(world, *TENANTS),
-            lambda: world.keyring.warm(TENANTS),
+            lambda: world.keyring.warm(TENANTS, new=True),
             lambda: world.write(TENANTS[3], "more"),
             lambda: world.keyring.assign(TENANTS[3], "local:pmk"),
             lambda: world.keyring.lifecycle.rewrap(TENANTS[3]),

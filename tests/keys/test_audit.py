@@ -76,7 +76,7 @@ def test_the_application_names_who_acts(filled: World) -> None:
     filled.keyring.close()
     filled.keyring = filled.new_keyring(actor=lambda: who)
     filled.keyring.protect(filled.metadata)
-    filled.keyring.warm(["fourth"])
+    filled.keyring.warm(["fourth"], new=True)
     who = "second"
     filled.keyring.assign("fourth", "local:own")
     assert [one.actor for one in filled.keyring.audit.entries("fourth")][-2:] == ["first", "second"]
@@ -94,7 +94,7 @@ def test_a_cold_open_is_one_row_and_values_are_none(filled: World) -> None:
 def test_an_untouched_trail_verifies(filled: World) -> None:
     verdict = filled.keyring.audit.verify()
     assert verdict.problems == () and verdict.rows == 4
-    filled.keyring.warm(["later"])
+    filled.keyring.warm(["later"], new=True)
     later = filled.keyring.audit.verify()
     assert later.problems == () and later.head != verdict.head
     assert later.authenticated
@@ -126,7 +126,7 @@ def test_tampering_is_found(filled: World, how: str) -> None:
 
 def test_many_threads_append_one_chain(world: World) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: world.keyring.warm([f"tenant {number}"]), range(40)))
+        list(pool.map(lambda number: world.keyring.warm([f"tenant {number}"], new=True), range(40)))
     verdict = world.keyring.audit.verify()
     assert verdict.problems == () and verdict.rows == 40
 
@@ -137,14 +137,14 @@ from pathlib import Path
 from tests.support.world import World
 world = World(sys.argv[1], Path(sys.argv[2]))
 for number in range(10_000):
-    world.keyring.warm([f"{sys.argv[3]} {number}"])
+    world.keyring.warm([f"{sys.argv[3]} {number}"], new=True)
     world.keyring.forget()
-    world.keyring.warm([f"{sys.argv[3]} {number}"])
+    world.keyring.warm([f"{sys.argv[3]} {number}"], new=True)
 """
 
 
 def test_processes_that_are_killed_leave_a_whole_chain(world: World) -> None:
-    world.keyring.warm(["first"])
+    world.keyring.warm(["first"], new=True)
     folder = str(world.folder)
     for round_ in range(2):
         command = [sys.executable, "-c", SCRIPT, world.url, folder]
@@ -190,7 +190,7 @@ def test_the_first_event_may_be_written_while_the_trail_is_verified(world: World
     def write(connection: object, cursor: object, statement: str, *_: object) -> None:
         if statement.startswith("SELECT count(*)") and not begun:
             begun.append(statement)
-            other.warm(["acme"])
+            other.warm(["acme"], new=True)
 
     event.listen(Engine, "before_cursor_execute", write)
     try:

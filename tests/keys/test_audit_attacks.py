@@ -29,7 +29,7 @@ def small(lite: World) -> World:
 
 def fill(world: World) -> World:
     for number in range(3):
-        world.keyring.warm([f"tenant {number}"])
+        world.keyring.warm([f"tenant {number}"], new=True)
     world.keyring.assign("tenant 1", "local:own")
     return world
 
@@ -212,7 +212,7 @@ def test_an_attack_is_found_by_a_new_process_and_stays_visible(
     attack(Attacker(filled))
     restart(filled)
     assert problems(filled)
-    filled.keyring.warm(["later"])
+    filled.keyring.warm(["later"], new=True)
     assert problems(filled), "the next row must not vouch for what was forged"
     assert "later" in {one.tenant for one in filled.keyring.audit.entries()}
 
@@ -233,7 +233,7 @@ def test_rows_are_appended_to_a_forged_end_after_one_that_says_so(
 ) -> None:
     attack(Attacker(small))
     restart(small)
-    small.keyring.warm(["later"])
+    small.keyring.warm(["later"], new=True)
     broken, later = small.keyring.audit.entries(last=2)
     assert (broken.event, later.event, later.tenant) == ("trail_broken", "wrap", "later")
     assert broken.detail and broken.mac and later.mac
@@ -242,14 +242,14 @@ def test_rows_are_appended_to_a_forged_end_after_one_that_says_so(
 def test_an_old_trail_with_its_head_is_found_by_a_process_that_has_seen_more(small: World) -> None:
     attacker = Attacker(small)
     old = attacker.stored()
-    small.keyring.warm(["later"])
+    small.keyring.warm(["later"], new=True)
     attacker.write(*old)
     cut, lost = problems(small)
     assert "cut back" in cut and "row 5" in cut and "'later'" in lost
     with pytest.raises(TamperedError, match="cut back"):
         small.keyring.audit.heads()
-    small.keyring.warm(["even later"])
-    small.keyring.warm(["latest"])
+    small.keyring.warm(["even later"], new=True)
+    small.keyring.warm(["latest"], new=True)
     assert [one.event for one in small.keyring.audit.entries(last=3)] == ["trail_broken", "wrap", "wrap"]
     small.keyring.audit.adopt("a backup was restored")
     assert problems(small) == ("rows were removed: the trail holds nothing about tenant 'later'",)
@@ -301,13 +301,13 @@ def test_rotating_the_record_key_authenticates_the_end_of_the_trail_by_it(small:
     small.keyring.record_key.rotate()
     assert small.keyring.audit.heads().key_id != before
     assert problems(restart(small)) == ()
-    small.keyring.warm(["later"])
+    small.keyring.warm(["later"], new=True)
     assert problems(small) == ()
 
 
 def test_adopting_the_key_tables_adopts_the_trail(small: World) -> None:
     authenticate(small.keyring, None)
-    small.keyring.warm(["without"])
+    small.keyring.warm(["without"], new=True)
     restart(small)
     assert problems(small)
     small.keyring.record_key.adopt()
@@ -320,13 +320,13 @@ def test_an_end_under_a_key_that_is_gone_is_a_problem(small: World) -> None:
     keys.drop_old()
     restart(small)
     assert any("no later row vouches" in one for one in problems(small))
-    small.keyring.warm(["later"])
+    small.keyring.warm(["later"], new=True)
     assert "trail_broken" in {one.event for one in small.keyring.audit.entries()}
 
 
 def test_a_trail_that_began_without_a_record_key_is_adopted_once(world: World) -> None:
     authenticate(world.keyring, None)
-    world.keyring.warm(["first"])
+    world.keyring.warm(["first"], new=True)
     assert not world.keyring.audit.verify().authenticated
     with pytest.raises(ConfigurationError, match="record_key="):
         world.keyring.audit.adopt("there is none")
@@ -334,17 +334,17 @@ def test_a_trail_that_began_without_a_record_key_is_adopted_once(world: World) -
     assert any("not authenticated" in one for one in problems(world))
     world.keyring.audit.adopt("the record key is new")
     assert problems(world) == ()
-    world.keyring.warm(["second"])
+    world.keyring.warm(["second"], new=True)
     assert problems(world) == ()
     assert [one.event for one in world.keyring.audit.entries()] == ["wrap", "trail_adopted", "wrap"]
 
 
 def test_a_process_without_the_record_key_cannot_write_the_trail_unseen(small: World) -> None:
     authenticate(restart(small).keyring, None)
-    small.keyring.warm(["without"])
+    small.keyring.warm(["without"], new=True)
     restart(small)
     assert any("head" in one for one in problems(small))
-    small.keyring.warm(["with"])
+    small.keyring.warm(["with"], new=True)
     found = problems(small)
     assert any("row 5 is not authenticated" in one for one in found)
     assert any("row 6 notes" in one for one in found)
@@ -380,7 +380,7 @@ def test_many_flawed_rows_are_one_sentence(small: World) -> None:
 def test_values_of_the_wrong_kind_are_found(small: World, column: str, nonsense: str) -> None:
     small.execute(f"UPDATE cmk_audit SET {column} = {nonsense} WHERE seq = 2")
     assert found_or_refused(small)
-    small.keyring.warm(["later"])
+    small.keyring.warm(["later"], new=True)
     assert found_or_refused(small)
 
 
@@ -391,7 +391,7 @@ def test_values_of_the_wrong_kind_in_the_head_are_found(small: World, column: st
     assert found_or_refused(small)
     with pytest.raises(TamperedError):
         small.keyring.audit.heads()
-    small.keyring.warm(["later"])
+    small.keyring.warm(["later"], new=True)
     assert found_or_refused(small)
 
 

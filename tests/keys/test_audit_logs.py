@@ -44,7 +44,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 def test_a_change_of_keys_is_told_with_its_row(lite: World, logged: pytest.LogCaptureFixture) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     lite.keyring.assign("acme", "local:own")
     _, record = told(logged)
     row = lite.keyring.audit.entries()[-1]
@@ -68,12 +68,12 @@ def test_a_change_of_keys_is_told_with_its_row(lite: World, logged: pytest.LogCa
 
 
 def test_an_opened_dek_is_told_at_once(lite: World, logged: pytest.LogCaptureFixture) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     lite.keyring.forget()
     logged.clear()
     with lite.engine.connect() as writer:
         writer.exec_driver_sql("BEGIN IMMEDIATE")  # the row has to wait
-        lite.keyring.warm(["acme"])
+        lite.keyring.warm(["acme"], new=True)
         assert [one.__dict__["cmk_event"] for one in told(logged)] == ["unwrap"]
     assert [one.event for one in lite.keyring.audit.entries()] == ["wrap", "unwrap"]
     assert len(told(logged)) == 1, "its row is no second event"
@@ -82,7 +82,7 @@ def test_an_opened_dek_is_told_at_once(lite: World, logged: pytest.LogCaptureFix
 def test_a_change_is_told_after_its_transaction_and_not_before(
     lite: World, logged: pytest.LogCaptureFixture
 ) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     logged.clear()
     before: list[int] = []
     with before_statement("UPDATE cmk_audit_head", lambda: before.append(len(told(logged)))):
@@ -91,7 +91,7 @@ def test_a_change_is_told_after_its_transaction_and_not_before(
 
 
 def test_a_change_that_is_rolled_back_is_not_told(lite: World, logged: pytest.LogCaptureFixture) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     logged.clear()
     lite.execute(
         "CREATE TRIGGER refuse BEFORE UPDATE ON cmk_audit_head WHEN new.hash <> old.hash "
@@ -106,9 +106,9 @@ def test_a_change_that_is_rolled_back_is_not_told(lite: World, logged: pytest.Lo
 
 
 def test_a_broken_trail_is_a_warning(lite: World, logged: pytest.LogCaptureFixture) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     lite.execute("UPDATE cmk_audit_head SET mac = ''")
-    lite.keyring.warm(["globex"])
+    lite.keyring.warm(["globex"], new=True)
     _, broken, wrap = told(logged)
     assert broken.levelno == logging.WARNING and "authentic" in broken.getMessage()
     assert wrap.levelno == logging.INFO
@@ -128,7 +128,7 @@ def test_a_name_makes_no_second_line_and_no_second_field(
 
 
 def test_opentelemetry_has_each_event_once(lite: World, exported: InMemoryLogRecordExporter) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     (export,) = exported.get_finished_logs()
     row = lite.keyring.audit.entries()[-1]
     record, attributes = export.log_record, dict(export.log_record.attributes or {})
@@ -152,7 +152,7 @@ def test_a_handler_of_opentelemetry_s_sends_no_second_one(
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        lite.keyring.warm(["acme"])
+        lite.keyring.warm(["acme"], new=True)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
@@ -172,7 +172,7 @@ def test_a_handler_that_fails_changes_nothing(lite: World, logged: pytest.LogCap
     handler = Failing()
     logging.getLogger(NAME).addHandler(handler)
     try:
-        lite.keyring.warm(["acme"])
+        lite.keyring.warm(["acme"], new=True)
         lite.keyring.assign("acme", "local:own")
     finally:
         logging.getLogger(NAME).removeHandler(handler)
@@ -196,7 +196,7 @@ engine = create_engine("sqlite:///{tmp_path}/a.db")
 keyring = Keyring(engine, platform_key="local:pmk", providers=[LocalKeyProvider("{tmp_path}/keys.json")])
 keyring.protect(Base)
 Base.metadata.create_all(engine)
-keyring.warm(["acme"])
+keyring.warm(["acme"], new=True)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True

@@ -83,11 +83,11 @@ def test_the_vaults_log_and_the_trail_are_joined_by_the_call(
     with Keyring(engine, platform_key=place.kek_uri, providers=[provider]) as keyring:
         keyring.protect(metadata)
         metadata.create_all(engine)
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
         keyring.forget()
         place.vault.requests.clear()
         with keyring.because("support case 4711"):
-            keyring.warm(["acme"])
+            keyring.warm(["acme"], new=True)
         (asked,) = place.vault.requests.matching(operation="unwrapKey", status=200)
         row = [one for one in keyring.audit.entries("acme") if one.event == "unwrap"][-1]
         assert row.detail == f"call {asked.request_id}; because: support case 4711"
@@ -97,7 +97,7 @@ def test_the_vaults_log_and_the_trail_are_joined_by_the_call(
 
 
 def test_an_export_has_one_tenants_events_and_is_checked_alone(lite: World) -> None:
-    lite.keyring.warm(["acme", "globex"])
+    lite.keyring.warm(["acme", "globex"], new=True)
     earlier = list(lite.keyring.audit.export("acme"))
     lite.keyring.lifecycle.rotate_dek("acme")
     lines = list(lite.keyring.audit.export("acme"))
@@ -109,7 +109,7 @@ def test_an_export_has_one_tenants_events_and_is_checked_alone(lite: World) -> N
 
 @pytest.mark.parametrize("change", ["removed", "altered", "put elsewhere"])
 def test_an_export_that_was_altered_is_found(lite: World, change: str) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     lite.keyring.lifecycle.rotate_dek("acme")
     lines = list(lite.keyring.audit.export("acme"))
     if change == "removed":
@@ -122,7 +122,7 @@ def test_an_export_that_was_altered_is_found(lite: World, change: str) -> None:
 
 
 def test_an_export_that_lacks_what_an_earlier_one_has_is_found(lite: World) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     earlier = list(lite.keyring.audit.export("acme"))
     lite.execute("DELETE FROM cmk_audit WHERE tenant = 'acme'")
     assert "an earlier export has" in check_export(lite.keyring.audit.export("acme"), earlier)[1][0]

@@ -38,11 +38,11 @@ def keyring(provider: StrangeProvider, tmp_path: Path) -> Iterator[Keyring]:
 
 
 USES: dict[str, Callable[[Keyring], object]] = {
-    "wrap": lambda keyring: keyring.warm(["acme"]),
-    "unwrap": lambda keyring: keyring.warm(["acme"]),
-    "handles": lambda keyring: keyring.warm(["acme"]),
-    "place_of": lambda keyring: keyring.warm(["acme"]),
-    "for_tenant": lambda keyring: keyring.warm(["acme"]),
+    "wrap": lambda keyring: keyring.warm(["acme"], new=True),
+    "unwrap": lambda keyring: keyring.warm(["acme"], new=True),
+    "handles": lambda keyring: keyring.warm(["acme"], new=True),
+    "place_of": lambda keyring: keyring.warm(["acme"], new=True),
+    "for_tenant": lambda keyring: keyring.warm(["acme"], new=True),
     "ensure": lambda keyring: keyring.assign("acme", "local:acme"),
     "check": lambda keyring: keyring.assign("acme", "local:acme"),
 }
@@ -62,7 +62,7 @@ def test_what_its_error_says_is_told_to_nobody(
     keyring: Keyring, provider: StrangeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provider, "unwrap", provider.fail)
-    shown = words_of_failure(lambda: keyring.warm(["acme"]))
+    shown = words_of_failure(lambda: keyring.warm(["acme"], new=True))
     assert provider.deks and "PermissionError" in shown
     assert not any(one in shown for dek in provider.deks for one in spellings(dek))
 
@@ -75,13 +75,13 @@ def test_an_answer_of_another_type_is_told_with_the_right_one(
 ) -> None:
     monkeypatch.setattr(provider, method, lambda *_: bytes(32))
     with pytest.raises(ConfigurationError, match=rf"StrangeProvider.{method}\(\) returned bytes.*{kind}\("):
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
 
 
 def test_an_examination_reports_it_and_never_raises(
     keyring: Keyring, provider: StrangeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyring.warm(["acme"])
+    keyring.warm(["acme"], new=True)
     monkeypatch.setattr(provider, "health_checks", provider.fail)
     problems = [one.what for one in check_keys(keyring) if one.level is Level.PROBLEM]
     assert any("StrangeProvider failed with PermissionError" in one for one in problems)
@@ -90,7 +90,7 @@ def test_an_examination_reports_it_and_never_raises(
 def test_a_rewrap_wraps_every_dek_where_the_provider_cannot_tell_the_newest_version(
     keyring: Keyring, provider: StrangeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyring.warm(["acme"])
+    keyring.warm(["acme"], new=True)
     assert keyring.lifecycle.rewrap("acme").rewrapped == 0
     monkeypatch.setattr(provider, "newest_version", lambda kek_uri: None)
     assert keyring.lifecycle.rewrap("acme").rewrapped > 0

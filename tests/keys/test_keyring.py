@@ -68,21 +68,31 @@ def test_a_platform_key_that_no_provider_handles_is_refused(lite: World, uri: st
 def test_the_first_provider_that_handles_a_kek_serves_it(lite: World, tmp_path: Path) -> None:
     other = LocalKeyProvider(tmp_path / "other.json")
     keyring = lite.new_keyring(providers=[other, lite.provider])
-    keyring.warm(["acme"])
+    keyring.warm(["acme"], new=True)
     keyring.close()
     assert (tmp_path / "other.json").exists() and lite.provider.calls == []
 
 
+def test_warm_makes_no_tenant_unless_it_is_told_of_a_new_one(lite: World) -> None:
+    lite.keyring.warm(["acme"], new=True)
+    meant = r"no tenant 'amce' has keys here: did you mean 'acme'\? For a new tenant give new=True\.$"
+    with pytest.raises(ConfigurationError, match=meant):
+        lite.keyring.warm(["acme", "amce"], ["deterministic"])
+    assert [(line.tenant, line.active) for line in lite.keyring.status()] == [("acme", 1)]
+    lite.keyring.warm(["acme", ""], ["deterministic"])
+    assert [(line.tenant, line.active) for line in lite.keyring.status()] == [("", 1), ("acme", 2)]
+
+
 def test_warm_opens_what_it_is_asked_for_ahead_of_use(world: World) -> None:
-    world.keyring.warm(["acme", 7], [Purpose.RANDOMIZED, "deterministic"])
+    world.keyring.warm(["acme", 7], [Purpose.RANDOMIZED, "deterministic"], new=True)
     assert [(line.tenant, line.active, line.open) for line in world.keyring.status()] == [
         ("7", 2, 2),
         ("acme", 2, 2),
     ]
     world.restart()
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     assert world.provider.calls == ["unwrap"]
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     world.write("acme", "one")
     assert world.read() == ["one"] and world.provider.calls == ["unwrap"]
 
@@ -93,7 +103,7 @@ def test_warm_refuses_what_names_no_tenant_or_purpose(lite: World) -> None:
     with pytest.raises(
         ConfigurationError, match="no purpose 'seal': give randomized, deterministic or search"
     ):
-        lite.keyring.warm(["acme"], ["seal"])
+        lite.keyring.warm(["acme"], ["seal"], new=True)
     assert lite.keyring.status() == []
 
 
@@ -105,9 +115,9 @@ def test_warm_takes_a_list_and_not_one_name(lite: World) -> None:
 
 def test_status_has_a_line_for_each_tenant(world: World) -> None:
     assert world.keyring.status() == []
-    world.keyring.warm(["globex", ""])
+    world.keyring.warm(["globex", ""], new=True)
     world.keyring.assign("acme", "local:acme")
-    world.keyring.warm(["acme"], ["randomized", "deterministic"])
+    world.keyring.warm(["acme"], ["randomized", "deterministic"], new=True)
     world.keyring.forget("globex")
     lines = world.keyring.status()
     assert [(line.tenant, line.kek_uri, line.active, line.retired, line.open) for line in lines] == [
@@ -118,7 +128,7 @@ def test_status_has_a_line_for_each_tenant(world: World) -> None:
 
 
 def test_status_asks_no_kek(lite: World) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     lite.provider.calls.clear()
     lite.provider.fault = unavailable
     lite.now += 300

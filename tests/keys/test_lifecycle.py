@@ -101,7 +101,7 @@ def test_rewrap_goes_on_past_a_tenant_whose_kek_refuses(lite: World) -> None:
 
 
 def test_rewrap_keeps_to_its_rate(lite: World) -> None:
-    lite.keyring.warm([f"tenant {number}" for number in range(6)])
+    lite.keyring.warm([f"tenant {number}" for number in range(6)], new=True)
     lite.provider.rotate("local:pmk")
     began = time.monotonic()
     assert lite.keyring.lifecycle.rewrap(rate=20).rewrapped == 6

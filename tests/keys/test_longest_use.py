@@ -24,12 +24,12 @@ def another(world: World, **options: Any) -> World:
 
 
 def test_a_new_dek_has_the_settings_of_the_process_that_makes_it(world: World) -> None:
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     assert recorded(world) == [3600]
 
 
 def test_a_process_with_longer_settings_records_them_before_it_seals(world: World) -> None:
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     other = another(world, revalidate_after=7200, outage_grace=0)
     other.write("acme", "sealed for two hours, perhaps")
     assert recorded(world) == [7200]
@@ -39,7 +39,7 @@ def test_a_process_with_longer_settings_records_them_before_it_seals(world: Worl
 
 
 def test_shorter_settings_change_nothing(world: World) -> None:
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     other = another(world, revalidate_after=10, outage_grace=0)
     other.write("acme", "a note")
     assert recorded(world) == [3600]
@@ -49,16 +49,16 @@ def test_shorter_settings_change_nothing(world: World) -> None:
 
 
 def test_a_tenants_own_grace_is_recorded_and_stays_when_it_is_taken_back(world: World) -> None:
-    world.keyring.warm(["acme", "globex"])
+    world.keyring.warm(["acme", "globex"], new=True)
     world.keyring.lifecycle.set_grace("acme", 9000)
     world.keyring.lifecycle.set_grace("acme", 0)
     assert (recorded(world), recorded(world, "globex")) == ([9000], [3600])
 
 
 def test_a_tenants_grace_counts_for_a_dek_that_is_made_later(world: World) -> None:
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     world.keyring.lifecycle.set_grace("acme", 9000)
-    world.keyring.warm(["acme"], [Purpose.DETERMINISTIC])
+    world.keyring.warm(["acme"], [Purpose.DETERMINISTIC], new=True)
     assert recorded(world) == [9000, 9000]
 
 
@@ -69,23 +69,23 @@ def test_a_dek_that_another_process_makes_at_the_same_moment_has_both_settings(l
     def make(*arguments: Any) -> None:
         if "INSERT INTO cmk_tenants" in arguments[2] and not met:
             met.append(True)
-            lite.keyring.warm(["acme"])
+            lite.keyring.warm(["acme"], new=True)
 
     event.listen(type(other.engine), "before_cursor_execute", make)
-    other.keyring.warm(["acme"])
+    other.keyring.warm(["acme"], new=True)
     event.remove(type(other.engine), "before_cursor_execute", make)
     assert met and recorded(lite) == [7200]
     other.close()
 
 
 def test_a_record_that_was_lowered_by_hand_is_named(lite: World) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     deks = lite.keyring.database.tables.deks
     with lite.engine.begin() as connection:
         connection.execute(update(deks).values(longest_use=0))
     lite.restart()
     with pytest.raises(TamperedError, match=r"the longest_use of DEK .* was changed"):
-        lite.keyring.warm(["acme"])
+        lite.keyring.warm(["acme"], new=True)
 
 
 def test_nothing_is_sealed_where_it_cannot_be_recorded_and_queries_go_on(

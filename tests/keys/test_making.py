@@ -100,7 +100,7 @@ def test_a_process_killed_while_it_makes_a_dek_leaves_none_or_one_that_opens(
 
 
 def make_and_die(url: str, folder: Path) -> None:
-    World(url, folder).keyring.warm(["acme"])
+    World(url, folder).keyring.warm(["acme"], new=True)
     die()
 
 
@@ -139,7 +139,7 @@ def test_a_dek_is_written_with_its_wrapping_or_not_at_all_where_the_application_
 
 def check_that_making_is_atomic(world: World) -> None:
     with before_statement("INSERT INTO cmk_wrappings", fail), pytest.raises(KeyUnavailable):
-        world.keyring.warm(["acme"])
+        world.keyring.warm(["acme"], new=True)
     assert key_rows(world) == (0, 0, 0)
     world.write("acme", "written")
     assert world.read() == ["written"] and key_rows(world) == (1, 1, 1)
@@ -181,11 +181,13 @@ def test_another_writer_that_holds_sqlites_lock_is_named_with_what_to_do(
 ) -> None:
     engine = create_engine(sqlite_database.url, connect_args={"timeout": 0.05})
     world = make_lite(engine=engine)
-    locked = pytest.raises(KeyUnavailable, match=r"locked.*keyring\.warm\(\[tenant\]\) before you write")
+    locked = pytest.raises(
+        KeyUnavailable, match=r"locked.*keyring\.warm\(\[tenant\], new=True\) before you write"
+    )
     with engine.connect() as other:
         other.execute(text("INSERT INTO notes (owner) VALUES ('x')"))
         with locked:
-            world.keyring.warm(["acme"])
+            world.keyring.warm(["acme"], new=True)
         with locked, engine.begin() as connection:
             connection.execute(text("SELECT 1"))
             connection.execute(world.notes.insert(), {"owner": "acme", "text": "not sealed"})
@@ -199,7 +201,7 @@ def test_a_dek_that_is_warm_is_used_while_another_writer_holds_sqlites_lock(
     make_lite: Callable[..., World], sqlite_database: Database
 ) -> None:
     world = make_lite(engine=create_engine(sqlite_database.url, connect_args={"timeout": 0.05}))
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     world.keyring.forget()
     with world.engine.begin() as connection:
         connection.execute(text("INSERT INTO notes (owner) VALUES ('x')"))
@@ -233,7 +235,7 @@ def test_a_disk_that_is_full_is_named_and_leaves_no_half_made_dek(lite: World) -
         for number in range(100):
             tenant = f"tenant {number}"
             try:
-                lite.keyring.warm([tenant])
+                lite.keyring.warm([tenant], new=True)
             except KeyUnavailable as error:
                 assert "disk is full" in str(error)
                 refused = tenant
@@ -245,7 +247,7 @@ def test_a_disk_that_is_full_is_named_and_leaves_no_half_made_dek(lite: World) -
         assert lite.read() == ["sealed"]
     assert key_rows(lite) == (len(served),) * 3
     lite.write(refused, "sealed now")
-    lite.keyring.warm(served)
+    lite.keyring.warm(served, new=True)
     assert lite.read() == ["sealed", "sealed now"]
 
 
@@ -273,7 +275,7 @@ def test_sqlite_in_memory_serves_many_threads(make_lite: Callable[..., World]) -
 
     def ask(number: int) -> bytes:
         barrier.wait(60)
-        world.keyring.warm([f"tenant {number}"])
+        world.keyring.warm([f"tenant {number}"], new=True)
         return world.active("acme")
 
     with ThreadPoolExecutor(20) as pool:
@@ -283,5 +285,5 @@ def test_sqlite_in_memory_serves_many_threads(make_lite: Callable[..., World]) -
 
 def test_two_engines_in_memory_share_no_keys(make_lite: Callable[..., World]) -> None:
     one, other = make_lite(url="sqlite://"), make_lite(url="sqlite://")
-    one.keyring.warm(["acme"])
+    one.keyring.warm(["acme"], new=True)
     assert other.keyring.status() == [] and other.active("acme") != one.active("acme")

@@ -41,7 +41,7 @@ def plans(world: World) -> Iterator[list[str]]:
 
 
 def test_pages_follow_each_other_and_hold_each_tenant_once(world: World) -> None:
-    world.keyring.warm(NAMES)
+    world.keyring.warm(NAMES, new=True)
     every = tenants(world)
     assert sorted(every) == sorted(NAMES)
     pages, after = [], None
@@ -53,7 +53,7 @@ def test_pages_follow_each_other_and_hold_each_tenant_once(world: World) -> None
 
 
 def test_tenants_are_chosen_by_name_state_and_kek(lite: World) -> None:
-    lite.keyring.warm(["globex", "hooli", "initech"])
+    lite.keyring.warm(["globex", "hooli", "initech"], new=True)
     lite.keyring.assign("acme", "local:acme")
     lite.keyring.lifecycle.shred("hooli", confirm="hooli")
     assert tenants(lite, tenants=["globex", "nobody", "acme"]) == ["acme", "globex"]
@@ -76,7 +76,7 @@ def test_what_cannot_be_asked_for_is_refused(lite: World) -> None:
 
 
 def test_each_line_is_verified_whatever_it_was_chosen_by(lite: World) -> None:
-    lite.keyring.warm(["acme", "globex", "hooli"])
+    lite.keyring.warm(["acme", "globex", "hooli"], new=True)
     lite.execute("UPDATE cmk_tenants SET state = 'revoked' WHERE tenant = 'globex'")
     lite.execute("UPDATE cmk_tenants SET state = 'lost' WHERE tenant = 'hooli'")
     for choice in ({"state": "revoked"}, {"tenants": ["globex"]}, {"after": "acme", "limit": 1}):
@@ -88,13 +88,13 @@ def test_each_line_is_verified_whatever_it_was_chosen_by(lite: World) -> None:
 
 
 def test_more_names_than_fit_one_statement_are_found(lite: World) -> None:
-    lite.keyring.warm(["acme", "globex"])
+    lite.keyring.warm(["acme", "globex"], new=True)
     names = [*(f"no {i}" for i in range(1200)), "globex", "acme", "acme"]
     assert sorted(tenants(lite, tenants=names)) == ["acme", "globex"]
 
 
 def test_no_whole_table_is_read_for_a_page_a_count_a_rotation_or_a_new_tenant(lite: World) -> None:
-    lite.keyring.warm(["acme", "globex"])
+    lite.keyring.warm(["acme", "globex"], new=True)
     lite.provider.rotate("local:pmk")
     with plans(lite) as found:
         lite.keyring.status(limit=1)
@@ -104,7 +104,7 @@ def test_no_whole_table_is_read_for_a_page_a_count_a_rotation_or_a_new_tenant(li
         lite.keyring.count()
         lite.keyring.count(kek="local:pmk")
         lite.keyring.notice_rotations()
-        lite.keyring.warm(["hooli"])
+        lite.keyring.warm(["hooli"], new=True)
         lite.keyring.assign("acme", "local:acme")
     assert len(found) > 10
     assert [one for one in found if one.startswith("SCAN") and " INDEX " not in one] == []
@@ -122,18 +122,18 @@ def test_noticing_rotations_asks_about_the_deks_in_use_here(lite: World) -> None
 
 
 def test_the_doctor_asks_a_kek_as_often_for_many_tenants_as_for_one(lite: World) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     asked = []
     for _ in range(2):
         lite.provider.calls.clear()
         check_keys(lite.keyring)
         asked.append(list(lite.provider.calls))
-        lite.keyring.warm([f"tenant {i}" for i in range(5)])
+        lite.keyring.warm([f"tenant {i}" for i in range(5)], new=True)
     assert asked[0] == asked[1]
 
 
 def test_that_many_keks_have_opened_is_noted_by_one_statement(lite: World) -> None:
-    lite.keyring.warm(["acme", "globex", "hooli"])
+    lite.keyring.warm(["acme", "globex", "hooli"], new=True)
     lite.execute("UPDATE cmk_tenants SET seen_at = NULL")
     lite.keyring.kek_uses()
     lite.keyring.keys.background.flush()

@@ -39,9 +39,9 @@ def test_ten_times_more_tenants_than_open_keys_are_served_within_the_bound(
 
 def test_the_least_recently_used_key_makes_room(make_lite: Callable[..., World]) -> None:
     world = make_lite(max_open_keys=2)
-    world.keyring.warm(["acme", "globex"])
+    world.keyring.warm(["acme", "globex"], new=True)
     world.active("acme")
-    world.keyring.warm(["initech"])
+    world.keyring.warm(["initech"], new=True)
     assert [world.open_deks(one) for one in ("acme", "globex", "initech")] == [1, 0, 1]
 
 
@@ -60,7 +60,7 @@ def test_a_fetch_and_a_statement_over_more_tenants_than_open_keys_unwrap_each_ke
     world.keyring.protect(metadata)
     metadata.create_all(world.engine)
     tenants = [f"tenant {number}" for number in range(6)]
-    world.keyring.warm(tenants)
+    world.keyring.warm(tenants, new=True)
     world.keyring.forget()
     for work in (
         lambda connection: connection.execute(
@@ -83,7 +83,7 @@ def test_what_is_held_is_asked_for_anew_once_expired_or_dropped(
     dek_id = world.active("acme")
     held = HeldKeys(world.keyring.keys)
     assert held.active("acme", Purpose.RANDOMIZED) is held.dek(dek_id)
-    world.keyring.warm(["globex"])
+    world.keyring.warm(["globex"], new=True)
     world.provider.calls.clear()
     held.dek(dek_id), held.active("acme", Purpose.RANDOMIZED)
     assert world.provider.calls == []
@@ -185,7 +185,7 @@ def test_opening_a_key_writes_nothing_where_its_caller_may_hold_the_lock(
 
 
 def test_forget_drops_the_keys_of_one_tenant_or_of_all(lite: World) -> None:
-    lite.keyring.warm(["acme", "globex", "", 7])
+    lite.keyring.warm(["acme", "globex", "", 7], new=True)
     lite.keyring.forget("acme")
     assert [lite.open_deks(one) for one in ("", "7", "acme", "globex")] == [1, 1, 0, 1]
     lite.keyring.forget("")

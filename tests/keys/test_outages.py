@@ -170,7 +170,7 @@ def test_a_cold_key_has_no_grace(lite: World) -> None:
     with pytest.raises(KeyUnavailable):
         lite.read()
     with pytest.raises(KeyUnavailable):
-        lite.keyring.warm(["new"])
+        lite.keyring.warm(["new"], new=True)
 
 
 def test_without_grace_an_outage_shuts_at_the_next_proof(make_lite: Callable[..., World]) -> None:

@@ -121,7 +121,7 @@ def test_proofs_open_no_connection_and_units_leave_nothing_in_memory(
     with counted.keyring(tmp_path) as keyring:
         for _ in range(PROOFS):
             keyring.forget()
-            keyring.warm(["acme"])
+            keyring.warm(["acme"], new=True)
         assert len(counted.opened) <= 2, "one, and that of the thread that writes the trail"
         keyring.status()  # writes what its background thread would write later
         tracemalloc.start()
@@ -137,20 +137,20 @@ def test_proofs_open_no_connection_and_units_leave_nothing_in_memory(
 def test_a_forked_child_has_connections_of_its_own(database: Database, driver: str, tmp_path: Path) -> None:
     counted = Counted(url_of(database, driver))
     with counted.keyring(tmp_path) as keyring:
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
         keyring.status()  # writes what its background thread would write later
         counted.opened.clear()
 
         def child() -> bool:
             gc.collect()
             keyring.forget()
-            keyring.warm(["acme"])
+            keyring.warm(["acme"], new=True)
             keyring.connections.close()
             return len(counted.opened) == 1
 
         assert in_fork(child)
         keyring.forget()
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
         keyring.status()
         assert counted.opened == []
 
@@ -167,7 +167,9 @@ def test_two_engines_of_one_keyring_have_loops_of_their_own(url: str, tmp_path: 
         for keys in both:
             keys.connections.run(metadata.create_all)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda number: both[number % 2].warm([f"tenant {number}"]), range(AT_ONCE)))
+            list(
+                pool.map(lambda number: both[number % 2].warm([f"tenant {number}"], new=True), range(AT_ONCE))
+            )
         for at, keys in enumerate(both):
             named = {line.tenant for line in keys.status()}
             assert named == {f"tenant {number}" for number in range(AT_ONCE) if number % 2 == at}
@@ -225,13 +227,13 @@ def test_connections_that_the_server_has_ended_cost_no_unit(
 ) -> None:
     counted = Counted(url_of(database, driver))
     with counted.keyring(tmp_path) as keyring:
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
         with create_engine(database.url).connect() as connection:
             ended = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             where = " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             assert connection.scalars(text(ended + where)).all()
         keyring.forget()
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
 
 
 async def test_in_a_coroutine_a_call_is_refused_and_the_engine_closes_all(url: str) -> None:
@@ -290,7 +292,7 @@ def test_a_keyring_that_is_forgotten_leaves_no_connection(
     counted = Counted(url_of(database, driver))
     threads = threading.active_count()
     keyring = counted.keyring(tmp_path)
-    keyring.warm(["acme"])
+    keyring.warm(["acme"], new=True)
     opened = counted.opened
     del keyring, counted
     await_true(lambda: gc.collect() >= 0 and not any(one() for one in opened))

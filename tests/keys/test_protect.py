@@ -143,12 +143,12 @@ def test_key_tables_that_are_missing_are_named_with_the_mend(world: World, drop:
     world.restart()
     key_tables = [table for name, table in world.metadata.tables.items() if name.startswith("cmk_")]
     if drop:
-        world.keyring.warm(["before"])
+        world.keyring.warm(["before"], new=True)
         world.restart()
     world.metadata.drop_all(world.engine, key_tables)
     for use in (
         lambda: world.write("acme", "one"),
-        lambda: world.keyring.warm(["acme"]),
+        lambda: world.keyring.warm(["acme"], new=True),
         lambda: world.keyring.assign("acme", "local:acme"),
         world.keyring.status,
     ):
@@ -191,6 +191,6 @@ def test_settings_of_the_applications_driver_serve_the_keyring_too(
     event.listen(engine, "connect", lambda connection, _: connected.append(connection))
     world = make_lite(engine=engine)
     made = len(connected)
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     assert len(connected) == made + 1
     assert connected[-1].execute("PRAGMA busy_timeout").fetchone() == (1500,)

@@ -130,7 +130,7 @@ def test_a_mac_is_for_one_use(tmp_path: Path) -> None:
 
 def test_rotation_authenticates_every_tenant_anew_while_other_processes_go_on(world: World) -> None:
     for tenant in ("acme", "globex", ""):
-        world.keyring.warm([tenant])
+        world.keyring.warm([tenant], new=True)
     world.write("acme", "one")
     other = World(world.url, world.folder)
     assert other.read("acme") == ["one"]
@@ -226,7 +226,7 @@ def test_a_keyring_without_one_says_how_to_get_one(world: World) -> None:
 
 
 def test_a_tenant_that_never_had_a_dek_is_authenticated_anew_too(world: World) -> None:
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     world.keyring.assign("empty", "local:pmk")
     assert world.keyring.record_key.rotate() == 2
     assert world.keyring.audit.verify().problems == ()

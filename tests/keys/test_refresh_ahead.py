@@ -224,7 +224,7 @@ def test_a_vault_is_asked_at_an_even_pace(ahead: World, monkeypatch: pytest.Monk
     """Keys that were opened at one moment, over three periods."""
     monkeypatch.setattr(refresher, "_random", Random(1))
     tenants = [f"t{number}" for number in range(40)]
-    ahead.keyring.warm(tenants)
+    ahead.keyring.warm(tenants, new=True)
     for tenant in tenants:
         ahead.keyring.assign(tenant, f"local:{tenant}")
         ahead.active(tenant)

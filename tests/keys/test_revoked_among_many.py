@@ -86,7 +86,7 @@ def test_every_process_is_shut_within_the_bound_and_the_others_read_on(tmp_path:
     engine, keyring = keyring_in(tmp_path, provider)
     METADATA.create_all(engine)
     names = ["acme", *(f"tenant {number}" for number in range(OTHERS))]
-    keyring.warm(names)
+    keyring.warm(names, new=True)
     for name in names:
         keyring.assign(name, f"local:{name}")
     with engine.begin() as connection:

@@ -67,7 +67,7 @@ def test_new_keys_are_wrapped_side_by_side_and_committed_together(town: World, n
 
 def test_at_one_vault_eight_calls_are_under_way_at_once(town: World) -> None:
     vaults(town).awaited = 8
-    town.keyring.warm([f"new {number}" for number in range(20)])
+    town.keyring.warm([f"new {number}" for number in range(20)], new=True)
     assert vaults(town).most_of_one == 8
 
 
@@ -141,10 +141,10 @@ def test_threads_that_need_the_same_keys_unwrap_each_once(town: World) -> None:
 
 
 def test_keys_proven_by_one_kek_are_proven_anew_by_one_call(lite: World) -> None:
-    lite.keyring.warm(TENANTS)
+    lite.keyring.warm(TENANTS, new=True)
     lite.now += 300
     lite.provider.calls.clear()
-    lite.keyring.warm(TENANTS)
+    lite.keyring.warm(TENANTS, new=True)
     assert lite.provider.calls == ["unwrap"]
 
 

@@ -59,7 +59,7 @@ def test_missing_tables_and_columns_are_named(tmp_path: Path) -> None:
         connection.exec_driver_sql("ALTER TABLE cmk_deks DROP COLUMN retired_at")
     assert keyring.database.missing() == ["the column cmk_deks.retired_at", "the table cmk_columns"]
     with pytest.raises(ConfigurationError, match=r"lack the column cmk_deks\.retired_at: run"):
-        keyring.warm(["acme"])
+        keyring.warm(["acme"], new=True)
     keyring.close()
 
 

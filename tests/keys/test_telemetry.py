@@ -75,7 +75,7 @@ def test_every_call_to_a_kek_is_timed_and_has_a_span(watched: Watched) -> None:
 def test_cold_opens_and_hits_are_counted(watched: Watched) -> None:
     for _ in range(3):
         watched.world.read()
-        watched.world.keyring.warm(["acme"])
+        watched.world.keyring.warm(["acme"], new=True)
     seen = watched.metrics()
     assert seen["cmk.cold_opens"] == [({}, 1)]
     ((_, hits),) = seen["cmk.cache.hits"]
@@ -146,9 +146,9 @@ engine = create_engine("sqlite:///{tmp_path}/a.db")
 keyring = Keyring(engine, platform_key="local:pmk", providers=[LocalKeyProvider("{tmp_path}/keys.json")])
 keyring.protect(Base)
 Base.metadata.create_all(engine)
-keyring.warm(["acme"])
+keyring.warm(["acme"], new=True)
 keyring.forget()
-keyring.warm(["acme"])
+keyring.warm(["acme"], new=True)
 keyring.close()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -34,7 +34,7 @@ def test_no_thread_is_passed_over_while_others_commit_slowly(
     engine = create_engine(sqlite_database.url, connect_args={"timeout": PATIENCE})
     world = make_lite(engine=engine)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: world.keyring.warm([f"tenant {number}"]), range(60)))
+        list(pool.map(lambda number: world.keyring.warm([f"tenant {number}"], new=True), range(60)))
     verdict = world.keyring.audit.verify()
     assert verdict.problems == () and verdict.rows == 60
 

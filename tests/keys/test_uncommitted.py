@@ -143,7 +143,7 @@ def test_nobody_else_seals_under_a_key_that_is_not_committed(shop: Shop) -> None
         session.flush()
         session.add(shop.order(shop="globex", card="2"))
         session.flush()
-        with pytest.raises(KeyUnavailable, match=r"call keyring.warm\(\[tenant\]\)"):
+        with pytest.raises(KeyUnavailable, match=r"call keyring.warm\(\[tenant\], new=True\)"):
             other.submit(shop.write, engine, "3", shop="globex").result()
         assert keyring.keys.existing("globex", Purpose.DETERMINISTIC) is None
         session.rollback()

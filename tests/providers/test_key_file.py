@@ -40,7 +40,7 @@ def keyring(sqlite_database: Database, path: Path) -> Iterator[Keyring]:
     keyring = Keyring(engine, platform_key="local:pmk", providers=[LocalKeyProvider(path)])
     keyring.protect(metadata)
     metadata.create_all(engine)
-    keyring.warm(["acme"])
+    keyring.warm(["acme"], new=True)
     keyring.forget()
     yield keyring
     keyring.close()
@@ -233,8 +233,8 @@ def test_a_missing_file_is_unavailable_and_not_made_by_use(path: Path, provider:
 @pytest.mark.parametrize(
     "use",
     [
-        lambda keyring: keyring.warm(["acme"]),
-        lambda keyring: keyring.warm(["globex"]),
+        lambda keyring: keyring.warm(["acme"], new=True),
+        lambda keyring: keyring.warm(["globex"], new=True),
         lambda keyring: keyring.assign("globex", "local:pmk"),
         lambda keyring: keyring.assign("globex", "local:globex"),
         lambda keyring: keyring.assign("acme", "local:acme"),
@@ -250,4 +250,4 @@ def test_a_missing_file_is_not_made_anew_once_something_was_wrapped(
     assert not path.exists()
     away.rename(path)
     use(keyring)
-    keyring.warm(["acme", "globex"])
+    keyring.warm(["acme", "globex"], new=True)

@@ -144,7 +144,7 @@ def test_sealed_values_in_a_column_that_a_model_says_is_plain_count_too(world: W
 
 def test_a_dek_that_was_retired_a_moment_ago_is_kept(world: World) -> None:
     """Another process may still seal under it."""
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     old = rotated(world, hours_ago=1)  # outage_grace is an hour, and clocks may differ by a minute
     report = drop_retired(world.keyring)
     assert report.dropped == () and "other processes may seal under it until" in report.kept[old]
@@ -168,8 +168,8 @@ def test_a_process_that_has_not_noticed_the_rotation_seals_until_it_is_over(lite
 
 def test_the_longest_settings_of_all_processes_count_and_not_those_of_who_drops(world: World) -> None:
     other = World(world.url, world.folder, revalidate_after=4 * 3600)
-    world.keyring.warm(["acme"])
-    other.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
+    other.keyring.warm(["acme"], new=True)
     other.close()
     old = rotated(world, hours_ago=2)
     assert "other processes may seal under it until" in drop_retired(world.keyring).kept[old]
@@ -178,7 +178,7 @@ def test_the_longest_settings_of_all_processes_count_and_not_those_of_who_drops(
 
 
 def test_a_retirement_of_unknown_date_is_kept(world: World) -> None:
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     old = rotated(world)
     world.execute("UPDATE cmk_deks SET retired_at = NULL")
     adopt(world.keyring)
@@ -186,7 +186,7 @@ def test_a_retirement_of_unknown_date_is_kept(world: World) -> None:
 
 
 def test_an_active_dek_is_never_dropped(world: World) -> None:
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     assert drop_retired(world.keyring, "acme").dropped == ()
     assert state(world, world.active("acme")) is DekState.ACTIVE
 
@@ -250,7 +250,7 @@ def test_a_dek_that_another_process_destroys_meanwhile_is_passed_over(
 
 
 def test_a_table_that_is_not_there_ends_it_before_anything_is_destroyed(world: World) -> None:
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     old = rotated(world)
     world.execute("DROP TABLE codes")
     with pytest.raises((ConfigurationError, KeyUnavailable), match="codes"):
@@ -259,14 +259,14 @@ def test_a_table_that_is_not_there_ends_it_before_anything_is_destroyed(world: W
 
 
 def test_a_keyring_without_models_cannot_count(lite: World) -> None:
-    lite.keyring.warm(["acme"])
+    lite.keyring.warm(["acme"], new=True)
     rotated(lite)
     with pytest.raises(ConfigurationError, match="protect"):
         drop_retired(lite.new_keyring())
 
 
 def test_a_shredded_tenant_is_passed_over(lite: World) -> None:
-    lite.keyring.warm(["acme", "globex"])
+    lite.keyring.warm(["acme", "globex"], new=True)
     rotated(lite, "acme")
     old = rotated(lite, "globex")
     lite.keyring.lifecycle.shred("acme", confirm="acme")

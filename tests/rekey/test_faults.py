@@ -66,7 +66,7 @@ def test_a_job_for_one_tenant_names_its_revoked_kek(keyed: World) -> None:
 
 def test_a_vault_that_is_down_is_ridden_out(keyed: World) -> None:
     values(keyed, keyed.notes.c.text)
-    keyed.keyring.warm(TENANTS)
+    keyed.keyring.warm(TENANTS, new=True)
     with at_write(3, refuse(keyed, "kek", KeyUnavailable, 61)):
         report = Rekey(keyed.keyring, chunk=10, rate=None).run(Job.of(keyed.notes))
     assert report.ok and report.rows_changed == 120

@@ -55,7 +55,7 @@ def grown(url: str, folder: Path, work: Callable[[World, Table], None]) -> int:
     """How many bytes a process grows by, at its most."""
     world = World(url, folder, revalidate_after=0)
     people = add_documents(world)
-    world.keyring.warm(["acme"])
+    world.keyring.warm(["acme"], new=True)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     work(world, people)
     world.close()

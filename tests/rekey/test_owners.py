@@ -129,8 +129,10 @@ def test_a_row_without_a_tenant_keeps_its_platforms_value(bare: World) -> None:
 def test_a_job_for_a_mistyped_tenant_makes_no_tenant(bare: World) -> None:
     table = written(bare, users(bare))
     before = bare.raw("SELECT tenant FROM cmk_deks ORDER BY tenant")
-    report = Rekey(bare.keyring, rate=None).run(Job.of(table, tenant="amce"))
-    assert (report.ok, report.rows_changed) == (True, 0)
+    rekey, job = Rekey(bare.keyring, rate=None), Job.of(table, tenant="amce")
+    for work in (rekey.run, rekey.verify):
+        with pytest.raises(ConfigurationError, match=r"no tenant 'amce' has keys here.*did you mean 'acme'"):
+            work(job)
     assert bare.raw("SELECT tenant FROM cmk_deks ORDER BY tenant") == before
     assert "amce" not in {line.tenant for line in bare.keyring.status()}
 

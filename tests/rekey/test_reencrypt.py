@@ -33,7 +33,7 @@ def test_every_row_is_moved_to_the_active_dek_and_reads_as_before(world: World) 
 
 def test_a_process_that_has_an_older_dek_open_seals_under_the_one_that_another_has_made(world: World) -> None:
     here = World(world.url, world.folder, revalidate_after=300)
-    here.keyring.warm(["acme", "globex"])
+    here.keyring.warm(["acme", "globex"], new=True)
     world.keyring.lifecycle.rotate_dek("acme")
     report = Rekey(here.keyring, rate=None).run(Job.of(here.notes))
     assert report.ok and report.rows_changed == 60

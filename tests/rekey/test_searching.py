@@ -163,7 +163,7 @@ class TestPostgreSQL:
             connection.execute(text("CREATE TABLE secret.archive (body bytea)"))
         with owner_of(database) as url:
             world = World(url, tmp_path).create()
-            world.keyring.warm(["acme"])
+            world.keyring.warm(["acme"], new=True)
             old = rotated(world)
             with pytest.raises(ConfigurationError, match=r"secret\.archive.*permission denied.*--ignore"):
                 drop_retired(world.keyring)

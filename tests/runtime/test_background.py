@@ -104,12 +104,12 @@ def test_the_thread_of_a_keyring_that_was_dropped_ends_though_its_tables_are_gon
     keyring = Keyring(engine, platform_key="local:pmk", providers=[LocalKeyProvider(tmp_path / "keys.json")])
     make_all_tables(metadata := MetaData(), "cmk_")
     metadata.create_all(engine)
-    keyring.warm(["acme"])
+    keyring.warm(["acme"], new=True)
     keyring.keys.background.flush()
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE cmk_audit")
     keyring.forget()
-    keyring.warm(["acme"])  # its event cannot be written
+    keyring.warm(["acme"], new=True)  # its event cannot be written
     thread, writer = keyring.keys.background._thread, ref(keyring.keys.background)
     assert thread is not None
     del keyring, engine, connection

@@ -22,7 +22,7 @@ def visit(process: Process) -> None:
     """Add or change a visit, as the version of the application does that fits the column's form."""
     world, random = process.world, process.world.random
     tenant = random.choice(world.tenants)
-    process.keyring.warm([tenant], life.PURPOSES)
+    process.keyring.warm([tenant], life.PURPOSES, new=True)
     task = process.scheduler.current
     assert task is not None
     known = [key for key in world.ledger.visits() if world.ledger.now[key].tenant == tenant]

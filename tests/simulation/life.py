@@ -14,7 +14,7 @@ PURPOSES = (Purpose.RANDOMIZED, Purpose.DETERMINISTIC)
 
 def warm(process: Process) -> None:
     """Open a clinic's keys, or make them."""
-    process.keyring.warm([_tenant(process)], PURPOSES)
+    process.keyring.warm([_tenant(process)], PURPOSES, new=True)
 
 
 def assign(process: Process) -> None:

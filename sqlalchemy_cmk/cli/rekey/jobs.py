@@ -63,9 +63,7 @@ def chosen_jobs(
     names |= {f"{table.fullname}.{name}" for table, chosen in found for name in chosen}
     _refuse_unknown(columns, names, "sealed column in those tables")
     jobs = [job for table, chosen in found if chosen and (job := _job(table, chosen, owner)) is not None]
-    if owner:
-        _refuse_unknown_tenant(keyring, owner, jobs)
-    return jobs
+    return _with_rows(keyring, owner, jobs) if owner else jobs
 
 
 def _chosen(
@@ -86,12 +84,15 @@ def _refuse_unknown(wanted: Sequence[str], known: set[str], what: str) -> None:
         )
 
 
-def _refuse_unknown_tenant(keyring: Keyring, tenant: str, jobs: Sequence[Job]) -> None:
-    """Refuse a mistyped name; one that has no keys yet may have rows that are not sealed yet."""
+def _with_rows(keyring: Keyring, tenant: str, jobs: list[Job]) -> list[Job]:
+    """Refuse a mistyped name; of a tenant without keys return the jobs that have rows to seal."""
+    if keyring.store.known([tenant]):
+        return jobs
     rekey = Rekey(keyring)
-    has_keys = bool(keyring.status([tenant]))
-    if not has_keys and not any(map(rekey.rows_left, jobs)):
+    found = [job for job in jobs if rekey.rows_left(job)]
+    if not found:
         raise unknown_tenant(keyring.store, tenant, ", nor rows to seal")
+    return found
 
 
 def _job(table: Table, columns: tuple[str, ...], owner: str | None) -> Job | None:

@@ -134,7 +134,7 @@ class KeyDatabase:
         raise (DatabaseLocked if locked else KeyUnavailable)(
             "the key tables cannot be read or written now "
             f"({str(getattr(problem, 'orig', problem)).strip() or type(problem).__name__}); "
-            "where another writer holds SQLite's lock, call keyring.warm([tenant]) before you write"
+            "where another writer holds SQLite's lock, call keyring.warm([tenant], new=True) before you write"
         ) from problem
 
     def after_commit(self, connection: Connection, callback: Callable[[], None]) -> None:

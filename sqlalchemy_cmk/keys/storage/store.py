@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, exists, false, func, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, exists, false, func, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from sqlalchemy_cmk.errors import CmkError, TamperedError
@@ -132,6 +132,11 @@ class KeyStore:
         """Return which of these tenants' keys were destroyed."""
         t = self._tables.tenants.c
         return set(self._among(t.tenant, tenants, t.state == TenantState.SHREDDED))
+
+    def known(self, tenants: Collection[str]) -> set[str]:
+        """Return which of these tenants have keys, or had."""
+        t = self._tables.tenants.c
+        return set(self._among(t.tenant, tenants, true()))
 
     def tenants_with_keys(self) -> list[str]:
         """Return the names of the tenants whose keys were not destroyed, in their order."""

@@ -132,7 +132,7 @@ def test_an_engine_with_other_options_is_the_same_engine(
 
 def test_a_session_on_a_connection_is_rolled_back_after_each_test(shop: Shop, app: Engine) -> None:
     with shop.keyring(app) as keyring:
-        keyring.warm(["acme"], ["deterministic"])
+        keyring.warm(["acme"], ["deterministic"], new=True)
         for _ in range(2):
             with app.connect() as connection:
                 outer = connection.begin()

@@ -31,7 +31,7 @@ def test_without_an_engine_every_use_says_how_to_give_one(shop: Shop) -> None:
     keyring, engine = shop.keyring(), shop.engine("app")
     uses: list[Callable[[], Any]] = [
         lambda: shop.write(engine, "4111"),
-        lambda: keyring.warm(["acme"]),
+        lambda: keyring.warm(["acme"], new=True),
         keyring.status,
         lambda: keyring.lifecycle,
     ]
@@ -179,7 +179,7 @@ def test_a_keyring_that_its_makers_forget_serves_its_engine_while_that_lives(sho
 def test_an_engine_that_only_the_keyring_knows_stays(shop: Shop) -> None:
     keyring = shop.keyring(shop.engine("app"))
     gc.collect()
-    keyring.warm(["acme"])
+    keyring.warm(["acme"], new=True)
     assert [line.tenant for line in keyring.status()] == ["acme"]
     keyring.close()
 
@@ -191,7 +191,7 @@ def test_forgotten_keyrings_of_one_engine_hold_no_connections(shop: Shop) -> Non
     keyrings = []
     for _ in range(3):
         keyrings.append(shop.keyring(engine))
-        keyrings[-1].warm(["acme"])
+        keyrings[-1].warm(["acme"], new=True)
         keyrings[-1].status()  # writes what its background thread would write later
     connected.clear()
     for keyring in keyrings:
@@ -206,7 +206,7 @@ def test_an_engine_that_is_disposed_of_takes_the_keyrings_connections_along(shop
     connected: list[Any] = []
     event.listen(engine, "connect", lambda one, _: connected.append(one))
     keyring = shop.keyring(engine)
-    keyring.warm(["acme"])
+    keyring.warm(["acme"], new=True)
     keyring.status()  # writes what its background thread would write later
     engine.dispose()
     connected.clear()
