@@ -19,7 +19,7 @@ def anywhere(make_application: Callable[..., Application], database: Database) -
     application.write("acme", "acme", "globex")
     application.execute("UPDATE patients SET email = NULL WHERE id = 1")
     application.keyring.forget()
-    application.keyring.warm(["acme"])
+    application.keyring.warm(["acme"], new=True)
     application.keyring.keys.background.flush()
     return application
 
