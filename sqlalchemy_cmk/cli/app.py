@@ -17,7 +17,7 @@ from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from sqlalchemy_cmk.cli.impact import impact
 from sqlalchemy_cmk.cli.lock import lock, unlock
-from sqlalchemy_cmk.cli.options import VARIABLE, use_keyring
+from sqlalchemy_cmk.cli.options import VARIABLE, because_option, say_why, use_keyring
 from sqlalchemy_cmk.cli.output import print_error
 from sqlalchemy_cmk.cli.record_key import record_key
 from sqlalchemy_cmk.cli.rekey import rekey
@@ -25,7 +25,6 @@ from sqlalchemy_cmk.cli.rewrap import rewrap
 from sqlalchemy_cmk.cli.shred import shred
 from sqlalchemy_cmk.cli.status import status
 from sqlalchemy_cmk.errors import CmkError
-from sqlalchemy_cmk.runtime.because import because
 
 _JSON = f"{__name__}.json"
 
@@ -93,12 +92,7 @@ def _checked_path(ctx: click.Context, parameter: click.Parameter, keyring_path: 
     callback=_checked_path,
     help=f"The application's Keyring, or a function that returns it. Default: ${VARIABLE}.",
 )
-@click.option(
-    "--because",
-    "reason",
-    metavar="TEXT",
-    help="Why, for the audit trail: a case's number, say. Some changes may need it.",
-)
+@because_option
 @click.version_option(__version__, prog_name="sqlalchemy_cmk")
 @click.pass_context
 def cmk(ctx: click.Context, keyring: str | None, reason: str | None) -> None:
@@ -107,8 +101,7 @@ def cmk(ctx: click.Context, keyring: str | None, reason: str | None) -> None:
     The name of the platform's own tenant is ''.
     """
     use_keyring(ctx, keyring)
-    if reason is not None:
-        ctx.with_resource(because(reason))
+    say_why(ctx, reason)
 
 
 for command in (

@@ -16,7 +16,7 @@ from sqlalchemy_cmk.cli.exits import ExitCode
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
 from sqlalchemy_cmk.cli.output import console, note, plural, print_json, print_line, tenant_label
 from sqlalchemy_cmk.keys import AuditEntry, AuditVerdict, Heads, Keyring
-from sqlalchemy_cmk.keys.audit.export import check_export
+from sqlalchemy_cmk.keys.audit.export import FORMATS, ExportFormat, check_export
 from sqlalchemy_cmk.runtime.printable import printable
 from sqlalchemy_cmk.scope import key_owner
 
@@ -56,14 +56,22 @@ def show(keyring: Keyring, tenant: str | None, last: int, as_json: bool) -> None
 @audit.command()
 @click.option("--tenant", metavar="NAME", required=True, help="Whose events.")
 @click.option("--since", type=click.DateTime(), help="Leave out what was before this time, in UTC.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="jsonl",
+    show_default=True,
+    help="The rows as they are stored, or events of OCSF (class API Activity).",
+)
 @as_json
 @with_keyring
-def export(keyring: Keyring, tenant: str, since: datetime | None, as_json: bool) -> None:
+def export(keyring: Keyring, tenant: str, since: datetime | None, form: ExportFormat, as_json: bool) -> None:
     """Print one tenant's events as lines of JSON, for its owner to keep.
 
     No other tenant's events are in them. cmk audit check-export checks them without the database.
     """
-    for line in keyring.audit.export(tenant, since):
+    for line in keyring.audit.export(tenant, since, form=form):
         click.echo(line)
 
 

@@ -11,6 +11,7 @@ import click
 from sqlalchemy_cmk.cli.output import print_json, print_line
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.loading import load_keyring
+from sqlalchemy_cmk.runtime.because import because
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,6 +22,12 @@ _KEYRING = f"{__name__}.keyring"
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, also for errors.")
 tenant_argument = click.argument("tenant")
 kek_argument = click.argument("kek_uri")
+because_option = click.option(
+    "--because",
+    "reason",
+    metavar="TEXT",
+    help="Why, for the audit trail: a case's number, say. Some changes may need it.",
+)
 
 
 def use_keyring(ctx: click.Context, keyring: Keyring | str | None) -> None:
@@ -32,6 +39,12 @@ def use_keyring(ctx: click.Context, keyring: Keyring | str | None) -> None:
             keyring itself, which stays open.
     """
     ctx.meta[_KEYRING] = keyring
+
+
+def say_why(ctx: click.Context, reason: str | None) -> None:
+    """Have a reason, if one is given, hold for the commands below a context."""
+    if reason is not None:
+        ctx.with_resource(because(reason))
 
 
 def keyring_path() -> str | None:

@@ -1,4 +1,7 @@
-"""Health checks of a keyring and its sealed columns, as ``cmk doctor`` runs them. Nothing is changed."""
+"""Health checks of a keyring and its sealed columns, as ``cmk doctor`` runs them.
+
+Nothing is changed. The audit trail has a row ``check`` for each KEK that was asked.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from sqlalchemy_cmk.doctor.keys import KeyChecks
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.runtime.because import doing
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
 
 __all__ = ["Finding", "Level", "check_columns", "check_keys", "run_checks"]
@@ -23,7 +27,8 @@ def run_checks(keyring: Keyring) -> list[Finding]:
 
 def check_keys(keyring: Keyring) -> list[Finding]:
     """Check the key tables, every KEK in use and the audit trail; no row of the application is read."""
-    return off_the_loop(lambda: KeyChecks(keyring).findings())
+    with doing("doctor"):
+        return off_the_loop(lambda: KeyChecks(keyring).findings())
 
 
 def check_columns(keyring: Keyring) -> list[Finding]:
@@ -36,4 +41,5 @@ def check_columns(keyring: Keyring) -> list[Finding]:
     except CmkError:  # the findings about the key tables report it
         return []
     checks = ColumnChecks(keyring), IndexChecks(keyring)
-    return off_the_loop(lambda: [found for one in checks for found in one.findings()])
+    with doing("doctor"):
+        return off_the_loop(lambda: [found for one in checks for found in one.findings()])

@@ -11,17 +11,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, TamperedError
 from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.audit.chain import AuditEvent
+from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.kek_uses import KekQuestions, KekUse
 from sqlalchemy_cmk.keys.model import TenantState
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.database import MAKE_TABLES
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.providers.uris import escaped, shown
+from sqlalchemy_cmk.runtime.because import calls_about
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 
 class KeyChecks:
-    """Checks everything a keyring depends on; nothing is changed.
+    """Checks everything a keyring depends on; nothing is changed, but KEKs that were asked are noted.
 
     Args:
         keyring: the keyring.
@@ -30,6 +33,7 @@ class KeyChecks:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._store = keyring.store
+        self._asked: Mapping[str, str] = {}
 
     def findings(self) -> list[Finding]:
         """Return the findings; without key tables, only of the checks that do not need them."""
@@ -37,7 +41,9 @@ class KeyChecks:
         if any(finding.level is Level.PROBLEM for finding in tables):
             kek_uri = self._keyring.platform_key
             return [*tables, *self._keks({kek_uri: PLATFORM_TENANT})[kek_uri]]
-        return [*tables, *self._record_key(), *self._tenants(), *self._trail()]
+        found = [*tables, *self._record_key(), *self._tenants(), *self._trail()]
+        self._note_calls()
+        return found
 
     def _tables(self) -> Iterator[Finding]:
         try:
@@ -104,9 +110,15 @@ class KeyChecks:
 
     def _keks(self, served: Mapping[str, str]) -> dict[str, list[Finding]]:
         """Return the findings of KEKs, which are asked side by side, each for one tenant that it serves."""
-        wrapper = self._keyring.keys.wrapper
+        wrapper, self._asked = self._keyring.keys.wrapper, served
         asked = wrapper.calls.results({one: wrapper.examining(served[one], one) for one in sorted(served)})
         return {kek_uri: self._of_kek(kek_uri, asked[kek_uri]) for kek_uri in sorted(served)}
+
+    def _note_calls(self) -> None:
+        """Tell the owners of KEKs why these were asked: in the trail, after that was verified."""
+        for kek_uri, tenant in self._asked.items():
+            detail = f"doctor, calls {calls_about(kek_uri.encode())}"
+            self._keyring.audit.soon(AuditEvent(EventKind.CHECK, tenant, "", kek_uri, detail=detail))
 
     def _of_kek(self, kek_uri: str, answer: Future[list[Finding]]) -> list[Finding]:
         try:

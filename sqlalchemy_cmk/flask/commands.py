@@ -36,12 +36,14 @@ class AppCommands(click.Command):
 @cache
 def _group() -> click.Group:
     from sqlalchemy_cmk.cli.app import CmkGroup, cmk
-    from sqlalchemy_cmk.cli.options import use_keyring
+    from sqlalchemy_cmk.cli.options import because_option, say_why, use_keyring
 
     @click.option("--bind", metavar="KEY", help="The database of this bind key. Default: the default one.")
+    @because_option
     @click.pass_context
     @with_appcontext
-    def group(ctx: click.Context, bind: str | None) -> None:
+    def group(ctx: click.Context, bind: str | None, reason: str | None) -> None:
         use_keyring(ctx, served_here().keyring_for(bind))
+        say_why(ctx, reason)
 
     return click.command("cmk", cls=CmkGroup, commands=cmk.commands, help=cmk.help, epilog=cmk.epilog)(group)

@@ -84,7 +84,7 @@ class KekQuestions:
                     kek = wrapped.kek_uri, wrapped.kek_version
                     stored.setdefault(kek, []).append(_Stored(keys, dek, wrapped))
         unwraps = {
-            kek: self._wrapper.unwrapping_by(those[0].dek, those[0].wrapped)
+            kek: self._wrapper.unwrapping_by(those[0].dek, those[0].wrapped, "status", kek[0].encode())
             for kek, those in stored.items()
             if kek not in self._failures
         }

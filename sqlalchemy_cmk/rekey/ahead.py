@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
+from contextvars import copy_context
 
 from sqlalchemy import Connection
 
@@ -100,7 +101,8 @@ def read_ahead(connections: Connections, read: Callable[[Connection], BatchStrea
         except BaseException as error:
             handover.end(error)
 
-    thread = threading.Thread(target=run, name="cmk-rekey-read", daemon=True)
+    context = copy_context()  # what keys are used for is said there
+    thread = threading.Thread(target=context.run, args=(run,), name="cmk-rekey-read", daemon=True)
     thread.start()
     try:
         while (batch := handover.take(thread)) is not None:

@@ -31,6 +31,7 @@ from sqlalchemy_cmk.rekey.report import MAX_DAMAGED, Damaged, Report
 from sqlalchemy_cmk.rekey.scheduler import ProgressCallback, ProgressReporter, RangeScheduler
 from sqlalchemy_cmk.rekey.too_long import refuse_too_long
 from sqlalchemy_cmk.rekey.worker import Settings, WorkerContext
+from sqlalchemy_cmk.runtime.because import doing
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 T = TypeVar("T")
@@ -115,8 +116,9 @@ class Rekey:
         """
         if job.tenant is not None:
             # Makes none: a row that is sealed makes its tenant's keys.
-            for purpose in Purpose:
-                self._keyring.existing(job.tenant, purpose)
+            with doing("rekey"):
+                for purpose in Purpose:
+                    self._keyring.existing(job.tenant, purpose)
             self._refuse_unknown(job, job.tenant)
         layout, expected = self._keyring.connections.use(partial(_beforehand, job))
         run = self._store.take_up(job, expected)

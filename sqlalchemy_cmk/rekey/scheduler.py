@@ -18,6 +18,7 @@ from sqlalchemy_cmk.rekey.records import Range, Run, RunState
 from sqlalchemy_cmk.rekey.report import Progress
 from sqlalchemy_cmk.rekey.runs import taken_over
 from sqlalchemy_cmk.rekey.worker import Outcome, Settings, Task, WorkerContext, run_in_worker_process
+from sqlalchemy_cmk.runtime.because import current
 
 # Ranges become shorter towards the end of a table, so that all workers are done at about the same time.
 MIN_CHUNKS = 5
@@ -148,7 +149,7 @@ class RangeScheduler:
             low = high
 
     def _start(self, run: Run, job: Job, seq: int) -> Future[Outcome]:
-        task = Task(self._keyring_path, job, run.id, run.generation, seq, self._settings)
+        task = Task(self._keyring_path, job, run.id, run.generation, seq, self._settings, current())
         work = self._context.work if self._keyring_path is None else run_in_worker_process
         return self._executor.submit(work, task)
 

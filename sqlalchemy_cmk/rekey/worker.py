@@ -28,6 +28,7 @@ from sqlalchemy_cmk.rekey.records import Claim, Range
 from sqlalchemy_cmk.rekey.report import Damaged
 from sqlalchemy_cmk.rekey.runs import RunStore
 from sqlalchemy_cmk.rekey.writing import batch_update_of
+from sqlalchemy_cmk.runtime.because import Because, carried, doing
 from sqlalchemy_cmk.runtime.pace import Pace
 
 Bounds = tuple[Key | None, Key | None]
@@ -58,6 +59,7 @@ class Task:
 
     Attributes:
         keyring_path: ``MODULE:ATTRIBUTE`` of the application's keyring: each process opens its own keys.
+        because: why the run is made, for the audit trail of the process that does the task.
     """
 
     keyring_path: str | None
@@ -66,6 +68,7 @@ class Task:
     generation: int
     seq: int
     settings: Settings
+    because: Because | None = None
 
 
 @dataclass(slots=True)
@@ -131,9 +134,10 @@ class WorkerContext:
             return Outcome(task.seq, done=True)
         # The database's own error may quote a row, and must not even reach the process of the scheduler.
         try:
-            outcome = self.keyring.connections.use(
-                lambda connection: _Worker(self, task, found, connection).run()
-            )
+            with carried(task.because), doing(f"rekey run {task.run_id}"):
+                outcome = self.keyring.connections.use(
+                    lambda connection: _Worker(self, task, found, connection).run()
+                )
         except DBAPIError as error:
             failure = self.keyring.connections.database.explain(error)
             return Outcome(task.seq, failure=failure, lost=error.connection_invalidated)

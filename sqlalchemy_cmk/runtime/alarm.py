@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from math import inf
 from queue import Empty, SimpleQueue
 from weakref import WeakMethod
@@ -77,8 +78,9 @@ class Alarm:
             self._start()
 
     def _start(self) -> None:
-        arguments = (self._state, self._ring)
-        thread = threading.Thread(target=_wait_and_ring, args=arguments, name=self._name, daemon=True)
+        # In a context of its own: what was said where it happens to start would hold for its whole life.
+        arguments = (_wait_and_ring, self._state, self._ring)
+        thread = threading.Thread(target=Context().run, args=arguments, name=self._name, daemon=True)
         self._state.running = True
         try:
             thread.start()

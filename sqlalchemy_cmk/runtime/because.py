@@ -1,8 +1,9 @@
 """Why keys are used now, and by whom; and the ids by which a vault's own log names the calls of its KEKs.
 
-An id is a UUID (RFC 9562, version 8). Its first four groups say which process has asked for which DEK, and
-are the same each time; the last counts the process's calls. So one row of the audit trail, that of the DEK's
-cold open, explains every later proof of it that the vault's log has.
+An id is a UUID (RFC 9562, version 8). Its first four groups say which process has called about which DEK, or
+for which tenant's change of keys, and are the same each time. So one row of the audit trail, that of the
+DEK's cold open, explains every later proof of it that the vault's log has. The first digit of the last group
+says why the call was made, by its place in :data:`REASONS`; the others count the process's calls.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from uuid import UUID
 from sqlalchemy_cmk.errors import ConfigurationError
 
 LONGEST_REASON = LONGEST_ACTOR = 200
+
+# What the library itself knows of why a KEK is called. The ids of calls hold a reason's place here.
+REASONS = ("", "open", "proof", "change", "rewrap", "rekey", "status", "doctor")
+# The characters of an id that are the same for all calls of a process about one DEK, or one tenant's change.
+_ALIKE = len("7b1f02aa-93c4-8d10-a1b2")
 
 _NONCE = os.urandom(16)
 _calls = count(1)
@@ -38,6 +44,7 @@ class Because:
 
 
 _because: ContextVar[Because | None] = ContextVar("sqlalchemy_cmk_because", default=None)
+_doing: ContextVar[str] = ContextVar("sqlalchemy_cmk_doing", default="")
 _request: ContextVar[str] = ContextVar("sqlalchemy_cmk_request", default="")
 
 
@@ -75,20 +82,47 @@ def current() -> Because | None:
 
 
 @contextmanager
-def kek_call(subject: bytes) -> Iterator[str]:
-    """Give the calls of a KEK in a block an id, and return it.
+def carried(why: Because | None) -> Iterator[None]:
+    """Have what another thread or process has said hold in a block."""
+    token = _because.set(why)
+    try:
+        yield
+    finally:
+        _because.reset(token)
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say what the library does in a block, for the calls of KEKs that it makes there.
 
     Args:
-        subject: what is wrapped or unwrapped, such as a DEK's id; no secret.
+        what: one of :data:`REASONS`, and more words where they help: ``"rekey run 5f0c"``.
     """
-    process = os.getpid().to_bytes(8, "big")  # a forked child has its parent's nonce
-    begins = sha256(_NONCE + process + subject).digest()[:10]
-    octets = bytearray(begins + (next(_calls) % 2**48).to_bytes(6, "big"))
-    octets[6] = octets[6] & 0x0F | 0x80
-    octets[8] = octets[8] & 0x3F | 0x80
-    token = _request.set(str(UUID(bytes=bytes(octets))))
+    token = _doing.set(what)
     try:
-        yield _request.get()
+        yield
+    finally:
+        _doing.reset(token)
+
+
+def done_for(otherwise: str) -> str:
+    """Return what the library does here; ``otherwise`` where nothing around says so."""
+    return _doing.get() or otherwise
+
+
+@contextmanager
+def kek_call(subject: bytes, reason: str) -> Iterator[None]:
+    """Give the calls of a KEK in a block an id.
+
+    Args:
+        subject: what the calls are about, such as a DEK's id; no secret.
+        reason: why they are made, if nothing around the block says so; see :func:`doing`.
+    """
+    digit = REASONS.index(done_for(reason).partition(" ")[0])
+    octets = _alike(subject) + (digit << 44 | next(_calls) % 2**44).to_bytes(6, "big")
+    token = _request.set(str(UUID(bytes=octets)))
+    try:
+        yield
     finally:
         _request.reset(token)
 
@@ -96,3 +130,16 @@ def kek_call(subject: bytes) -> Iterator[str]:
 def call_id() -> str:
     """Return the id of the call that is being made; empty where it has none."""
     return _request.get()
+
+
+def calls_about(subject: bytes) -> str:
+    """Return how the ids of this process's calls about something begin."""
+    return str(UUID(bytes=_alike(subject) + bytes(6)))[:_ALIKE]
+
+
+def _alike(subject: bytes) -> bytes:
+    process = os.getpid().to_bytes(8, "big")  # a forked child has its parent's nonce
+    octets = bytearray(sha256(_NONCE + process + subject).digest()[:10])
+    octets[6] = octets[6] & 0x0F | 0x80
+    octets[8] = octets[8] & 0x3F | 0x80
+    return bytes(octets)

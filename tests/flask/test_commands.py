@@ -29,6 +29,13 @@ def test_the_commands_work_on_the_applications_keyring(clinics: Clinics) -> None
     assert clinics.cmk.keyring.protected, "the command has closed the application's keyring"
 
 
+def test_why_a_command_is_run_stands_in_the_trail(clinics: Clinics) -> None:
+    clinics.start()
+    assert run(clinics, "--because", "case 4711", "lock", "acme").exit_code == 0
+    (row,) = json.loads(run(clinics, "audit", "show", "--last", "1", "--json").stdout)
+    assert row["event"] == "lock" and row["detail"] == "because: case 4711"
+
+
 def test_an_error_is_an_exit_code_and_one_line(clinics: Clinics) -> None:
     result = run(clinics.start(), "shred", "nobody", "--confirm", "nobody")
     assert result.exit_code == 5 and "Traceback" not in result.output

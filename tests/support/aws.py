@@ -37,6 +37,7 @@ class Kms:
         url: its address.
         fault: the HTTP status and the code that every request is answered with; ``None`` for none.
         requests: the operations that were asked for.
+        user_agents: how the clients named themselves, as CloudTrail would have it.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class Kms:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.fault: tuple[int, str] | None = None
         self.requests: list[str] = []
+        self.user_agents: list[str] = []
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -58,6 +60,7 @@ class Kms:
         environ["wsgi.input"] = BytesIO(body)
         operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
         self.requests.append(operation)
+        self.user_agents.append(environ.get("HTTP_USER_AGENT", ""))
         refused = self.fault or (operation in ("Encrypt", "Decrypt") and _refused(json.loads(body))) or None
         if refused is None:
             return self._moto(environ, start)  # type: ignore[no-any-return]

@@ -12,6 +12,8 @@ class EventKind(StrEnum):
     """A DEK was made and wrapped."""
     UNWRAP = "unwrap"
     """A process opened a DEK that was not open there."""
+    CHECK = "check"
+    """A KEK was tried without opening a DEK for use: ``cmk doctor``."""
     ASSIGN = "assign"
     """A tenant was given a KEK."""
     REWRAP = "rewrap"

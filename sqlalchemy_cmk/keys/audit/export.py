@@ -4,6 +4,9 @@ An export is lines of JSON: the tenant's rows as they are stored, oldest first, 
 many there are and gives a digest of them. A row names the row before it in the whole trail by its hash, which
 says nothing of other tenants. What a reader can check alone is that no row was changed, that none of these is
 missing from the file, and that a later export still has every row of an earlier one.
+
+The lines are events of OCSF where that is asked for, and checked as well; see
+:mod:`~sqlalchemy_cmk.keys.audit.ocsf`.
 """
 
 from __future__ import annotations
@@ -12,17 +15,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.audit import ocsf
 from sqlalchemy_cmk.keys.audit.authentication import Authenticity, Checker
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKey
 from sqlalchemy_cmk.runtime.clock import as_utc, utc_now
 
+ExportFormat = Literal["jsonl", "ocsf"]
+FORMATS: tuple[ExportFormat, ...] = ("jsonl", "ocsf")
+
 _EXPORT = "audit export"
 _NO_EXPORT = "this is no export of a tenant's events: give what cmk audit export printed, unchanged"
+
+
+Line = TypeVar("Line", AuditEntry, "ExportEnd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,11 @@ class ExportEnd:
 
 
 def export_lines(
-    tenant: str, since: datetime | None, entries: Iterable[AuditEntry], key: RecordKey | None
+    tenant: str,
+    since: datetime | None,
+    entries: Iterable[AuditEntry],
+    key: RecordKey | None,
+    form: ExportFormat = "jsonl",
 ) -> Iterator[str]:
     """Return the lines of an export.
 
@@ -62,7 +77,13 @@ def export_lines(
         since: leaves out the rows before this time; one without a time zone is in UTC.
         entries: the tenant's rows, oldest first.
         key: authenticates the last line; ``None`` where there is no record key.
+        form: what the lines are: the rows as they are stored, or events of OCSF.
+
+    Raises:
+        ConfigurationError: there is no such form.
     """
+    if form not in FORMATS:
+        raise ConfigurationError(f"{form!r} is no format of an export: give one of {', '.join(FORMATS)}")
     start = None if since is None else as_utc(since)
     rows, digest = 0, sha256()
     for entry in entries:
@@ -70,12 +91,12 @@ def export_lines(
             continue
         rows += 1
         digest.update(str(entry.hash).encode())
-        yield _line(entry)
+        yield _line(entry, form)
     begins = "" if start is None else start.isoformat()
     end = ExportEnd(tenant, begins, utc_now().isoformat(timespec="seconds"), rows, digest.hexdigest())
     if key is not None:
         end = replace(end, key_id=key.id, mac=key.mac(_EXPORT, end.message()).hex())
-    yield _line(end)
+    yield _line(end, form)
 
 
 def check_export(
@@ -96,8 +117,7 @@ def check_export(
     Raises:
         ConfigurationError: it is no export.
     """
-    end, rows = _read(lines)
-    problems = []
+    end, rows, problems = _read(lines)
     if len(rows) != end.rows or sha256("".join(row.hash for row in rows).encode()).hexdigest() != end.digest:
         problems.append(f"the rows are not the {end.rows} that the last line vouches for")
     before = 0
@@ -121,7 +141,7 @@ def check_export(
 
 
 def _missing(end: ExportEnd, rows: list[AuditEntry], earlier: Iterable[str | bytes]) -> list[str]:
-    was, rows_then = _read(earlier)
+    was, rows_then, _ = _read(earlier)
     if was.tenant != end.tenant:
         return [f"the earlier export is of tenant {was.tenant!r}"]
     now = {row.seq: row for row in rows}
@@ -134,22 +154,40 @@ def _missing(end: ExportEnd, rows: list[AuditEntry], earlier: Iterable[str | byt
     ]
 
 
-def _line(one: AuditEntry | ExportEnd) -> str:
-    return msgspec.json.encode(asdict(one)).decode()
+def _line(one: AuditEntry | ExportEnd, form: ExportFormat) -> str:
+    return msgspec.json.encode(_event(one) if form == "ocsf" else asdict(one)).decode()
 
 
-def _read(lines: Iterable[str | bytes]) -> tuple[ExportEnd, list[AuditEntry]]:
+def _event(one: AuditEntry | ExportEnd) -> dict[str, Any]:
+    if isinstance(one, AuditEntry):
+        return ocsf.of_row(one)
+    return ocsf.of_end(one.tenant, one.at, asdict(one))
+
+
+def _read(lines: Iterable[str | bytes]) -> tuple[ExportEnd, list[AuditEntry], list[str]]:
+    """Return the last line of an export, its rows, and a sentence for each event that is not its row's."""
     rows: list[AuditEntry] = []
-    last: str | bytes | None = None
+    problems: list[str] = []
+    last: Any = None
     try:
         for line in lines:
             if not line.strip():
                 continue
             if last is not None:
-                rows.append(msgspec.json.decode(last, type=AuditEntry))
-            last = line
+                rows.append(_decoded(last, AuditEntry, problems))
+            last = msgspec.json.decode(line)
         if last is not None:
-            return msgspec.json.decode(last, type=ExportEnd), rows
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+            return _decoded(last, ExportEnd, problems), rows, problems
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, OverflowError):
         pass
     raise ConfigurationError(_NO_EXPORT)
+
+
+def _decoded(line: Any, kind: type[Line], problems: list[str]) -> Line:
+    if not isinstance(line, dict) or "unmapped" not in line:
+        return msgspec.convert(line, kind)
+    found = msgspec.convert(line["unmapped"], kind)
+    if _event(found) != line:
+        which = f"row {found.seq}" if isinstance(found, AuditEntry) else "the last line"
+        problems.append(f"the event of {which} was changed: it says something else than its unmapped fields")
+    return found

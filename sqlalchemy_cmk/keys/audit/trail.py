@@ -32,7 +32,7 @@ from sqlalchemy_cmk.keys.audit.authentication import (
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry, AuditEvent, AuditHead, Stamped
 from sqlalchemy_cmk.keys.audit.emission import emit
 from sqlalchemy_cmk.keys.audit.events import EventKind
-from sqlalchemy_cmk.keys.audit.export import export_lines
+from sqlalchemy_cmk.keys.audit.export import ExportFormat, export_lines
 from sqlalchemy_cmk.keys.audit.heads import Heads
 from sqlalchemy_cmk.keys.audit.rows import TrailRows
 from sqlalchemy_cmk.keys.audit.verification import DOUBTS, AuditVerdict, Verification
@@ -149,7 +149,9 @@ class AuditTrail:
         self._background.flush()
         return self._rows.newest(tenant, last)
 
-    def export(self, tenant: object, since: datetime | None = None) -> Iterator[str]:
+    def export(
+        self, tenant: object, since: datetime | None = None, *, form: ExportFormat = "jsonl"
+    ) -> Iterator[str]:
         """Return a tenant's events as lines of JSON, for its owner to keep; no other tenant's are in them.
 
         ``cmk audit check-export`` checks such lines without the database.
@@ -157,9 +159,14 @@ class AuditTrail:
         Args:
             tenant: the tenant's name.
             since: leaves out what was before this time; one without a time zone is in UTC.
+            form: ``"jsonl"`` for the rows as they are stored, ``"ocsf"`` for events of the Open Cybersecurity
+                Schema Framework.
+
+        Raises:
+            ConfigurationError: there is no such form.
         """
         name = key_owner(tenant)
-        return export_lines(name, since, self.entries(name), self._authentication.key())
+        return export_lines(name, since, self.entries(name), self._authentication.key(), form)
 
     def known(self, tenants: Collection[str]) -> set[str]:
         """Return those of some tenants of which a DEK was ever made."""

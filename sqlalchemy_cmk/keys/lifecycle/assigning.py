@@ -12,7 +12,7 @@ from sqlalchemy_cmk.keys.lifecycle.changes import Changes
 from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.flows import Flow, Turn
-from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, calls_of_change
 from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys, refuse_locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
@@ -108,7 +108,8 @@ class Assigning:
         for dek in keys.living:
             yield Turn(self._pace)
             wrapped[dek.id] = ((yield from self._changes.wrapping(kek_uri, keys, dek)),)
-        event = AuditEvent(EventKind.ASSIGN, owner.name, "", kek_uri, detail=f"from {owner.kek_uri}")
+        detail = f"from {owner.kek_uri}, {calls_of_change(owner.name)}"
+        event = AuditEvent(EventKind.ASSIGN, owner.name, "", kek_uri, detail=detail)
         assigned = replace(owner, kek_uri=kek_uri, state=TenantState.OK, reason=None)
         change = KeyChange((event,), assigned, wrappings=wrapped)
         if not self._fresh_dek:

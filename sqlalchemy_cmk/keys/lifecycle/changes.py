@@ -11,7 +11,7 @@ from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.flows import Flow
 from sqlalchemy_cmk.keys.opening.making import new_dek
 from sqlalchemy_cmk.keys.opening.observations import Observations
-from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, change_of
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys, changed_meanwhile, refuse_locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
@@ -106,6 +106,6 @@ class Changes:
         """Return one of a tenant's DEKs, opened by any of the wrappings that are given with it."""
         refuse_locked(keys)
         with self._observations.noting(keys):
-            found = yield from self._wrapper.unwrapping(dek)
+            found = yield from self._wrapper.unwrapping(dek, "change", change_of(keys.tenant.name))
         self._observations.opened(keys, found.by)
         return found.key

@@ -19,7 +19,7 @@ from sqlalchemy_cmk.keys.lifecycle.rewrapping import Rewrapping, RewrapReport
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.making import keks_of
 from sqlalchemy_cmk.keys.opening.observations import Observations
-from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, calls_of_change
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
@@ -137,7 +137,9 @@ class Lifecycle:
         self._token_users.refuse_rotation(kind)
 
         def plan(keys: TenantKeys) -> KeyChange:
-            event = AuditEvent(EventKind.ROTATE, keys.tenant.name, "", keys.tenant.kek_uri, detail=kind)
+            name, kek_uri = keys.tenant.name, keys.tenant.kek_uri
+            detail = f"{kind}, {calls_of_change(name)}"
+            event = AuditEvent(EventKind.ROTATE, name, "", kek_uri, detail=detail)
             with self._observations.noting(keys):
                 return self._changes.fresh_dek(KeyChange((event,)), keys, keks_of(keys), kind)
 
@@ -183,7 +185,8 @@ class Lifecycle:
             if not living:
                 raise ConfigurationError(f"tenant {name!r} has no DEK yet: call keyring.warm first")
             wrapped = {dek.id: (*dek.wrappings, self._changes.wrap(kek_uri, keys, dek)) for dek in bare}
-            return KeyChange((AuditEvent(EventKind.ADD_WRAPPING, name, "", kek_uri),), wrappings=wrapped)
+            event = AuditEvent(EventKind.ADD_WRAPPING, name, "", kek_uri, detail=calls_of_change(name))
+            return KeyChange((event,), wrappings=wrapped)
 
         self._changes.make(tenant, plan)
 
@@ -206,7 +209,8 @@ class Lifecycle:
             for dek in having:
                 self._changes.open(keys, replace(dek, wrappings=left[dek.id]))
             next_kek = next(iter(left.values()))[0].kek_uri if owner.kek_uri == kek_uri else owner.kek_uri
-            event = AuditEvent(EventKind.DROP_WRAPPING, owner.name, "", kek_uri)
+            detail = calls_of_change(owner.name)
+            event = AuditEvent(EventKind.DROP_WRAPPING, owner.name, "", kek_uri, detail=detail)
             return KeyChange((event,), replace(owner, kek_uri=next_kek), wrappings=left)
 
         self._changes.make(tenant, plan)

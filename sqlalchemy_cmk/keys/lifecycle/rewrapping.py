@@ -12,9 +12,10 @@ from sqlalchemy_cmk.keys.lifecycle.changes import Changes
 from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.opening.flows import Flow, Turn
 from sqlalchemy_cmk.keys.opening.observations import Observations
-from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, calls_of_change
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
 from sqlalchemy_cmk.providers.base import Wrapped
+from sqlalchemy_cmk.runtime.because import doing
 from sqlalchemy_cmk.runtime.pace import Pace
 
 
@@ -68,13 +69,14 @@ class Rewrapping:
                 report.failed[name] = str(error)
             progress()
 
-        self._many.make(names, self._plan, landed)
+        with doing("rewrap"):
+            self._many.make(names, self._plan, landed)
         return report
 
     def tenant(self, name: str) -> int:
         """Rewrap a tenant's DEKs; return how many."""
-
-        self._many.make_one(name, self._plan)
+        with doing("rewrap"):
+            self._many.make_one(name, self._plan)
         return self._rewrapped.pop(name, 0)
 
     def _plan(self, keys: TenantKeys) -> Flow[KeyChange | None]:
@@ -87,7 +89,7 @@ class Rewrapping:
         self._rewrapped[owner.name] = len(wrappings)
         if not wrappings:
             return None
-        detail = f"{len(wrappings)} DEKs"
+        detail = f"{len(wrappings)} DEKs, {calls_of_change(owner.name)}"
         event = AuditEvent(EventKind.REWRAP, owner.name, "", owner.kek_uri, detail=detail)
         return KeyChange((event,), wrappings=wrappings)
 

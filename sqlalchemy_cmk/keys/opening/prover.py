@@ -22,6 +22,7 @@ from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
 from sqlalchemy_cmk.keys.opening.wrapper import Unwrapped, Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, TenantKeys, TenantRecord, locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore
+from sqlalchemy_cmk.runtime.because import done_for
 
 # A DEK as it is stored, among its tenant's keys.
 Stored = tuple[TenantKeys, DekRecord]
@@ -171,7 +172,8 @@ class Prover:
             if self._proven_by_another(stale, record):
                 return stale
         try:
-            proof = yield from self._wrapper.unwrapping(record)
+            reason = "open" if stale is None else "proof"
+            proof = yield from self._wrapper.unwrapping(record, reason, record.id)
         except KeyRevoked as error:
             moved = self._moved(record)
             if moved is not None:
@@ -181,7 +183,7 @@ class Prover:
         kek = _kek(proof.by.kek_uri, proof.by.kek_version)
         self._note_proof(kek, proof.at)
         if stale is None:
-            called = f"call {proof.call}"
+            called = f"{done_for(reason)}, call {proof.call}"
             self._audit.soon(AuditEvent(EventKind.UNWRAP, record.tenant, record.id.hex(), *kek, called))
             self._telemetry.cold_open()
         self._observations.opened(keys, proof.by)

@@ -21,7 +21,7 @@ from sqlalchemy_cmk.keys.records import DekRecord
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped
 from sqlalchemy_cmk.providers.uris import shown
-from sqlalchemy_cmk.runtime.because import kek_call
+from sqlalchemy_cmk.runtime.because import call_id, calls_about, kek_call
 from sqlalchemy_cmk.runtime.secret import Secret
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Wrapper:
         if first is None:
             first = not any(map(provider.handles, store.keks_in_use(kek_uri)))
             firsts[id(provider)] = first
-        yield self._call(provider, kek_uri, lambda: provider.ensure(kek_uri, first=first))
+        yield self._call(provider, kek_uri, "change", lambda: provider.ensure(kek_uri, first=first))
 
     def ensure(self, tenant: str, kek_uri: str, store: KeyStore) -> None:
         """Let the provider make a KEK that wraps nothing yet, if it makes KEKs.
@@ -122,7 +122,8 @@ class Wrapper:
     def check(self, tenant: str, kek_uri: str) -> None:
         """Refuse a KEK that cannot serve a tenant; see :meth:`KeyProvider.check`."""
         provider = self._serving(tenant, kek_uri)
-        call = self._call(provider, kek_uri, lambda: provider.check(kek_uri))
+        check = partial(provider.check, kek_uri)
+        call = self._call(provider, kek_uri, "change", check, change_of(tenant))
         self.calls.run(call.place, call.make)
 
     def examining(self, tenant: str, kek_uri: str) -> Flow[list[Finding]]:
@@ -133,13 +134,15 @@ class Wrapper:
             kek_uri: the KEK.
         """
         provider = self._serving(tenant, kek_uri)
-        found: list[Finding] = yield self._call(provider, kek_uri, lambda: provider.health_checks(kek_uri))
+        found: list[Finding] = yield self._call(
+            provider, kek_uri, "doctor", lambda: provider.health_checks(kek_uri)
+        )
         return found
 
     def looking_up(self, kek_uri: str) -> Flow[str | None]:
         """Return the KEK version that wraps now, if its provider can tell; it looks it up."""
         provider = self.provider_of(kek_uri)
-        call = self._call(provider, kek_uri, lambda: provider.newest_version(kek_uri))
+        call = self._call(provider, kek_uri, "status", lambda: provider.newest_version(kek_uri))
         newest: str | None = yield replace(call, same=("newest version", kek_uri))
         return newest
 
@@ -167,20 +170,24 @@ class Wrapper:
 
         def wrap_and_unwrap() -> Unwrapped:
             asked = self._clock()
-            with kek_call(f"{tenant} {kek_uri}".encode()) as call:
-                wrapped = self._timed("wrap", provider, lambda: provider.wrap(kek_uri, dek))
-                require_kind(provider, "wrap", wrapped, Wrapped)
-                return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked, call)
+            wrapped = self._timed("wrap", provider, lambda: provider.wrap(kek_uri, dek))
+            require_kind(provider, "wrap", wrapped, Wrapped)
+            return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked, call_id())
 
-        proof: Unwrapped = yield self._call(provider, kek_uri, wrap_and_unwrap)
+        proof: Unwrapped = yield self._call(provider, kek_uri, "change", wrap_and_unwrap, change_of(tenant))
         if proof.key != dek:
             raise TamperedError(
                 f"{shown(kek_uri)} does not unwrap what it wrapped: nothing was sealed under it"
             )
         return proof
 
-    def unwrapping(self, dek: DekRecord) -> Flow[Unwrapped]:
+    def unwrapping(self, dek: DekRecord, reason: str, about: bytes) -> Flow[Unwrapped]:
         """Return a DEK in the clear, proven by its check value, from the first of its wrappings that opens.
+
+        Args:
+            dek: the DEK as it is stored.
+            reason: why; see :func:`~sqlalchemy_cmk.runtime.because.kek_call`.
+            about: what the calls are about, likewise.
 
         Raises:
             KeyUnavailable: a KEK could not be reached, and no other opened it.
@@ -196,7 +203,7 @@ class Wrapper:
             )
         for wrapped in dek.wrappings:
             try:
-                return (yield from self.unwrapping_by(dek, wrapped))
+                return (yield from self.unwrapping_by(dek, wrapped, reason, about))
             except CmkError as error:
                 # KeyRevoked is raised only if every KEK refused; an outage may end by itself.
                 if isinstance(error, KeyUnavailable) or isinstance(failure, KeyRevoked):
@@ -207,8 +214,8 @@ class Wrapper:
             # A traceback that holds itself would hold its caller's open cursors too.
             del failure
 
-    def unwrapping_by(self, dek: DekRecord, wrapped: Wrapped) -> Flow[Unwrapped]:
-        """Return a DEK as one of its wrappings gives it, proven by its check value.
+    def unwrapping_by(self, dek: DekRecord, wrapped: Wrapped, reason: str, about: bytes) -> Flow[Unwrapped]:
+        """Return a DEK as one of its wrappings gives it, proven by its check value; see :meth:`unwrapping`.
 
         Raises:
             TamperedError: the KEK gave another key.
@@ -219,10 +226,9 @@ class Wrapper:
 
         def unwrap() -> Unwrapped:
             asked = self._clock()
-            with kek_call(dek.id) as call:
-                return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked, call)
+            return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked, call_id())
 
-        found: Unwrapped = yield self._call(provider, wrapped.kek_uri, unwrap)
+        found: Unwrapped = yield self._call(provider, wrapped.kek_uri, reason, unwrap, about)
         if is_checked(found.key, dek.id, dek.purpose, dek.tenant, dek.check_value):
             return found
         raise TamperedError(
@@ -243,10 +249,21 @@ class Wrapper:
         with self._telemetry.provider_call(operation, type(provider).__name__):
             return call()
 
-    def _call(self, provider: KeyProvider, kek_uri: str, make: Callable[[], object]) -> Call:
+    def _call(
+        self,
+        provider: KeyProvider,
+        kek_uri: str,
+        reason: str,
+        make: Callable[[], object],
+        about: bytes | None = None,
+    ) -> Call:
+        def named() -> object:
+            with kek_call(kek_uri.encode() if about is None else about, reason):
+                return guarded(provider, make)
+
         place = guarded(provider, lambda: provider.place_of(kek_uri))
         at_once = guarded(provider, lambda: provider.calls_at_once(kek_uri))
-        return Call(place, kek_uri, at_once, lambda: guarded(provider, make))
+        return Call(place, kek_uri, at_once, named)
 
     def _serving(self, tenant: str, kek_uri: str) -> KeyProvider:
         provider = self.provider_of(kek_uri)
@@ -256,6 +273,16 @@ class Wrapper:
         """Let every provider drop what it remembers about KEKs."""
         for provider in self._providers:
             provider.forget()
+
+
+def change_of(tenant: str) -> bytes:
+    """Return what the calls of a change of a tenant's keys are about."""
+    return f"keys of {tenant}".encode()
+
+
+def calls_of_change(tenant: str) -> str:
+    """Return how a change of a tenant's keys names its calls in the audit trail."""
+    return f"calls {calls_about(change_of(tenant))}"
 
 
 def provider_for(providers: Iterable[KeyProvider], kek_uri: str) -> KeyProvider:

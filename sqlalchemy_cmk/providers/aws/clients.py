@@ -15,6 +15,7 @@ from sqlalchemy_cmk.errors import CmkError, KeyUnavailable
 from sqlalchemy_cmk.providers._retries import Retries
 from sqlalchemy_cmk.providers.aws.answers import meaning
 from sqlalchemy_cmk.providers.aws.identifiers import KeyArn
+from sqlalchemy_cmk.runtime.because import call_id
 from sqlalchemy_cmk.runtime.forks import watch_forks
 from sqlalchemy_cmk.runtime.secret import Secret
 
@@ -43,17 +44,26 @@ class Clients:
         session_for: returns the boto3 session for an account's keys.
         retries: how many times a request is repeated.
         bound: seconds that a request takes at most, with its repetitions.
+        user_agent: names the application in CloudTrail.
         options: further arguments of ``session.client("kms", ...)``.
     """
 
     def __init__(
-        self, session_for: Callable[[str], Any], retries: int, bound: float, options: dict[str, Any]
+        self,
+        session_for: Callable[[str], Any],
+        retries: int,
+        bound: float,
+        user_agent: str,
+        options: dict[str, Any],
     ) -> None:
         self._session_for = session_for
         self._retries = retries
         self._bound = bound
         config = Config(
-            connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, retries={"total_max_attempts": 1}
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            retries={"total_max_attempts": 1},
+            user_agent_extra=user_agent,
         )
         given = options.get("config")
         self._options = {**options, "config": config.merge(given) if given is not None else config}
@@ -105,6 +115,7 @@ class Clients:
             if place not in self._made:
                 session = self._session_for(arn.account)
                 client = session.client("kms", region_name=arn.region, **self._options)
+                client.meta.events.register("before-send.kms", _name_the_call)
                 self._made[place] = client, Retries(arn.place, self._retries, self._bound)
                 _silence()
             return self._made[place]
@@ -137,6 +148,13 @@ def _read(answer: dict[str, Any]) -> Answer:
     if not isinstance(named, str):
         raise KeyUnavailable("the answer names no key")
     return Answer(named, metadata, value)
+
+
+def _name_the_call(request: Any, **_: Any) -> None:
+    """Give a request the id of its call: CloudTrail shows the user agent, which is not signed."""
+    call = call_id()
+    if call:
+        request.headers["User-Agent"] += f" call/{call}".encode()
 
 
 # botocore logs the bodies of requests and answers at level DEBUG, and these hold DEKs.

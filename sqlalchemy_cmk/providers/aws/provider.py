@@ -42,6 +42,8 @@ class AwsKmsProvider(KeyProvider):
         accounts: the accounts whose keys may be used; ``None`` for any that IAM lets the application use.
         retries: how many times a request is repeated that did not reach KMS or was throttled. Default 3.
         retry_bound: seconds after which a request is not repeated any more. Default 10.
+        user_agent: names the application in CloudTrail, as in ``"clinic/2.1"``; its ``userAgent`` also has
+            the id of each call, as the audit trail has it. Default ``"sqlalchemy_cmk"``.
         options: further arguments of ``session.client("kms")``: ``endpoint_url``, ``verify``, ``config``.
             Connections time out after 3 seconds and answers after 5; botocore's own retries are off.
 
@@ -58,6 +60,7 @@ class AwsKmsProvider(KeyProvider):
         accounts: Iterable[str] | None = None,
         retries: int = 3,
         retry_bound: float = 10,
+        user_agent: str = "sqlalchemy_cmk",
         **options: Any,
     ) -> None:
         if session is not None and session_for is not None:
@@ -75,7 +78,7 @@ class AwsKmsProvider(KeyProvider):
         _check_endpoint(options.get("endpoint_url"))
         self._accounts = None if accounts is None else frozenset(accounts)
         sessions = session_for or (lambda account: session or default_session())
-        self._clients = Clients(sessions, int(retries), retry_bound, options)
+        self._clients = Clients(sessions, int(retries), retry_bound, user_agent, options)
         self._context = PLATFORM
 
     def for_tenant(self, tenant: str) -> AwsKmsProvider:

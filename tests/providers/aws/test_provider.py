@@ -17,6 +17,7 @@ from sqlalchemy_cmk import (
 )
 from sqlalchemy_cmk.findings import Level
 from sqlalchemy_cmk.providers import AwsKmsProvider, Secret
+from sqlalchemy_cmk.runtime.because import call_id, kek_call
 from sqlalchemy_cmk.testing import ProviderContract
 from sqlalchemy_cmk.testing.provider_contract import spellings
 from tests.support.aws import REGION, Kms, keys, running
@@ -100,6 +101,15 @@ def test_a_keys_own_arn_cannot_tell_its_newest_version(place: AwsPlace) -> None:
     wrapped = place.provider.wrap(place.key.arn, DEK)
     assert place.provider.newest_version(place.key.arn) is None
     assert wrapped.kek_version == place.key.id and place.provider.unwrap(wrapped) == DEK
+
+
+def test_cloudtrail_shows_the_application_and_the_id_of_each_call(place: AwsPlace) -> None:
+    provider = place.new_provider(user_agent="clinic/2.1")
+    with kek_call(b"a DEK", "open"):
+        provider.wrap(place.kek_uri, DEK)
+        assert place.kms.user_agents[-1].endswith(f"clinic/2.1 call/{call_id()}")
+    provider.wrap(place.kek_uri, DEK)
+    assert place.kms.user_agents[-1].endswith("clinic/2.1")
 
 
 @pytest.mark.parametrize(
