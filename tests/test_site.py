@@ -21,6 +21,7 @@ PUBLIC = (
     ".doctor",
     ".check",
     ".impact",
+    ".certificates",
     ".dbapi",
     ".flask",
     ".testing",

@@ -10,6 +10,7 @@ from sqlalchemy_cmk import __version__
 from sqlalchemy_cmk.cli.assign import assign
 from sqlalchemy_cmk.cli.audit import audit
 from sqlalchemy_cmk.cli.byok import byok
+from sqlalchemy_cmk.cli.certificate import certificate
 from sqlalchemy_cmk.cli.changes import add_wrapping, drop_wrapping, rotate_dek, set_grace
 from sqlalchemy_cmk.cli.check import check
 from sqlalchemy_cmk.cli.doctor import doctor
@@ -121,6 +122,7 @@ for command in (
     unlock,
     shred,
     audit,
+    certificate,
     record_key,
     byok,
 ):

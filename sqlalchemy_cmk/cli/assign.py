@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from sqlalchemy_cmk.cli.asking import ask_about
+from sqlalchemy_cmk.cli.certified import ONE_TENANT, certificate_option, certified
 from sqlalchemy_cmk.cli.many import exit_if_failed, progress_bar, rate_option
 from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, with_keyring
 from sqlalchemy_cmk.cli.output import plural, tenant_label
@@ -23,6 +26,7 @@ from sqlalchemy_cmk.runtime.printable import printable
 @click.option("--new", is_flag=True, help="Make tenants that have no keys yet, without asking.")
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @rate_option
+@certificate_option
 @as_json
 @with_keyring
 def assign(
@@ -34,6 +38,7 @@ def assign(
     new: bool,
     yes: bool,
     rate: float | None,
+    certificate: Path | None,
     as_json: bool,
 ) -> None:
     """Wrap tenants' DEKs by a KEK.
@@ -52,10 +57,14 @@ def assign(
     """
     if bool(tenants) is (from_kek is not None):
         raise click.UsageError("Name the tenants, or the KEK that they are under with --from-kek.")
+    if certificate is not None and len(tenants) != 1:
+        raise click.UsageError(ONE_TENANT)
     if not yes:
         ask_about(keyring, tenants, kek_uri, new=new)
     if len(tenants) == 1:
-        _assign_one(keyring, tenants[0], kek_uri, fresh_dek, as_json)
+        with certified(keyring, tenants[0], "assign", certificate) as outcome:
+            _assign_one(keyring, tenants[0], kek_uri, fresh_dek, as_json)
+            outcome["kek_uri"] = kek_uri
         return
     if from_kek is None:
         names, known = tenants, {line.tenant for line in keyring.status(tenants)}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from sqlalchemy_cmk.cli.certified import certificate_option, certified
 from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, tenant_argument, with_keyring
 from sqlalchemy_cmk.cli.output import note, plural, tenant_label
 from sqlalchemy_cmk.keys import Keyring
@@ -29,9 +32,12 @@ PURPOSES = [str(one) for one in (Purpose.RANDOMIZED, Purpose.DETERMINISTIC)]
     help="The DEK of randomized columns, or that of deterministic ones.",
 )
 @click.option("--yes", is_flag=True, help="Rotate the deterministic DEK without asking.")
+@certificate_option
 @as_json
 @with_keyring
-def rotate_dek(keyring: Keyring, tenant: str, purpose: str, yes: bool, as_json: bool) -> None:
+def rotate_dek(
+    keyring: Keyring, tenant: str, purpose: str, yes: bool, certificate: Path | None, as_json: bool
+) -> None:
     """Make a new active DEK for a tenant.
 
     The old one is retired, and still opens what it sealed.
@@ -39,7 +45,9 @@ def rotate_dek(keyring: Keyring, tenant: str, purpose: str, yes: bool, as_json: 
     if purpose == Purpose.DETERMINISTIC and not yes:
         note(DETERMINISTIC_CONSEQUENCE)
         click.confirm(f"Rotate the deterministic DEK of {tenant_label(tenant)}?", abort=True, err=True)
-    keyring.lifecycle.rotate_dek(tenant, purpose)
+    with certified(keyring, tenant, "rotate-dek", certificate) as outcome:
+        keyring.lifecycle.rotate_dek(tenant, purpose)
+        outcome["purpose"] = purpose
     sentence = f"{tenant_label(tenant)} has a new active DEK for {purpose}"
     print_result(as_json, {"tenant": tenant, "purpose": purpose}, sentence)
 

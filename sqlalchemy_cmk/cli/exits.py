@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 4
     CONFIGURATION = 5
     OTHER = 6
+    UNPROVEN = 7
     STOPPED = 130
 
 
@@ -25,8 +26,9 @@ EPILOG = """
 Exit codes:
   0    done
   1    something was found: a problem by doctor, a broken audit trail,
-       a rewrap or assign that failed for some tenant, a retired DEK that
-       was kept, rows that a rekey could not change
+       a certificate that does not verify, a rewrap or assign that failed
+       for some tenant, a retired DEK that was kept, rows that a rekey
+       could not change
   2    the command line is wrong, or a question was not confirmed
   3    KeyRevoked: a KEK's owner has taken access away, or the tenant
        was locked or shredded
@@ -34,6 +36,8 @@ Exit codes:
   5    ConfigurationError: set up incorrectly, or unknown to the keyring, or
        the keyring cannot be loaded
   6    any other error of the library, such as a damaged key
+  7    certificate verify: it is intact, and no key was given that says who
+       has issued it
   130  stopped by Ctrl-C
 
 The keyring's module is searched for in the current directory first.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from sqlalchemy_cmk.cli.certified import certificate_option, certified
 from sqlalchemy_cmk.cli.many import exit_if_failed, progress_bar, rate_option
 from sqlalchemy_cmk.cli.options import as_json, print_result, with_keyring
 from sqlalchemy_cmk.cli.output import plural
@@ -15,16 +18,21 @@ from sqlalchemy_cmk.keys.model import TenantState
 @click.command()
 @click.argument("tenant", required=False)
 @rate_option
+@certificate_option
 @as_json
 @with_keyring
-def rewrap(keyring: Keyring, tenant: str | None, rate: float | None, as_json: bool) -> None:
+def rewrap(
+    keyring: Keyring, tenant: str | None, rate: float | None, certificate: Path | None, as_json: bool
+) -> None:
     """Wrap DEKs by the newest KEK versions.
 
     Of one tenant, or of all. A run that was stopped continues where it stopped. Ends with exit code 1 if a
     tenant's KEK refuses or cannot be reached; the other tenants are rewrapped.
     """
-    with progress_bar("rewrapping", 1 if tenant is not None else _living(keyring)) as advance:
-        report = keyring.lifecycle.rewrap(tenant, rate=rate, progress=advance)
+    with certified(keyring, tenant, "rewrap", certificate) as outcome:
+        with progress_bar("rewrapping", 1 if tenant is not None else _living(keyring)) as advance:
+            report = keyring.lifecycle.rewrap(tenant, rate=rate, progress=advance)
+        outcome["rewrapped"] = report.rewrapped
     result = {"tenants": report.tenants, "rewrapped": report.rewrapped, "failed": report.failed}
     print_result(as_json, result, _sentence(report))
     exit_if_failed(report.failed, as_json)

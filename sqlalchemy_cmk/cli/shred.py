@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from sqlalchemy_cmk.cli.certified import certificate_option, certified
 from sqlalchemy_cmk.cli.options import as_json, print_result, tenant_argument, with_keyring
 from sqlalchemy_cmk.cli.output import note, plural, tenant_label
 from sqlalchemy_cmk.keys import Keyring
@@ -16,16 +19,20 @@ from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
 @click.option(
     "--confirm", metavar="NAME", help="The tenant's name again, for scripts; without it cmk prompts."
 )
+@certificate_option
 @as_json
 @with_keyring
-def shred(keyring: Keyring, tenant: str, confirm: str | None, as_json: bool) -> None:
+def shred(
+    keyring: Keyring, tenant: str, confirm: str | None, certificate: Path | None, as_json: bool
+) -> None:
     """Destroy a tenant's keys. This cannot be undone.
 
     Every wrapping of its DEKs is destroyed, so that its data can never be opened again.
     """
     name = key_owner(tenant)
     typed = _asked(keyring, name) if confirm is None else confirm
-    keyring.lifecycle.shred(name, confirm=typed)
+    with certified(keyring, name, "shred", certificate):
+        keyring.lifecycle.shred(name, confirm=typed)
     print_result(as_json, {"tenant": name, "state": "shredded"}, f"{tenant_label(name)} is shredded")
 
 

@@ -17,6 +17,7 @@ from sqlalchemy_cmk.keys.binding.engines import Engines
 from sqlalchemy_cmk.keys.binding.places import shown
 from sqlalchemy_cmk.keys.binding.protection import forget_when_dropped, protection_of, serve
 from sqlalchemy_cmk.keys.binding.settings import Settings
+from sqlalchemy_cmk.keys.certificate_key import CertificateKey, CertificateKeySource
 from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations, restorers
 from sqlalchemy_cmk.keys.doors import ValueDoors
 from sqlalchemy_cmk.keys.dry_run import Refusal, begin, dry_run_for, noting
@@ -68,6 +69,8 @@ class Keyring(KeyOperations, ValueDoors):
         record_key: where the record key is kept, which authenticates the key tables and the audit trail:
             ``"env:NAME"``, ``"file:PATH"``, or a function that returns its 32 bytes. Default: a file beside
             the key file of a local provider, made at first use; without one, nothing is authenticated.
+        certificate_key: where the Ed25519 key is kept that signs certificates: ``"env:NAME"``,
+            ``"file:PATH"``, or a function that returns its PEM. Default: none, and no certificate is issued.
         kek_allowed: given a tenant's name and a KEK's URI, returns whether that KEK may serve that tenant;
             asked at every wrap and unwrap. :class:`~sqlalchemy_cmk.KekPolicy` is one. Default: every KEK may.
         reads_without_tenant: let a sealed value of a tenant be read where neither the row, the statement nor
@@ -110,6 +113,7 @@ class Keyring(KeyOperations, ValueDoors):
         max_open_keys: int = 20_000,
         kek_concurrency: int = KEK_CONCURRENCY,
         record_key: RecordKeySource | None = None,
+        certificate_key: CertificateKeySource | None = None,
         kek_allowed: KekAllowed | None = None,
         reads_without_tenant: bool = False,
         raw_sql: RawSql = "warn",
@@ -148,6 +152,7 @@ class Keyring(KeyOperations, ValueDoors):
             event_kinds(reason_for),
             ProviderCalls(kek_concurrency),
         )
+        self.certificate_key = None if certificate_key is None else CertificateKey(certificate_key)
         self.dry_run = dry_run_for(dry_run, table_prefix)
         self.reads_without_tenant = reads_without_tenant
         self.raw_sql = raw_sql

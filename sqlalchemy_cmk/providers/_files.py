@@ -127,14 +127,46 @@ def write_private(path: Path, content: Secret) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         raise KeyUnavailable(f"the key file {path} cannot be written: {error.strerror}") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def create_private(path: Path, content: Secret, kind: str = "the key file") -> None:
+    """Write a new file with mode 0600; it is on disk when this returns.
+
+    Args:
+        path: the file.
+        content: its bytes.
+        kind: what the file is, for messages.
+
+    Raises:
+        ConfigurationError: there is such a file, or others may replace files in its folder.
+        KeyUnavailable: the system refuses to write it.
+    """
+    try:
+        check_folder(path.parent)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            file.write(content.reveal())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+    except FileExistsError:
+        failure: Exception = ConfigurationError(
+            f"{path} is there already, and is left as it is: name another"
+        )
+    except OSError as error:
+        failure = KeyUnavailable(f"{kind} {path} cannot be written: {error.strerror}")
+    else:
+        return
+    raise failure
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder be on disk when this returns."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

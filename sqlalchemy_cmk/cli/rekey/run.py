@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from sqlalchemy_cmk.cli.certified import certificate_option, certified
 from sqlalchemy_cmk.cli.exits import ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import as_json, keyring_path, with_keyring
 from sqlalchemy_cmk.cli.output import note, plural, print_line, tenant_label
@@ -49,6 +51,7 @@ MAX_SHOWN = 20
     help="Accept a cluster without TLS: anyone who reaches it runs code where keys are open.",
 )
 @click.option("--dry-run", is_flag=True, help="Open every value that would be read, and write nothing.")
+@certificate_option
 @as_json
 @with_keyring
 def run(
@@ -62,6 +65,7 @@ def run(
     dask: str | None,
     dask_insecure: bool,
     dry_run: bool,
+    certificate: Path | None,
     as_json: bool,
 ) -> None:
     """Re-encrypt rows under their tenants' active DEKs.
@@ -70,14 +74,12 @@ def run(
     again. Ends with exit code 1 if rows are left: damaged, of a tenant whose KEK refuses, or written
     meanwhile.
     """
+    if dry_run and certificate is not None:
+        raise click.UsageError("A dry run changes nothing that could be certified: leave one of them out.")
     jobs = chosen_jobs(keyring, tables, columns, tenant)
     if dry_run:
-        _work(
-            jobs,
-            as_json,
-            lambda job, progress: _tried(Rekey(keyring, chunk=chunk), job, progress),
-            "would be changed",
-        )
+        tried = Rekey(keyring, chunk=chunk)
+        _end(_work(jobs, as_json, lambda job, progress: _tried(tried, job, progress), "would be changed"))
         return
     path = keyring_path()
     if path is None and (dask is not None or (workers or 1) > 1):
@@ -85,7 +87,10 @@ def run(
             "Other processes load the keyring from its place: run cmk --keyring MODULE:ATTRIBUTE rekey run, "
             "with a function there that makes the application and returns its keyring."
         )
-    with worker_pool(workers, dask, dask_insecure) as made:
+    with (
+        certified(keyring, tenant, "rekey run", certificate) as outcome,
+        worker_pool(workers, dask, dask_insecure) as made,
+    ):
         rekey = Rekey(
             keyring,
             chunk=chunk,
@@ -95,7 +100,10 @@ def run(
             keyring_path=path if made.executor else None,
             insecure=dask_insecure,
         )
-        _work(jobs, as_json, rekey.run, "changed")
+        code = _work(jobs, as_json, rekey.run, "changed", outcome)
+        if code not in (ExitCode.DONE, ExitCode.FOUND):
+            _end(code)  # nothing is certified of a run that has failed
+    _end(code)
 
 
 @click.command()
@@ -107,7 +115,7 @@ def verify(
 ) -> None:
     """Open every value, and list those that do not open. Nothing is written."""
     rekey = Rekey(keyring)
-    _work(chosen_jobs(keyring, tables, columns, tenant), as_json, rekey.verify, "changed")
+    _end(_work(chosen_jobs(keyring, tables, columns, tenant), as_json, rekey.verify, "changed"))
 
 
 def _tried(rekey: Rekey, job: Job, progress: ProgressCallback) -> Report:
@@ -115,7 +123,13 @@ def _tried(rekey: Rekey, job: Job, progress: ProgressCallback) -> Report:
     return Report("", job.description, found.rows_read, rekey.rows_left(job), 0, found.damaged, found.refused)
 
 
-def _work(jobs: list[Job], as_json: bool, act: Callable[[Job, ProgressCallback], Report], verb: str) -> None:
+def _work(
+    jobs: list[Job],
+    as_json: bool,
+    act: Callable[[Job, ProgressCallback], Report],
+    verb: str,
+    outcome: dict[str, str | int] | None = None,
+) -> ExitCode:
     """Run each job and print its report; a job that cannot be run does not keep the others from it."""
     code = ExitCode.DONE
     if not jobs and not as_json:
@@ -133,11 +147,27 @@ def _work(jobs: list[Job], as_json: bool, act: Callable[[Job, ProgressCallback],
             known = error if isinstance(error, CmkError) else _database_error(error)
             if not as_json:
                 raise known from None
-            click.get_current_context().exit(_print_error(job, known, as_json))
+            return _print_error(job, known, as_json)
         _print_report(report, job, as_json, verb)
+        if outcome is not None:
+            outcome |= _certified(job, report)
         code = code if report.ok else max(code, ExitCode.FOUND)
+    return code
+
+
+def _end(code: ExitCode) -> None:
     if code is not ExitCode.DONE:
         click.get_current_context().exit(code)
+
+
+def _certified(job: Job, report: Report) -> dict[str, str | int]:
+    """Return what a certificate says of a run."""
+    counts = {
+        "rows changed": report.rows_changed,
+        "rows left": report.rows_left,
+        "damaged": len(report.damaged),
+    }
+    return {f"{job.fullname}: {name}": count for name, count in counts.items()}
 
 
 def _database_error(error: SQLAlchemyError) -> KeyUnavailable:

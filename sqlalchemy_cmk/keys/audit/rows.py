@@ -88,14 +88,17 @@ class TrailRows:
         found = [tuple[Any, ...](row) for row in rows]
         return {str(tenant): epoch if isinstance(epoch, int) else -1 for tenant, epoch in found}
 
-    def newest(self, tenant: str | None, last: int | None) -> list[AuditEntry]:
+    def newest(self, tenant: str | None, last: int | None, after: int = 0) -> list[AuditEntry]:
         """Return the last rows, oldest first.
 
         Args:
             tenant: only this tenant's rows; ``None`` for every tenant's.
             last: only so many; ``None`` for all.
+            after: only rows after the one of this number.
         """
         statement = select(self._table).order_by(self._table.c.seq.desc()).limit(last)
+        if after:
+            statement = statement.where(self._table.c.seq > after)
         if tenant is not None:
             statement = statement.where(self._table.c.tenant == tenant)
         return self._read(statement)[::-1]

@@ -139,15 +139,18 @@ class AuditTrail:
         stamped = self._stamped(AuditEvent(EventKind.TRAIL_ADOPTED, PLATFORM_TENANT, detail=reason))
         self._in_own_transaction(partial(self._append, events=[stamped], adopt=True))
 
-    def entries(self, tenant: str | None = None, last: int | None = None) -> list[AuditEntry]:
+    def entries(
+        self, tenant: str | None = None, last: int | None = None, *, after: int = 0
+    ) -> list[AuditEntry]:
         """Return rows of the trail, oldest first.
 
         Args:
             tenant: only this tenant's rows; ``None`` for every tenant's.
             last: only the last ``last`` of these rows; ``None`` for all.
+            after: only rows after the one of this number.
         """
         self._background.flush()
-        return self._rows.newest(tenant, last)
+        return self._rows.newest(tenant, last, after)
 
     def export(
         self, tenant: object, since: datetime | None = None, *, form: ExportFormat = "jsonl"
@@ -179,14 +182,31 @@ class AuditTrail:
             TamperedError: the trail's end is not authentic, so it is not vouched for.
         """
         self._background.flush()
-        seen = self._seen
         epochs = self._rows.epochs()
+        end = self.end()
+        at = utc_now().isoformat(timespec="seconds")
+        return Heads(at, end.seq, end.hash, epochs).authenticated(self._authentication.key())
+
+    def end(self) -> AuditHead:
+        """Return where the trail ends.
+
+        Raises:
+            TamperedError: its end is not authentic, so it is not vouched for.
+        """
+        self._background.flush()
+        seen = self._seen
         head, beyond = self._rows.end()
         doubt = self._doubt(head, beyond > 0, seen)
         if doubt:
             raise TamperedError(f"{doubt}: run cmk audit verify")
-        at, end = utc_now().isoformat(timespec="seconds"), head or AuditHead()
-        return Heads(at, end.seq, end.hash, epochs).authenticated(self._authentication.key())
+        return head or AuditHead()
+
+    def actor(self) -> str:
+        """Return who acts now, as rows of the trail name them."""
+        why = because.current()
+        actor = "" if why is None else why.actor
+        actor = actor or (self._actor() if callable(self._actor) else self._actor or _user())
+        return actor[:MAX_NAME]
 
     def verify(self, heads: Heads | None = None) -> AuditVerdict:
         """Check every link and every MAC of the trail.
@@ -287,12 +307,9 @@ class AuditTrail:
         return ""
 
     def _stamped(self, event: AuditEvent) -> Stamped:
-        why = because.current()
-        actor = "" if why is None else why.actor
-        actor = actor or (self._actor() if callable(self._actor) else self._actor or _user())
         origin = f"{socket.gethostname()} process {os.getpid()}"
         at = utc_now().isoformat(timespec="microseconds")
-        return Stamped(at, actor[:MAX_NAME], origin[:MAX_NAME], _with_reason(event, why))
+        return Stamped(at, self.actor(), origin[:MAX_NAME], _with_reason(event, because.current()))
 
 
 def _with_reason(event: AuditEvent, why: because.Because | None) -> AuditEvent:
