@@ -18,13 +18,15 @@ from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from tests.cli.conftest import ROOT, SECRET, Application
 
 COMMANDS = ["status", "doctor", "assign", "rewrap", "rotate-dek", "add-wrapping", "drop-wrapping", "shred"]
-COMMANDS += ["audit", "byok", "rekey", "drop-retired"]
+COMMANDS += ["audit", "byok", "rekey", "drop-retired", "certificate"]
 
 SUBCOMMANDS = [
     ["audit", "show"],
     ["audit", "verify"],
     ["audit", "heads"],
     ["audit", "adopt"],
+    ["certificate", "make-key"],
+    ["certificate", "verify"],
     ["byok", "make"],
     ["byok", "import"],
     ["rekey", "run"],
