@@ -14,6 +14,7 @@ from sqlalchemy.types import TypeEngine
 from sqlalchemy_cmk.databases.batch_update import BatchUpdate, Values, Write, row_by_row
 from sqlalchemy_cmk.databases.errors import first_line
 from sqlalchemy_cmk.databases.grams.base import GramStorage
+from sqlalchemy_cmk.databases.listening import Listener
 from sqlalchemy_cmk.databases.quoting import Quoting
 from sqlalchemy_cmk.databases.read_back import KeepsAll
 from sqlalchemy_cmk.databases.reading import RowReader
@@ -226,6 +227,18 @@ class Database:
             ConfigurationError: it is not known how on this database.
         """
         self._refuse("hold a lock")
+
+    def announce(self, connection: Connection, channel: str) -> None:
+        """Tell those who listen, once the connection's transaction is committed; by default nobody can."""
+
+    def listener(self, connection: Connection, channel: str) -> Listener | None:
+        """Return what hears the announcements on a channel; ``None`` where the database has none.
+
+        Args:
+            connection: used for nothing else; each statement commits by itself.
+            channel: the channel.
+        """
+        return None
 
     def begin_snapshot(self, connection: Connection) -> None:
         """Have every statement of a transaction see the database as of one moment.

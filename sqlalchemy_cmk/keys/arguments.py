@@ -60,6 +60,7 @@ def cache_policy(
     refresh_ahead: bool,
     lock_check: float | timedelta,
     lock_grace: float | timedelta,
+    lock_notify: bool,
 ) -> CachePolicy:
     """Return for how long opened DEKs stay usable.
 
@@ -78,6 +79,7 @@ def cache_policy(
         refresh_ahead,
         duration(lock_check, "lock_check"),
         duration(lock_grace, "lock_grace"),
+        lock_notify,
     )
 
 

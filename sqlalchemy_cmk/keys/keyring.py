@@ -61,6 +61,8 @@ class Keyring(KeyOperations, ValueDoors):
             tenant was locked, by one row of the key tables. Default 2.
         lock_grace: seconds or ``timedelta`` for which opened DEKs stay usable, from their last proof, while
             that row cannot be read: nobody could tell then whether their tenant was locked. Default 300.
+        lock_notify: whether a process that holds DEKs also listens for locks, by PostgreSQL's NOTIFY, and so
+            learns of one at once. It takes one connection more. Default ``False``.
         max_open_keys: how many DEKs are kept open, about 1 KiB each; the least recently used is dropped
             first. Default 20,000.
         kek_concurrency: how many calls of KEKs are under way at once where a statement, a flush or
@@ -110,6 +112,7 @@ class Keyring(KeyOperations, ValueDoors):
         refresh_ahead: bool = True,
         lock_check: float | timedelta = 2,
         lock_grace: float | timedelta = 300,
+        lock_notify: bool = False,
         max_open_keys: int = 20_000,
         kek_concurrency: int = KEK_CONCURRENCY,
         record_key: RecordKeySource | None = None,
@@ -140,6 +143,7 @@ class Keyring(KeyOperations, ValueDoors):
                 refresh_ahead,
                 lock_check,
                 lock_grace,
+                lock_notify,
             ),
             max_open_keys,
             record_key,

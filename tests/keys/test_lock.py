@@ -1,7 +1,7 @@
 """Locking a tenant: every process closes its keys within seconds, whatever the KEK says."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,11 @@ from sqlalchemy_cmk.keys.model import TenantState
 from tests.keys.conftest import statements
 from tests.support.databases import Database
 from tests.support.world import World
-
-
-def until(happens: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
-    while not happens():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
+from tests.support.worlds import is_shut, until, with_notes
 
 
 def state(world: World, tenant: str = "acme") -> TenantState:
     return next(line.state for line in world.keyring.status() if line.tenant == tenant)
-
-
-def is_shut(world: World) -> bool:
-    try:
-        world.read("acme")
-    except KeyLocked:
-        return True
-    return False
 
 
 @contextmanager
@@ -49,14 +35,6 @@ def looks() -> Iterator[list[str]]:
         yield seen
     finally:
         event.remove(Engine, "before_cursor_execute", look)
-
-
-def with_notes(world: World) -> World:
-    """acme and globex, with a KEK and a note each, opened."""
-    for tenant in ("acme", "globex"):
-        world.keyring.assign(tenant, f"local:{tenant}")
-        world.write(tenant, tenant)
-    return world
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from sqlalchemy.types import TypeEngine
 from sqlalchemy_cmk.databases.base import NEVER_SCRUBBED, Database, Release
 from sqlalchemy_cmk.databases.batch_update import BatchUpdate, Write
 from sqlalchemy_cmk.databases.grams.postgresql import PostgreSQLGrams
-from sqlalchemy_cmk.databases.postgresql import arrays, scrub
+from sqlalchemy_cmk.databases.listening import Listener
+from sqlalchemy_cmk.databases.postgresql import arrays, listening, scrub
 from sqlalchemy_cmk.databases.quoting import Quoting, verbatim
 from sqlalchemy_cmk.databases.read_back import KeepsAll, kept_by_cast
 from sqlalchemy_cmk.databases.reading import RowReader
@@ -88,6 +89,14 @@ class PostgreSQL(Database):
         if not connection.execute(sql("SELECT pg_try_advisory_lock(:key)"), key).scalar_one():
             return None
         return partial(connection.execute, sql("SELECT pg_advisory_unlock(:key)"), key)
+
+    def announce(self, connection: Connection, channel: str) -> None:
+        """Notify them, which PostgreSQL does at the commit."""
+        connection.execute(sql("SELECT pg_notify(:channel, '')"), {"channel": channel})
+
+    def listener(self, connection: Connection, channel: str) -> Listener | None:
+        """Listen by psycopg or asyncpg."""
+        return listening.listener(connection, channel)
 
     def keeps_all(self, declared: TypeEngine[Any], stored: TypeEngine[Any]) -> KeepsAll | None:
         """Have the server cast them, but for texts and bytes, which are read as they are."""

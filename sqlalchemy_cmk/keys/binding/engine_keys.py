@@ -19,6 +19,7 @@ from sqlalchemy_cmk.keys.manifest.record_key import record_keys_of
 from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.key_batch import KeyBatch
+from sqlalchemy_cmk.keys.opening.lock_listener import LockListener
 from sqlalchemy_cmk.keys.opening.lock_watch import LockWatch
 from sqlalchemy_cmk.keys.opening.longest_use import LongestUse
 from sqlalchemy_cmk.keys.opening.maker import Maker
@@ -87,12 +88,14 @@ class EngineKeys:
         self.audit = self._trail_on(self.database)
         self.store = self._store_on(self.database, self.audit)
         self.observations = Observations(self.store, self.background)
+        lock_row = None if self.connections.in_memory else LockRow(self.database)
         self.locks = LockWatch(
             settings.cache,
-            None if self.connections.in_memory else LockRow(self.database),
+            lock_row,
             self.opened,
             lambda tenants: self.opener.revocations.forget_all(tenants),
             settings.clock,
+            self._lock_listener(lock_row) if settings.cache.lock_notify and lock_row else None,
         )
         self.refresher = Refresher(settings.cache, self.opened, self.wrapper.place_of, settings.clock)
         prover = Prover(
@@ -200,6 +203,11 @@ class EngineKeys:
         self.refresher.after_fork()
         self.locks.after_fork()
 
+    def _lock_listener(self, row: LockRow) -> LockListener:
+        return LockListener(
+            self.connections, row.channel, lambda: len(self.opened) > 0, lambda: self.locks.hurry()
+        )
+
     def _trail_on(self, database: KeyDatabase) -> AuditTrail:
         settings = self._settings
         return AuditTrail(database, self.background, settings.actor, self.record_keys, settings.reason_for)
@@ -214,6 +222,7 @@ class EngineKeys:
 
     def _engine_disposed(self, _: Engine) -> None:
         # Idle connections of the keyring's own would keep a test suite from dropping its database.
+        self.locks.rest()
         self.connections.close()
 
 

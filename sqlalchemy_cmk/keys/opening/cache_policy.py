@@ -23,6 +23,7 @@ class CachePolicy:
         refresh_ahead: whether DEKs in use are proven again in the background, before their deadline.
         lock_check: how long until a process that holds DEKs looks again whether a tenant was locked.
         lock_grace: how long opened DEKs stay usable, from their last proof, while it cannot look.
+        lock_notify: whether it also listens for locks, on a connection of its own.
     """
 
     revalidate_after: float
@@ -32,6 +33,7 @@ class CachePolicy:
     refresh_ahead: bool = True
     lock_check: float = 2.0
     lock_grace: float = 300.0
+    lock_notify: bool = False
 
     @property
     def longest_use(self) -> float:

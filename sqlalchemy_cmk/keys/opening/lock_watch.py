@@ -10,6 +10,7 @@ from math import inf
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
+from sqlalchemy_cmk.keys.opening.lock_listener import LockListener
 from sqlalchemy_cmk.keys.storage.locks import LockRow
 from sqlalchemy_cmk.runtime.alarm import Alarm, longest_sleep
 from sqlalchemy_cmk.runtime.threads import Threads
@@ -33,6 +34,7 @@ class LockWatch:
         opened: the opened DEKs.
         let_in: given tenants that were unlocked, forgets that they were refused.
         clock: returns monotonic seconds.
+        listener: has :meth:`hurry` called where the database announces a lock; ``None`` for nothing of that.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class LockWatch:
         opened: OpenedKeys,
         let_in: Callable[[Collection[str]], None],
         clock: Callable[[], float],
+        listener: LockListener | None = None,
     ) -> None:
         self._every = policy.lock_check
         self._grace = policy.lock_grace
@@ -53,7 +56,8 @@ class LockWatch:
         self._lock = threading.Lock()
         self._next = inf
         self._looked_at = clock()
-        self._looking = self._failing = False
+        self._looking = self._failing = self._hurried = False
+        self._listener = listener
         self._threads = Threads("cmk-locks", 1)
         self._alarm = Alarm(self.ring, clock, longest_sleep(clock), "cmk-locks")
 
@@ -66,6 +70,22 @@ class LockWatch:
                 self._next = self._clock() + self._every
             due = self._next
         self._alarm.set(due)
+        if self._listener is not None:
+            self._listener.begin()
+
+    def hurry(self) -> None:
+        """Look now, if a DEK is open: something has changed."""
+        with self._lock:
+            if self._next == inf:
+                return
+            self._hurried, self._next = True, self._clock()
+            due = self._next
+        self._alarm.set(due)
+
+    def rest(self) -> None:
+        """Give back the connection that listens, until the next look."""
+        if self._listener is not None:
+            self._listener.stop()
 
     def locked(self, tenant: str) -> None:
         """Note that this process has locked a tenant: a DEK that is being opened now is not used."""
@@ -95,6 +115,8 @@ class LockWatch:
             self._opened.drop_unless_proven_since(now - self._grace)
         if not self._looking:
             self._begin()
+        if self._listener is not None:
+            self._listener.begin()
         with self._lock:
             self._next = now + self._every
         return now + self._every
@@ -119,15 +141,24 @@ class LockWatch:
         """Whether a look is under way."""
         return self._looking
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether a lock is heard of as soon as the database announces it."""
+        return self._listener is not None and self._listener.is_listening
+
     def close(self) -> None:
-        """Look no more."""
+        """Look no more, and listen no more."""
         self._alarm.close()
+        if self._listener is not None:
+            self._listener.close()
         self._threads.close()
 
     def after_fork(self) -> None:
         """Look for the child's own DEKs: the parent's threads do not run there."""
         self._lock = threading.Lock()
         self._looking = False
+        if self._listener is not None:
+            self._listener.after_fork()
         self._alarm.after_fork()
 
     def _admit(self, locked: frozenset[str]) -> None:
@@ -145,6 +176,13 @@ class LockWatch:
             self._looking, self._failing = False, True
 
     def _look_and_note(self) -> None:
+        self._hurried = True
+        while self._hurried:  # also what was announced during a look
+            self._hurried = False
+            self._look_once()
+        self._looking = False
+
+    def _look_once(self) -> None:
         failure: str | None = None
         began = self._clock()
         try:
@@ -161,4 +199,3 @@ class LockWatch:
         elif failure is None and self._failing:
             logger.warning("it can be seen again whether tenants were locked")
         self._failing = failure is not None
-        self._looking = False

@@ -146,6 +146,10 @@ class KeyDatabase:
         """
         self._after_commit[connection].append(callback)
 
+    def announce(self, connection: Connection, channel: str) -> None:
+        """Tell processes that listen, when the unit of work on a connection is committed."""
+        self._connections.database.announce(connection, channel)
+
     def _unit(self, work: Work[T], connection: Connection) -> tuple[T, list[Callable[[], None]]]:
         callbacks: list[Callable[[], None]] = []
         self._after_commit[connection] = callbacks

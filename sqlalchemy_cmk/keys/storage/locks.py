@@ -26,12 +26,16 @@ class LockRow:
 
     Args:
         database: the database of the key tables.
+
+    Attributes:
+        channel: where such changes are announced, on databases that can.
     """
 
     def __init__(self, database: KeyDatabase) -> None:
         self._database = database
         self._table = database.tables.locks
         self._tenants = database.tables.tenants
+        self.channel = self._table.name
 
     def generation(self) -> int:
         """Return how many such changes there were; reads one row by its primary key.
@@ -68,6 +72,8 @@ class LockRow:
     def note(self, connection: Connection, states: Iterable[tuple[TenantState, TenantState]]) -> None:
         """Count changes of states, in the transaction of the changes, where processes have to notice one.
 
+        They are announced too.
+
         Args:
             connection: in the transaction.
             states: the state of each tenant before its change, and after.
@@ -81,6 +87,7 @@ class LockRow:
         advance = update(rows).where(rows.c.id == ONLY).values(generation=counted + 1)
         if connection.execute(advance).rowcount == 0:
             connection.execute(insert(rows).values(id=ONLY, generation=1))
+        self._database.announce(connection, self.channel)
 
 
 def _scalars(wanted: Select[Any], connection: Connection) -> set[str]:
