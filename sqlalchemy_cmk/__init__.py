@@ -19,11 +19,13 @@ from sqlalchemy_cmk.errors import (
     TenantMismatch,
     TenantRequired,
     UnsupportedOperation,
+    UnverifiedWebhook,
 )
 from sqlalchemy_cmk.hooks import check_scope, install
 from sqlalchemy_cmk.hooks.unsupported import check_anew
-from sqlalchemy_cmk.keys import KekPolicy, Keyring
+from sqlalchemy_cmk.keys import KekPolicy, KeyEvent, Keyring, Webhook, verify_webhook
 from sqlalchemy_cmk.keys.declarations import restorers
+from sqlalchemy_cmk.keys.events.table import make_deliveries_table
 from sqlalchemy_cmk.keys.indexes.table import make_indexes_table
 from sqlalchemy_cmk.keys.storage.tables import register_tables
 from sqlalchemy_cmk.rekey.tables import make_rekey_tables
@@ -38,6 +40,7 @@ register_tables(make_rekey_tables)
 register_tables(make_registry_table)
 register_tables(make_conversions_table)
 register_tables(make_indexes_table)
+register_tables(make_deliveries_table)
 
 restorers += [restore_types, check_anew]
 
@@ -49,6 +52,7 @@ __all__ = [
     "InvalidValue",
     "KekNotAllowed",
     "KekPolicy",
+    "KeyEvent",
     "KeyLocked",
     "KeyRevoked",
     "KeyUnavailable",
@@ -59,8 +63,11 @@ __all__ = [
     "TenantMismatch",
     "TenantRequired",
     "UnsupportedOperation",
+    "UnverifiedWebhook",
+    "Webhook",
     "carry_scope",
     "check_scope",
     "sealed_columns",
     "tenant_scope",
+    "verify_webhook",
 ]

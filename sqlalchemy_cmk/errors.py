@@ -88,3 +88,7 @@ class UnsupportedOperation(CmkError, TypeError):
     def __init__(self, message: str, index: str | None = None) -> None:
         super().__init__(message)
         self.index = index
+
+
+class UnverifiedWebhook(CmkError):
+    """A request that says it is a webhook was not signed with its secret, or not now: answer 401."""

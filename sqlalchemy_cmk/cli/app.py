@@ -15,6 +15,7 @@ from sqlalchemy_cmk.cli.changes import add_wrapping, drop_wrapping, rotate_dek, 
 from sqlalchemy_cmk.cli.check import check
 from sqlalchemy_cmk.cli.doctor import doctor
 from sqlalchemy_cmk.cli.dropping import drop_retired
+from sqlalchemy_cmk.cli.events import events
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from sqlalchemy_cmk.cli.impact import impact
 from sqlalchemy_cmk.cli.lock import lock, unlock
@@ -123,6 +124,7 @@ for command in (
     shred,
     audit,
     certificate,
+    events,
     record_key,
     byok,
 ):

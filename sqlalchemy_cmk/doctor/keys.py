@@ -22,6 +22,8 @@ from sqlalchemy_cmk.providers.uris import escaped, shown
 from sqlalchemy_cmk.runtime.because import calls_about
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
+_NAMED = 5
+
 
 class KeyChecks:
     """Checks everything a keyring depends on; nothing is changed, but KEKs that were asked are noted.
@@ -41,7 +43,7 @@ class KeyChecks:
         if any(finding.level is Level.PROBLEM for finding in tables):
             kek_uri = self._keyring.platform_key
             return [*tables, *self._keks({kek_uri: PLATFORM_TENANT})[kek_uri]]
-        found = [*tables, *self._record_key(), *self._tenants(), *self._trail()]
+        found = [*tables, *self._record_key(), *self._tenants(), *self._trail(), *self._events()]
         self._note_calls()
         return found
 
@@ -162,6 +164,20 @@ class KeyChecks:
         if not verdict.problems:
             held = "every link and every MAC holds" if verdict.authenticated else "every link holds"
             yield Finding(Level.OK, "audit trail", f"{held}, {verdict.rows} rows")
+
+    def _events(self) -> Iterator[Finding]:
+        try:
+            dead = self._keyring.events.dead(limit=_NAMED + 1)
+        except CmkError:  # the findings about the key tables report it
+            return
+        if dead:
+            hooks = sorted(
+                {f"{one.webhook or 'any'} of {one.tenant or 'the platform'}" for one in dead[:_NAMED]}
+            )
+            more = f"{len(dead)}" if len(dead) <= _NAMED else f"more than {_NAMED}"
+            what = f"{more} were not delivered and are given up: {escaped(', '.join(hooks))}"
+            remedy = "run cmk events list --dead, put the webhooks right, and run cmk events retry"
+            yield Finding(Level.WARNING, "key events", what, remedy)
 
 
 def _is_living(keys: TenantKeys) -> bool:

@@ -4,6 +4,11 @@ from sqlalchemy_cmk.keys.audit.chain import AuditEntry
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.heads import Heads
 from sqlalchemy_cmk.keys.audit.verification import AuditVerdict
+from sqlalchemy_cmk.keys.events.deliveries import Deliveries, SendReport
+from sqlalchemy_cmk.keys.events.key_event import KeyEvent, KeyEventKind
+from sqlalchemy_cmk.keys.events.outbox import Delivery
+from sqlalchemy_cmk.keys.events.signatures import verify_webhook
+from sqlalchemy_cmk.keys.events.webhooks import Webhook
 from sqlalchemy_cmk.keys.kek_uses import KekUse
 from sqlalchemy_cmk.keys.keyring import Keyring
 from sqlalchemy_cmk.keys.lifecycle.assigning import AssignReport
@@ -18,15 +23,22 @@ __all__ = [
     "AuditEntry",
     "AuditVerdict",
     "DekState",
+    "Deliveries",
+    "Delivery",
     "DropReport",
     "EventKind",
     "Heads",
     "KekPolicy",
     "KekUse",
+    "KeyEvent",
+    "KeyEventKind",
     "Keyring",
     "Purpose",
     "RewrapReport",
+    "SendReport",
     "TenantState",
     "TenantStatus",
+    "Webhook",
     "load_keyring",
+    "verify_webhook",
 ]

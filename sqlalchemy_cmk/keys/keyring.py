@@ -21,6 +21,9 @@ from sqlalchemy_cmk.keys.certificate_key import CertificateKey, CertificateKeySo
 from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations, restorers
 from sqlalchemy_cmk.keys.doors import ValueDoors
 from sqlalchemy_cmk.keys.dry_run import Refusal, begin, dry_run_for, noting
+from sqlalchemy_cmk.keys.events.key_event import kinds_named
+from sqlalchemy_cmk.keys.events.subscribers import Subscribers
+from sqlalchemy_cmk.keys.events.webhooks import Webhooks, WebhookSource
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
 from sqlalchemy_cmk.keys.opening.calls import KEK_CONCURRENCY, ProviderCalls
 from sqlalchemy_cmk.keys.opening.wrapper import provider_for
@@ -84,6 +87,8 @@ class Keyring(KeyOperations, ValueDoors):
             the process runs as.
         reason_for: the changes of keys that need a reason, by :meth:`because`, or they are refused: names of
             audit events, such as ``["shred", "unlock", "assign"]``. Default: none.
+        webhooks: where key events are posted to: a list of :class:`~sqlalchemy_cmk.Webhook` that are told of
+            every tenant's, or a function that returns a tenant's own, given its name. Default: none.
         table_prefix: the prefix of the key tables' names.
         record_exceptions: whether OpenTelemetry's spans record the errors of providers, whose messages name
             KEKs and files.
@@ -122,6 +127,7 @@ class Keyring(KeyOperations, ValueDoors):
         raw_sql: RawSql = "warn",
         actor: str | Callable[[], str] | None = None,
         reason_for: Iterable[str] = (),
+        webhooks: WebhookSource = (),
         table_prefix: str = "cmk_",
         record_exceptions: bool = False,
         dry_run: bool = False,
@@ -155,6 +161,7 @@ class Keyring(KeyOperations, ValueDoors):
             clock,
             event_kinds(reason_for),
             ProviderCalls(kek_concurrency),
+            Subscribers(Webhooks(webhooks)),
         )
         self.certificate_key = None if certificate_key is None else CertificateKey(certificate_key)
         self.dry_run = dry_run_for(dry_run, table_prefix)
@@ -172,6 +179,25 @@ class Keyring(KeyOperations, ValueDoors):
     def __repr__(self) -> str:
         served = ", ".join(shown(keys.connections.url) for keys in self.engines.all())
         return f"<Keyring of {served or 'no engine'}, platform_key={self.platform_key!r}>"
+
+    def on_event(self, callback: Any, *kinds: str) -> Any:
+        """Have a function called at key events, of every engine: ``keyring.on_event(callback, "revoked")``.
+
+        It is called with a :class:`~sqlalchemy_cmk.KeyEvent` once that is committed, in a thread of its own
+        and in no tenant's scope. What it raises is logged. As a decorator: ``@keyring.on_event`` for every
+        kind, ``@keyring.on_event("revoked", "locked")`` for some.
+
+        Args:
+            callback: the function, or the first of the kinds where this is a decorator.
+            kinds: the names of the kinds; of none, every kind.
+
+        Raises:
+            ConfigurationError: it is no function, or a coroutine function, or there is no such kind.
+        """
+        if isinstance(callback, str):
+            return lambda function: self.on_event(function, callback, *kinds)
+        self._settings.subscribers.listeners.add(callback, kinds_named(kinds))
+        return callback
 
     def init_engine(
         self, engine: Engine | AsyncEngine, *, replica_of: Engine | AsyncEngine | None = None

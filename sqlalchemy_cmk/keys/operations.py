@@ -13,6 +13,7 @@ from sqlalchemy_cmk.keys.arguments import names_of
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.dry_run import DryRun
+from sqlalchemy_cmk.keys.events.deliveries import Deliveries
 from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.kek_uses import KekQuestions, KekUse
 from sqlalchemy_cmk.keys.lifecycle.assigning import AssignReport
@@ -58,6 +59,11 @@ class KeyOperations(ABC):
     def audit(self) -> AuditTrail:
         """The trail of key events."""
         return self.keys.audit
+
+    @property
+    def events(self) -> Deliveries:
+        """The key events that wait for webhooks, or were given up."""
+        return self.keys.deliveries
 
     @property
     def record_keys(self) -> RecordKeys | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy_cmk.providers._breaker import CircuitBreaker
 from sqlalchemy_cmk.providers._installed import installed_providers, load_provider
 from sqlalchemy_cmk.providers._retries import Retries, Throttled
-from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped, foreign_algorithm, foreign_version
+from sqlalchemy_cmk.providers.base import KekExpiry, KeyProvider, Wrapped, foreign_algorithm, foreign_version
 from sqlalchemy_cmk.providers.local import LocalKeyProvider
 from sqlalchemy_cmk.runtime.lazy import lazy_names
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -23,6 +23,7 @@ __all__ = [
     "AwsKmsProvider",
     "AzureKeyVaultProvider",
     "CircuitBreaker",
+    "KekExpiry",
     "KeyProvider",
     "LocalKeyProvider",
     "Pkcs11KeyProvider",

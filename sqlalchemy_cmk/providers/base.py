@@ -31,6 +31,19 @@ class Wrapped:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class KekExpiry:
+    """When a KEK version expires.
+
+    Attributes:
+        version: the KEK version.
+        at: when it expires, in seconds since 1970.
+    """
+
+    version: str
+    at: float
+
+
 # For providers that say no more: one printable ASCII word.
 _WORD = re.compile(r"[!-~]+", re.ASCII)
 MAX_VERSION, MAX_ALGORITHM = 255, 50
@@ -91,6 +104,13 @@ class KeyProvider(ABC):
 
         ``None`` says that the service does not tell: a rewrap then wraps every DEK again.
         """
+
+    def expiry_of(self, kek_uri: str) -> KekExpiry | None:
+        """Return when a KEK expires, as it was last described here; ``None`` if never, or nobody knows.
+
+        No KEK is asked. It is called after each look-up and wrap, and must not block.
+        """
+        return None
 
     def for_tenant(self, tenant: str) -> KeyProvider:
         """Return the provider to wrap and unwrap a tenant's DEKs with; by default itself.

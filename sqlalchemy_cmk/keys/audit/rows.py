@@ -103,6 +103,16 @@ class TrailRows:
             statement = statement.where(self._table.c.tenant == tenant)
         return self._read(statement)[::-1]
 
+    def row(self, seq: int) -> AuditEntry | None:
+        """Return the row of a number; ``None`` if there is none."""
+        found = self._read(select(self._table).where(self._table.c.seq == seq))
+        return found[0] if found else None
+
+    def of_kind(self, tenant: str, kind: EventKind) -> list[AuditEntry]:
+        """Return a tenant's rows of one kind, oldest first."""
+        t = self._table.c
+        return self._read(select(self._table).where(t.tenant == tenant, t.event == kind).order_by(t.seq))
+
     def known(self, tenants: Collection[str]) -> set[str]:
         """Return those of some tenants of which a DEK was ever made."""
         made = self._table.c.event.in_([EventKind.WRAP, EventKind.ROTATE])

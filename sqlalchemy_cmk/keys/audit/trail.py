@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -44,6 +45,17 @@ from sqlalchemy_cmk.runtime.clock import utc_now
 from sqlalchemy_cmk.runtime.forks import watch_forks
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
 
+
+class Others(Protocol):
+    """Others who are told of what is appended to the trail."""
+
+    def write(self, connection: Connection, entries: Sequence[AuditEntry]) -> None:
+        """Note rows, in the transaction that appends them."""
+
+    def committed(self, entries: Sequence[AuditEntry]) -> None:
+        """Tell of rows that have been committed; must not raise."""
+
+
 MAX_NAME = 200
 MAX_DETAIL = 500
 
@@ -59,6 +71,7 @@ class AuditTrail:
         record_keys: they authenticate the trail; ``None`` if there are none, so that anyone who can write to
             the database can write the trail.
         reason_for: the kinds of events of which somebody has to say why, before anything is changed.
+        others: are told of what is appended.
 
     Whatever reads or writes the trail raises :class:`KeyUnavailable` when the tables or the record key cannot
     be reached now, and :class:`ConfigurationError` when they do not exist.
@@ -71,9 +84,11 @@ class AuditTrail:
         actor: str | Callable[[], str] | None = None,
         record_keys: RecordKeys | None = None,
         reason_for: frozenset[EventKind] = frozenset(),
+        others: Others | None = None,
     ) -> None:
         self._database = database
         self._reason_for = reason_for
+        self._others = others
         self._background = background
         self._actor = actor
         self._authentication = Authentication(record_keys)
@@ -281,6 +296,8 @@ class AuditTrail:
         entries = authenticated(seq, last, events, key)
         new_head = authenticated_head(entries[-1].seq, entries[-1].hash, key)
         self._rows.add(connection, entries, new_head, new=head is None)
+        if self._others is not None:
+            self._others.write(connection, entries)
 
         def committed() -> None:
             with self._lock:
@@ -289,6 +306,8 @@ class AuditTrail:
             for event, entry in zip(events, entries, strict=True):
                 if event in tell:
                     emit(event, entry)
+            if self._others is not None:
+                self._others.committed(entries)
 
         self._database.after_commit(connection, committed)
 

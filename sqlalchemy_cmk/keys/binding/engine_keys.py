@@ -8,8 +8,18 @@ from weakref import ref
 
 from sqlalchemy import Engine, event
 
+from sqlalchemy_cmk.keys.audit.authentic import AuthenticRows
+from sqlalchemy_cmk.keys.audit.authentication import Authentication
+from sqlalchemy_cmk.keys.audit.rows import TrailRows
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.settings import Settings
+from sqlalchemy_cmk.keys.events.announcements import Announcements
+from sqlalchemy_cmk.keys.events.courier import Courier
+from sqlalchemy_cmk.keys.events.deliveries import Deliveries
+from sqlalchemy_cmk.keys.events.expiry import ExpiryWatch
+from sqlalchemy_cmk.keys.events.outbox import Outbox
+from sqlalchemy_cmk.keys.events.sender import Sender
+from sqlalchemy_cmk.keys.events.tampering import Tampering
 from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.indexes.users import TokenUsers
 from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
@@ -67,6 +77,8 @@ class EngineKeys:
         refresher: has those in use proven again before their deadline.
         locks: notices tenants that are locked.
         locking: locks tenants and unlocks them.
+        courier: sends key events to webhooks.
+        deliveries: the events that wait for webhooks.
     """
 
     def __init__(self, engine: Engine | AsyncEngine, settings: Settings) -> None:
@@ -76,6 +88,7 @@ class EngineKeys:
         self.cache = settings.cache
         self.opened = OpenedKeys(settings.max_open_keys, settings.clock, settings.cache.revalidate_after)
         telemetry = Telemetry(self.opened, record_exceptions=settings.record_exceptions)
+        self._telemetry = telemetry
         self.wrapper = Wrapper(settings.providers, telemetry, settings.policy, settings.calls, settings.clock)
         self.connections = Connections(engine)
         self.database = KeyDatabase(self.connections, settings.table_prefix)
@@ -85,10 +98,18 @@ class EngineKeys:
             settings.record_key, settings.providers, lambda: not self.store.is_authenticated()
         )
         self._settings = settings
+        self._rows = AuthenticRows(TrailRows(self.database), Authentication(self.record_keys))
+        self._outbox = Outbox(self.database)
+        self.courier = Courier(self._outbox, Sender(self._outbox, self._rows, settings.subscribers.webhooks))
+        self.deliveries = Deliveries(self._outbox, self.courier)
+        # What the tables hold, and what KEKs unwrap, are noted apart: one may be as it was written.
+        self._tampering = Tampering(lambda event: self.audit.soon(event))
         self.audit = self._trail_on(self.database)
         self.store = self._store_on(self.database, self.audit)
-        self.observations = Observations(self.store, self.background)
         lock_row = None if self.connections.in_memory else LockRow(self.database)
+        self.observations = Observations(self.store, self.background, self.audit.soon)
+        expiry = ExpiryWatch(self.store, self._rows, self.audit.soon, self.background, settings.platform_key)
+        self.wrapper.look_with(expiry.look)
         self.locks = LockWatch(
             settings.cache,
             lock_row,
@@ -108,6 +129,7 @@ class EngineKeys:
             self.observations,
             self.refresher,
             self.locks,
+            Tampering(self.audit.soon),
             settings.clock,
         )
         longest_use = LongestUse(settings.cache.longest_use, self.store)
@@ -192,6 +214,7 @@ class EngineKeys:
         self.refresher.close()
         self.locks.close()
         self.background.close()
+        self.courier.close()
         self._leave()
         self.connections.close()
 
@@ -210,10 +233,16 @@ class EngineKeys:
 
     def _trail_on(self, database: KeyDatabase) -> AuditTrail:
         settings = self._settings
-        return AuditTrail(database, self.background, settings.actor, self.record_keys, settings.reason_for)
+        told = settings.subscribers
+        outbox = self._outbox if told.webhooks.any else None
+        others = Announcements(told.listeners, self._telemetry.key_event, outbox, self.courier)
+        return AuditTrail(
+            database, self.background, settings.actor, self.record_keys, settings.reason_for, others
+        )
 
     def _store_on(self, database: KeyDatabase, audit: AuditTrail | None = None) -> KeyStore:
-        return KeyStore(database, audit or self._trail_on(database), Manifests(self.record_keys))
+        trail = audit or self._trail_on(database)
+        return KeyStore(database, trail, Manifests(self.record_keys), self._tampering)
 
     def _leave(self) -> None:
         engine, self._keyring = self.engine() if self._keyring is not None else None, None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.keys.events.subscribers import Subscribers
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
 from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
@@ -33,9 +34,11 @@ class Settings:
     clock: Callable[[], float]
     reason_for: frozenset[EventKind]
     calls: ProviderCalls
+    subscribers: Subscribers
 
     def close(self) -> None:
-        """Close the providers."""
+        """Close the providers, and let callbacks end."""
+        self.subscribers.listeners.close()
         self.calls.close()
         for provider in self.providers:
             provider.close()

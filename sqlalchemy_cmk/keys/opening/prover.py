@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from random import SystemRandom
 
-from sqlalchemy_cmk.errors import KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk.errors import KeyRevoked, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
+from sqlalchemy_cmk.keys.events.tampering import Tampering
 from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Proof, TenantState
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
@@ -46,6 +47,7 @@ class Prover:
         observations: notes what calls to a tenant's KEK have shown.
         refresher: notes each proof, and has DEKs in use proven again.
         locks: notices tenants that are locked while their DEKs are open.
+        tampering: notes KEKs that unwrap another key.
         clock: returns monotonic seconds.
     """
 
@@ -60,6 +62,7 @@ class Prover:
         observations: Observations,
         refresher: Refresher,
         locks: LockWatch,
+        tampering: Tampering,
         clock: Callable[[], float],
     ) -> None:
         self._policy = policy
@@ -71,6 +74,7 @@ class Prover:
         self._observations = observations
         self._refresher = refresher
         self._locks = locks
+        self._tampering = tampering
         self._clock = clock
         self._flights = SingleFlight()
         self._proofs: dict[tuple[str, str], float] = {}
@@ -170,6 +174,7 @@ class Prover:
         if stale is not None:
             stale.outage_grace = self._grace(keys.tenant)
             if self._proven_by_another(stale, record):
+                self._observations.reached(record.tenant, *stale.proven_by)
                 return stale
         try:
             reason = "open" if stale is None else "proof"
@@ -180,8 +185,15 @@ class Prover:
                 return (yield from self._proving(*moved, ahead=ahead))
             self._refused(keys, record, str(error))
             raise KeyRevoked(str(error), record.tenant) from error
+        except KeyUnavailable as error:
+            self._observations.unreached(keys, record.wrappings[0] if record.wrappings else None, error)
+            raise
+        except TamperedError as error:
+            self._tampering.found(record.tenant, error)
+            raise
         kek = _kek(proof.by.kek_uri, proof.by.kek_version)
         self._note_proof(kek, proof.at)
+        self._tampering.gone(record.tenant)
         if stale is None:
             called = f"{done_for(reason)}, call {proof.call}"
             self._audit.soon(AuditEvent(EventKind.UNWRAP, record.tenant, record.id.hex(), *kek, called))

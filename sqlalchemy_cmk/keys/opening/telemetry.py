@@ -38,6 +38,7 @@ class Telemetry:
         self._cold: Any = None
         self._refused: Any = None
         self._outages: Any = None
+        self._events: Any = None
         if metrics:
             self._make_instruments(metrics.get_meter(NAME), weakref.ref(opened))
 
@@ -45,6 +46,11 @@ class Telemetry:
         """Count a DEK that was opened and was not open in this process before."""
         if self._cold:
             self._cold.add(1)
+
+    def key_event(self, kind: str) -> None:
+        """Count a key event of a kind."""
+        if self._events:
+            self._events.add(1, {"cmk.event": str(kind)})
 
     @contextmanager
     def provider_call(self, operation: str, provider: str) -> Iterator[None]:
@@ -78,6 +84,7 @@ class Telemetry:
         self._cold = meter.create_counter("cmk.cold_opens", "{dek}", "DEKs opened that were not open")
         self._refused = meter.create_counter("cmk.revocations", "{call}", "Calls that a KEK's owner refused")
         self._outages = meter.create_counter("cmk.outages", "{call}", "Calls that did not reach a KEK")
+        self._events = meter.create_counter("cmk.events", "{event}", "Key events, as callbacks have them")
         meter.create_observable_counter("cmk.cache.hits", [observe], "{dek}", "Opened DEKs that were found")
 
     def _failed(self, error: Exception, attributes: dict[str, str]) -> str:

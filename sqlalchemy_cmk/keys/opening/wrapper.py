@@ -69,7 +69,12 @@ class Wrapper:
         self._telemetry = telemetry
         self._policy = policy
         self._clock = clock
+        self._look: Callable[[KeyProvider, str], None] = lambda provider, kek_uri: None
         self.calls = calls
+
+    def look_with(self, look: Callable[[KeyProvider, str], None]) -> None:
+        """Set what looks at the dates of a KEK, given its provider and its URI, once it was described."""
+        self._look = look
 
     def provider_of(self, kek_uri: str) -> KeyProvider:
         """Return the provider of a KEK.
@@ -137,6 +142,7 @@ class Wrapper:
         found: list[Finding] = yield self._call(
             provider, kek_uri, "doctor", lambda: provider.health_checks(kek_uri)
         )
+        self._look(provider, kek_uri)
         return found
 
     def looking_up(self, kek_uri: str) -> Flow[str | None]:
@@ -144,6 +150,7 @@ class Wrapper:
         provider = self.provider_of(kek_uri)
         call = self._call(provider, kek_uri, "status", lambda: provider.newest_version(kek_uri))
         newest: str | None = yield replace(call, same=("newest version", kek_uri))
+        self._look(provider, kek_uri)
         return newest
 
     def newest_version(self, kek_uri: str) -> str | None:
@@ -174,7 +181,12 @@ class Wrapper:
             require_kind(provider, "wrap", wrapped, Wrapped)
             return Unwrapped(self._unwrapped(provider, wrapped), wrapped, asked, call_id())
 
-        proof: Unwrapped = yield self._call(provider, kek_uri, "change", wrap_and_unwrap, change_of(tenant))
+        try:
+            proof: Unwrapped = yield self._call(
+                provider, kek_uri, "change", wrap_and_unwrap, change_of(tenant)
+            )
+        finally:  # a key that has expired does not wrap
+            self._look(provider, kek_uri)
         if proof.key != dek:
             raise TamperedError(
                 f"{shown(kek_uri)} does not unwrap what it wrapped: nothing was sealed under it"

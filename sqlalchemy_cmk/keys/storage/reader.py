@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from sqlalchemy_cmk.errors import TamperedError
+from sqlalchemy_cmk.keys.events.tampering import Tampering
 from sqlalchemy_cmk.keys.manifest.manifest import Manifest, Manifests
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
@@ -31,10 +32,12 @@ class KeyReader:
     Args:
         database: the database of the key tables.
         manifests: verifies what is read.
+        tampering: notes what does not hold.
     """
 
-    def __init__(self, database: KeyDatabase, manifests: Manifests) -> None:
+    def __init__(self, database: KeyDatabase, manifests: Manifests, tampering: Tampering) -> None:
         self._database = database
+        self._tampering = tampering
         self._manifests = manifests
         self._tables = database.tables
         self._epochs: dict[str, int] = {}
@@ -45,9 +48,13 @@ class KeyReader:
         Raises:
             TamperedError: the tables do not hold what was written there.
         """
-        found = self._verified(self._tables.tenants.c.tenant == tenant)
-        if found is None and tenant in self._epochs:
-            raise TamperedError(f"the keys of tenant {tenant!r} were removed from the table of tenants")
+        try:
+            found = self._verified(self._tables.tenants.c.tenant == tenant)
+            if found is None and tenant in self._epochs:
+                raise TamperedError(f"the keys of tenant {tenant!r} were removed from the table of tenants")
+        except TamperedError as error:
+            self._tampering.found(tenant, error)
+            raise
         return found
 
     def of_all(self, tenants: Iterable[str]) -> dict[str, TenantKeys | TamperedError | None]:
@@ -146,6 +153,7 @@ class KeyReader:
         keys, manifest = _keys(row, rows)
         self._manifests.verify(keys, manifest)
         self._refuse_going_back(keys)
+        self._tampering.gone(keys.tenant.name)
         return keys
 
     def _refuse_going_back(self, keys: TenantKeys) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy_cmk.errors import CmkError, TamperedError
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
+from sqlalchemy_cmk.keys.events.tampering import Tampering
 from sqlalchemy_cmk.keys.manifest.manifest import Manifests
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
 from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys, TenantRecord
@@ -39,18 +40,21 @@ class KeyStore:
         database: the database of the key tables.
         audit: records every change, in the transaction of the change.
         manifests: authenticates what is written, and verifies what is read.
+        tampering: notes keys that were altered.
 
     Every method raises :class:`KeyUnavailable` when the tables cannot be reached or written now,
     :class:`ConfigurationError` when they do not exist, and :class:`TamperedError` when they do not hold what
     was written there.
     """
 
-    def __init__(self, database: KeyDatabase, audit: AuditTrail, manifests: Manifests) -> None:
+    def __init__(
+        self, database: KeyDatabase, audit: AuditTrail, manifests: Manifests, tampering: Tampering
+    ) -> None:
         self._database = database
         self._audit = audit
         self._manifests = manifests
         self._tables = database.tables
-        self._reader = KeyReader(database, manifests)
+        self._reader = KeyReader(database, manifests, tampering)
         self._writer = KeyWriter(database.tables)
         self._locks = LockRow(database)
 

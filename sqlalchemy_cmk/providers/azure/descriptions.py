@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from sqlalchemy_cmk.providers.azure.keys import VaultKey, fits
+from sqlalchemy_cmk.providers.base import KekExpiry
 from sqlalchemy_cmk.runtime.clock import elapsed
 
 
@@ -20,6 +21,7 @@ class Descriptions:
     def __init__(self, lasting: float) -> None:
         self._lasting = lasting
         self._known: dict[str, tuple[float, VaultKey]] = {}
+        self._expiries: dict[str, KekExpiry] = {}
 
     def get(self, kek_uri: str) -> VaultKey | None:
         """Return a key that was described a while ago at most, and that can still serve."""
@@ -29,11 +31,18 @@ class Descriptions:
         return None
 
     def put(self, kek_uri: str, key: VaultKey) -> None:
-        """Remember a key if it can serve; otherwise forget it."""
+        """Remember a key if it can serve; otherwise forget it. When it expires is remembered anyway."""
+        self._expiries.pop(kek_uri, None)
+        if key.expires is not None:
+            self._expiries[kek_uri] = KekExpiry(key.version, key.expires)
         if fits(key, time.time()):
             self._known[kek_uri] = elapsed(), key
         else:
             self.drop(kek_uri)
+
+    def expiry(self, kek_uri: str) -> KekExpiry | None:
+        """Return when a key expires, as it was last described; ``None`` if never, or it was not described."""
+        return self._expiries.get(kek_uri)
 
     def drop(self, kek_uri: str) -> None:
         """Forget a key."""
@@ -42,3 +51,4 @@ class Descriptions:
     def clear(self) -> None:
         """Forget every key."""
         self._known.clear()
+        self._expiries.clear()

@@ -27,7 +27,7 @@ from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier, is_version
 from sqlalchemy_cmk.providers.azure.keys import ALGORITHMS, VaultKey, algorithm_for, refuse_unfit
 from sqlalchemy_cmk.providers.azure.vault import Vault
 from sqlalchemy_cmk.providers.azure.vault_request import VaultRequest
-from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped, foreign_algorithm, foreign_version
+from sqlalchemy_cmk.providers.base import KekExpiry, KeyProvider, Wrapped, foreign_algorithm, foreign_version
 from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.forks import watch_forks
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -171,6 +171,10 @@ class AzureKeyVaultProvider(KeyProvider):
     def newest_version(self, kek_uri: str) -> str:
         """Return the version that wraps now; the vault is asked."""
         return self._look_up(kek_uri).version
+
+    def expiry_of(self, kek_uri: str) -> KekExpiry | None:
+        """Return when the key expires, as the vault has last described it."""
+        return self._descriptions.expiry(kek_uri)
 
     def check(self, kek_uri: str) -> None:
         """Refuse a key of the wrong kind, without the operations, or outside its dates; then try it.
