@@ -23,6 +23,7 @@ PUBLIC = (
     ".impact",
     ".certificates",
     ".dbapi",
+    ".eventgrid",
     ".flask",
     ".testing",
 )

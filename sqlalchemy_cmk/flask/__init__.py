@@ -22,10 +22,11 @@ from sqlalchemy_cmk.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.flask.extension import CMK
+    from sqlalchemy_cmk.flask.key_notices import event_grid
     from sqlalchemy_cmk.flask.problems import Problem
     from sqlalchemy_cmk.flask.states import health
 
-__all__ = ["CMK", "Problem", "health"]
+__all__ = ["CMK", "Problem", "event_grid", "health"]
 
-_HOMES = {"CMK": "extension", "Problem": "problems", "health": "states"}
+_HOMES = {"CMK": "extension", "Problem": "problems", "event_grid": "key_notices", "health": "states"}
 __getattr__ = lazy_names(__name__, _HOMES, extras=dict.fromkeys(_HOMES, "flask"))

@@ -163,4 +163,5 @@ def test_the_page_names_every_metric(watched: Watched) -> None:
             watched.world.read()
     watched.world.provider.fault = lambda kek_uri: None
     assert watched.world.read() == ["one"]
+    watched.world.keyring.keys.background.flush()
     assert set(re.findall(r"^\| `(cmk\.[a-z._]+)`", page, re.MULTILINE)) == set(watched.metrics())

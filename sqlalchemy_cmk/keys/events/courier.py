@@ -13,6 +13,7 @@ from functools import partial
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.keys.events.outbox import Delivery, Outbox
 from sqlalchemy_cmk.keys.events.sender import Outcome, Sender
+from sqlalchemy_cmk.keys.storage.database import DatabaseLocked
 from sqlalchemy_cmk.runtime.alarm import LOOK_EVERY, Alarm
 from sqlalchemy_cmk.runtime.clock import elapsed
 from sqlalchemy_cmk.runtime.forks import watch_forks
@@ -26,6 +27,11 @@ AT_ONCE, FAILING_AT_ONCE = 8, 4
 PAGE = 200
 # Seconds after which the table is looked at again, for what a process that has ended has left.
 EVERY = 60.0
+# Seconds after which it is tried again to take SQLite's lock.
+LOCKED_AGAIN, LOCKED_TRIES = 0.5, 60
+
+# After these the others of the webhook wait as well.
+_ENOUGH = (Outcome.FAILED, Outcome.BUSY)
 
 # A tenant's webhook: its events go one after the other.
 Line = tuple[str, str]
@@ -61,6 +67,8 @@ class Courier:
         try:
             self._begin_all()
             next_at = self._outbox.next_at()
+        except DatabaseLocked:
+            return elapsed() + LOCKED_AGAIN
         except CmkError as error:
             self._note(error)
             return elapsed() + EVERY
@@ -77,14 +85,19 @@ class Courier:
             ConfigurationError: the tables do not exist.
         """
         ended: Counter[Outcome] = Counter()
-        while True:
+        locked = 0
+        while locked < LOCKED_TRIES:
             begun = [self._begin(line, due) for line, due in self._due().items()]
             running = [one for one in begun if one is not None]
             wait(running)
             new = sum((one.result() for one in running), Counter[Outcome]())
             ended += new
-            if not new - Counter({Outcome.TAKEN: new[Outcome.TAKEN]}):
-                return ended
+            if new[Outcome.BUSY]:
+                locked += 1
+                time.sleep(LOCKED_AGAIN)
+            elif not new.total() - new[Outcome.TAKEN]:
+                break
+        return ended
 
     def close(self) -> None:
         """Look no more. What is being sent is finished, or sent again by somebody else."""
@@ -130,7 +143,7 @@ class Courier:
             for one in due:
                 outcome = self._sender.deliver(one)
                 ended[outcome] += 1
-                if outcome is Outcome.FAILED:  # the others of this webhook wait until it is tried again
+                if outcome in _ENOUGH:
                     break
         finally:
             self._ended(line)
@@ -138,6 +151,9 @@ class Courier:
 
     def _look_again(self, ended: Future[Counter[Outcome]]) -> None:
         error = ended.exception()
+        if error is None and ended.result()[Outcome.BUSY]:
+            self._alarm.set(elapsed() + LOCKED_AGAIN)
+            return
         if error is not None:  # the delivery belongs to nobody again when its time is over
             logger.warning("a key event could not be sent now, and waits: %s", type(error).__name__)
         self.wake()

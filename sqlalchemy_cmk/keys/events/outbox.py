@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from time import sleep
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
@@ -12,9 +13,12 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry
 from sqlalchemy_cmk.keys.events.key_event import kind_of
 from sqlalchemy_cmk.keys.events.table import make_deliveries_table
-from sqlalchemy_cmk.keys.storage.database import KeyDatabase
+from sqlalchemy_cmk.keys.storage.connections import Work
+from sqlalchemy_cmk.keys.storage.database import DatabaseLocked, KeyDatabase
 
 UNADDRESSED = ""
+# How often, and after how many seconds, the end of an attempt is noted again where SQLite is locked.
+REPORTS, REPORT_AGAIN = 100, 0.1
 _LONGEST_PROBLEM = 200
 
 
@@ -113,11 +117,11 @@ class Outbox:
             if new:
                 connection.execute(insert(self._table), new)
 
-        self._database.run(work)
+        self._report(work)
 
     def done(self, one: Delivery) -> None:
         """Remove a delivery that the webhook has taken."""
-        self._change(delete(self._table).where(*self._as_it_was(one)))
+        self._report(_running(delete(self._table).where(*self._as_it_was(one))))
 
     def failed(self, one: Delivery, problem: str, next_at: float | None) -> None:
         """Note that a delivery has failed.
@@ -129,7 +133,7 @@ class Outbox:
         """
         values: dict[str, Any] = {"problem": problem[:_LONGEST_PROBLEM]}
         values |= {"state": DeliveryState.DEAD} if next_at is None else {"next_at": next_at}
-        self._change(update(self._table).where(*self._as_it_was(one)).values(**values))
+        self._report(_running(update(self._table).where(*self._as_it_was(one)).values(**values)))
 
     def postpone(self, one: Delivery, now: float, until: float) -> None:
         """Let whatever else waits for a delivery's webhook wait until then."""
@@ -171,11 +175,27 @@ class Outbox:
         return (*same, t.attempts == one.attempts, t.state == DeliveryState.WAITING)
 
     def _change(self, statement: Any) -> int:
-        return self._database.run(lambda connection: int(connection.execute(statement).rowcount))
+        # What can be done later keeps nobody from SQLite's lock.
+        return self._database.run(_running(statement), wait_for_lock=False)
+
+    def _report(self, work: Work[object]) -> None:
+        """Note how an attempt has ended. That should not be left undone: the event would be sent again."""
+        for _ in range(REPORTS):
+            try:
+                self._database.run(work, wait_for_lock=False)
+            except DatabaseLocked:
+                sleep(REPORT_AGAIN)
+            else:
+                return
+        self._database.run(work, wait_for_lock=False)
 
     def _read(self, statement: Any) -> list[Delivery]:
         rows = self._database.run(lambda connection: connection.execute(statement).all())
         return [Delivery(*tuple[Any, ...](row)) for row in rows]
+
+
+def _running(statement: Any) -> Work[int]:
+    return lambda connection: int(connection.execute(statement).rowcount)
 
 
 def _row(one: Delivery) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sqlalchemy_cmk.keys.events.outbox import UNADDRESSED, Delivery, Outbox
 from sqlalchemy_cmk.keys.events.posting import NotPosted, post
 from sqlalchemy_cmk.keys.events.signatures import sign
 from sqlalchemy_cmk.keys.events.webhooks import Webhook, Webhooks
+from sqlalchemy_cmk.keys.storage.database import DatabaseLocked
 
 logger = logging.getLogger("sqlalchemy_cmk.keys")
 
@@ -43,6 +44,8 @@ class Outcome(Enum):
     """It is not tried again."""
     TAKEN = "taken"
     """Somebody else has it."""
+    BUSY = "busy"
+    """SQLite's lock is taken, and was not waited for."""
 
 
 class Sender:
@@ -75,7 +78,10 @@ class Sender:
             ConfigurationError: the tables do not exist.
         """
         now = self._clock()
-        claimed = self._outbox.claim(one, now, now + LEASE)
+        try:
+            claimed = self._outbox.claim(one, now, now + LEASE)
+        except DatabaseLocked:
+            return Outcome.BUSY
         if claimed is None:
             return Outcome.TAKEN
         try:

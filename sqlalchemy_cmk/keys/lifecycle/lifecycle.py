@@ -114,12 +114,19 @@ class Lifecycle:
             rate: the most DEKs per second; ``None`` for no limit.
             progress: called after each tenant.
         """
-        rewrapping = Rewrapping(self._changes, self._many, self._wrapper, self._observations, Pace(rate))
+        rewrapping = self._rewrapping(rate)
         if tenant is not None:
             report = RewrapReport(1, rewrapping.tenant(key_owner(tenant)))
             progress()
             return report
         return rewrapping.tenants(self._store.tenants_with_keys(), progress)
+
+    def rewrap_under(self, kek_uri: str) -> RewrapReport:
+        """Rewrap the DEKs of every tenant that a KEK wraps, as :meth:`rewrap` does."""
+        return self._rewrapping(None).tenants(self._store.tenants_under(kek_uri), lambda: None)
+
+    def _rewrapping(self, rate: float | None) -> Rewrapping:
+        return Rewrapping(self._changes, self._many, self._wrapper, self._observations, Pace(rate))
 
     def rotate_dek(self, tenant: object, purpose: Purpose | str = Purpose.RANDOMIZED) -> None:
         """Make a new active DEK for a tenant; the old one is retired, and still opens what it sealed.

@@ -148,6 +148,13 @@ class KeyStore:
         statement = select(t.c.tenant).where(t.c.state != TenantState.SHREDDED).order_by(t.c.tenant)
         return self._values(statement)
 
+    def tenants_under(self, kek_uri: str) -> list[str]:
+        """Return the names of the tenants whose DEKs a KEK wraps, in their order."""
+        deks, wrappings = self._tables.deks, self._tables.wrappings
+        wrapped = deks.join(wrappings, deks.c.id == wrappings.c.dek_id)
+        under = select(deks.c.tenant).distinct().select_from(wrapped).where(wrappings.c.kek_uri == kek_uri)
+        return self._values(under.order_by(deks.c.tenant))
+
     def names_from(self, first: str, limit: int) -> list[str]:
         """Return the names of tenants whose keys were not destroyed, in their order, from one on."""
         t = self._tables.tenants
