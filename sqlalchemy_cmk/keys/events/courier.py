@@ -27,6 +27,8 @@ AT_ONCE, FAILING_AT_ONCE = 8, 4
 PAGE = 200
 # Seconds after which the table is looked at again, for what a process that has ended has left.
 EVERY = 60.0
+# Seconds after which it is looked at again at the earliest, unless somebody wakes it.
+SOON = 0.5
 # Seconds after which it is tried again to take SQLite's lock.
 LOCKED_AGAIN, LOCKED_TRIES = 0.5, 60
 
@@ -73,9 +75,9 @@ class Courier:
             self._note(error)
             return elapsed() + EVERY
         self._note(None)
-        # What is due and not begun waits for one that is under way, which looks again at its end.
         until = EVERY if next_at is None else next_at - time.time()
-        return elapsed() + (EVERY if until <= 0 else min(until, EVERY))
+        # What is due and was not begun has come due just now, or its webhook is busy.
+        return elapsed() + min(max(until, SOON), EVERY)
 
     def send(self) -> Counter[Outcome]:
         """Send what is due until nothing is, and return how the attempts have ended.

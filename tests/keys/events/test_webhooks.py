@@ -31,6 +31,13 @@ def settled(world: World) -> None:
     until(lambda: world.keyring.events.waiting() == [])
 
 
+def leave_alone(world: World) -> None:
+    """Have nothing sent in the background."""
+    courier = world.keyring.keys.courier
+    courier.wake = lambda: None  # type: ignore[method-assign]
+    courier._alarm.close()
+
+
 @pytest.fixture
 def clinic(world: World, receiver: Receiver) -> World:
     return opened(world, receiver.url)
@@ -112,7 +119,7 @@ def test_a_sender_that_is_killed_after_posting_leaves_the_event_to_others(
 
 def test_two_senders_do_not_send_an_event_at_once(world: World, receiver: Receiver) -> None:
     world.restart(webhooks=lambda tenant: [to(receiver)])
-    world.keyring.keys.courier.wake = lambda: None  # type: ignore[method-assign]
+    leave_alone(world)
     for number in range(20):
         world.write(f"tenant {number}", "a note")
         world.keyring.lock(f"tenant {number}")
@@ -197,8 +204,9 @@ def test_a_webhook_hears_the_kinds_that_it_wants(make_lite: Callable[..., World]
 )
 def test_a_forged_delivery_is_not_sent(clinic: World, receiver: Receiver, forging: str) -> None:
     clinic.execute(forging)
-    report = clinic.keyring.events.send()
-    assert (report.sent, report.dead) == (0, 1) and receiver.received == []
+    clinic.keyring.events.send()
+    until(lambda: [one.state for one in clinic.keyring.events.dead()] == ["dead"])
+    assert receiver.received == []
 
 
 def test_another_tenants_event_is_not_sent_to_a_webhook(
@@ -212,8 +220,9 @@ def test_another_tenants_event_is_not_sent_to_a_webhook(
     seq = receiver.wait_for(1)[0].event["data"]["seq"]
     world.execute(f"INSERT INTO cmk_deliveries VALUES ({seq}, 'of-globex', 'globex', 'waiting', 0, 0, 0, '')")
     world.execute(f"INSERT INTO cmk_deliveries VALUES ({seq}, 'of-globex2', 'acme', 'waiting', 0, 0, 0, '')")
-    report = world.keyring.events.send()
-    assert (report.sent, report.dead) == (0, 2) and len(receiver.received) == 1
+    world.keyring.events.send()
+    until(lambda: len(world.keyring.events.dead()) == 2)
+    assert len(receiver.received) == 1
     assert [one.problem for one in world.keyring.events.dead()] == [
         "this delivery is none that was written here",
         "the application names no such webhook for this tenant",
@@ -223,7 +232,7 @@ def test_another_tenants_event_is_not_sent_to_a_webhook(
 def test_a_row_of_the_trail_that_was_altered_is_not_sent(
     clinic: World, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clinic.keyring.keys.courier.wake = lambda: None  # type: ignore[method-assign]
+    leave_alone(clinic)
     clinic.keyring.lock("acme", reason="true")
     clinic.execute("UPDATE cmk_audit SET detail = 'click http://evil.example' WHERE event = 'lock'")
     assert clinic.keyring.events.send().dead == 1 and receiver.received == []
@@ -236,7 +245,7 @@ def test_a_row_of_the_trail_that_was_altered_is_not_sent(
 
 
 def test_a_row_with_a_hash_but_no_mac_of_the_record_key_is_not_sent(small: World, receiver: Receiver) -> None:
-    small.keyring.keys.courier.wake = lambda: None  # type: ignore[method-assign]
+    leave_alone(small)
     small.keyring.lock("acme")
     small.execute("UPDATE cmk_audit SET mac = '' WHERE event = 'lock'")
     assert small.keyring.events.send().dead == 1 and receiver.received == []
@@ -245,7 +254,7 @@ def test_a_row_with_a_hash_but_no_mac_of_the_record_key_is_not_sent(small: World
 def test_an_event_is_given_up_after_three_days_and_at_once_where_the_receiver_is_gone(
     small: World, receiver: Receiver, impatient: None
 ) -> None:
-    small.keyring.keys.courier.wake = lambda: None  # type: ignore[method-assign]
+    leave_alone(small)
     receiver.answer = lambda number: 410 if number else 500
     small.keyring.lock("acme")
     small.execute("UPDATE cmk_deliveries SET since = since - 3 * 24 * 3600")
