@@ -58,6 +58,10 @@ def test_the_keyrings_own_options_are_settings(tmp_path: Path) -> None:
             "CMK_READS_WITHOUT_TENANT": True,
             "CMK_RECORD_KEY": f"file:{tmp_path}/record-key",
             "CMK_ACTOR": lambda: "somebody",
+            "CMK_LOCK_CHECK": timedelta(seconds=1),
+            "CMK_LOCK_GRACE": 60,
+            "CMK_LOCK_NOTIFY": True,
+            "CMK_REASON_FOR": ["shred"],
         },
     )
     assert (found.revalidate_after, found.retry_after, found.table_prefix) == (60, 3, "keys_")

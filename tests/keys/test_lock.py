@@ -105,6 +105,19 @@ def test_a_look_reads_one_row_while_nothing_has_changed(clinic: World) -> None:
     assert len(seen) == 1 and "WHERE cmk_locks.id = " in seen[0] and others == []
 
 
+def test_a_process_looks_once_in_each_lock_check_however_much_it_reads(clinic: World) -> None:
+    clinic.restart(lock_check=2, revalidate_after=10_000)
+    locks = clinic.keyring.keys.locks
+    with looks() as seen:
+        for _ in range(60):
+            assert clinic.read() == ["acme", "globex"]
+            locks.ring()
+            until(lambda: not locks.is_looking)
+            clinic.now += 1
+    # The first finds that it has not seen the row yet, and reads which tenants are locked.
+    assert len(seen) == 29
+
+
 def test_a_process_that_holds_no_key_looks_at_nothing(clinic: World) -> None:
     clinic.restart(lock_check=2)
     locks = clinic.keyring.keys.locks
@@ -157,6 +170,20 @@ def test_keys_are_dropped_where_locks_cannot_be_seen_for_longer_than_the_grace(c
         assert clinic.open_deks("acme") == open_then
     # Its own record can be read: the tenant is not locked.
     assert clinic.read("acme") == ["acme"]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_keys_are_dropped_while_a_look_hangs_for_longer_than_the_grace(clinics: World) -> None:
+    clinics.restart(revalidate_after=10_000, lock_check=2)
+    locks = clinics.keyring.keys.locks
+    assert clinics.read("acme") == ["acme"]
+    with clinics.engine.connect() as hanging:
+        hanging.exec_driver_sql("LOCK TABLE cmk_locks IN ACCESS EXCLUSIVE MODE")
+        for passed, open_then in ((2, True), (290, True), (20, False)):
+            clinics.now += passed
+            locks.ring()
+            assert locks.is_looking and ("acme" in clinics.keyring.opened.tenants()) is open_then
+    until(lambda: not locks.is_looking)
 
 
 def test_what_the_kek_says_does_not_unlock(clinic: World) -> None:
