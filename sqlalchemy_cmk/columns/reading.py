@@ -246,6 +246,10 @@ class ColumnReader:
         except (KeyUnavailable, CredentialError) as error:
             self._refused[header] = copy(error)
             raise
+        except TamperedError:
+            if owner is not None:
+                self._keys.found_altered(owner, str(self._column.where))
+            raise
         return self._decoded(plaintext, header)
 
     def _require_owner(self, owner: str | None) -> None:

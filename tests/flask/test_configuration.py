@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import create_engine
 
-from sqlalchemy_cmk import ConfigurationError, KekNotAllowed, KekPolicy, Keyring
+from sqlalchemy_cmk import ConfigurationError, KekNotAllowed, KekPolicy, Keyring, Webhook
 from sqlalchemy_cmk.flask import CMK
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from tests.flask.clinics import keyring
@@ -62,9 +62,11 @@ def test_the_keyrings_own_options_are_settings(tmp_path: Path) -> None:
             "CMK_LOCK_GRACE": 60,
             "CMK_LOCK_NOTIFY": True,
             "CMK_REASON_FOR": ["shred"],
+            "CMK_WEBHOOKS": [Webhook("siem", "https://siem.example", f"whsec_{'A' * 32}")],
         },
     )
     assert (found.revalidate_after, found.retry_after, found.table_prefix) == (60, 3, "keys_")
+    assert found.engines.only().courier._sender._webhooks.any
     assert found.reads_without_tenant and found.record_keys is not None
     assert str(tmp_path / "record-key") in found.record_keys.origin
 

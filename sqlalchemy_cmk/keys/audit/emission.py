@@ -26,6 +26,19 @@ NAME = "sqlalchemy_cmk.audit"
 
 logger = logging.getLogger(NAME)
 
+# Somebody should look at these; the others are the usual course of things.
+_FOR_SOMEBODY = frozenset(
+    {
+        EventKind.REVOKED,
+        EventKind.UNAVAILABLE,
+        EventKind.RIDE_OUT,
+        EventKind.EXPIRING,
+        EventKind.EXPIRED,
+        EventKind.TAMPERED,
+        EventKind.TRAIL_BROKEN,
+    }
+)
+
 # The logs API is not stable yet. Where it takes no event's name it is another one, and logging stays.
 _EXPORTS = otel is not None and "event_name" in inspect.signature(otel.Logger.emit).parameters
 _MESSAGE = "%s tenant=%s dek_id=%s kek_uri=%s kek_version=%s actor=%s origin=%s detail=%s"
@@ -40,7 +53,7 @@ def emit(event: Stamped, entry: AuditEntry | None = None) -> None:
         event: the event.
         entry: its row of the trail, if it has one already.
     """
-    level = logging.WARNING if event.what.event is EventKind.TRAIL_BROKEN else logging.INFO
+    level = logging.WARNING if event.what.event in _FOR_SOMEBODY else logging.INFO
     fields = _fields(event, entry)
     what = event.what
     named = (what.tenant, what.dek_id, what.kek_uri, what.kek_version, event.actor, event.origin, what.detail)

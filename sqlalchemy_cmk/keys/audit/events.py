@@ -39,7 +39,7 @@ class EventKind(StrEnum):
     EXPIRED = "expired"
     """A KEK has expired."""
     TAMPERED = "tampered"
-    """A tenant's keys were not those that were written."""
+    """A tenant's keys, or a value of its own, were not what was written."""
     LOCK = "lock"
     """A tenant was locked: its keys stay closed, whatever its KEK says."""
     UNLOCK = "unlock"

@@ -19,7 +19,7 @@ from sqlalchemy_cmk.keys.events.deliveries import Deliveries
 from sqlalchemy_cmk.keys.events.expiry import ExpiryWatch
 from sqlalchemy_cmk.keys.events.outbox import Outbox
 from sqlalchemy_cmk.keys.events.sender import Sender
-from sqlalchemy_cmk.keys.events.tampering import Tampering
+from sqlalchemy_cmk.keys.events.tampering import Altered, Tampering
 from sqlalchemy_cmk.keys.indexes.catalogue import IndexCatalogue
 from sqlalchemy_cmk.keys.indexes.users import TokenUsers
 from sqlalchemy_cmk.keys.lifecycle.lifecycle import Lifecycle
@@ -102,7 +102,6 @@ class EngineKeys:
         self._outbox = Outbox(self.database)
         self.courier = Courier(self._outbox, Sender(self._outbox, self._rows, settings.subscribers.webhooks))
         self.deliveries = Deliveries(self._outbox, self.courier)
-        # What the tables hold, and what KEKs unwrap, are noted apart: one may be as it was written.
         self._tampering = Tampering(lambda event: self.audit.soon(event))
         self.audit = self._trail_on(self.database)
         self.store = self._store_on(self.database, self.audit)
@@ -129,7 +128,7 @@ class EngineKeys:
             self.observations,
             self.refresher,
             self.locks,
-            Tampering(self.audit.soon),
+            self._tampering,
             settings.clock,
         )
         longest_use = LongestUse(settings.cache.longest_use, self.store)
@@ -174,6 +173,11 @@ class EngineKeys:
         """Return a tenant's active DEK, and make none; see :meth:`Keyring.existing`."""
         fresh = self.opened.fresh_active(tenant, purpose)
         return fresh or self._open(ActiveDek(tenant, purpose, seals=False))
+
+    def found_altered(self, tenant: str, column: str) -> None:
+        """Note that a value is not what was sealed for a tenant; once for a column and process."""
+        problem = f"{column}: a sealed value is not what was written there"
+        self._tampering.found(tenant, Altered.VALUE, problem)
 
     def _open(self, question: Question) -> OpenedDek | None:
         return self.open_all((question,))[question]

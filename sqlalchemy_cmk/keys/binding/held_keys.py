@@ -35,6 +35,9 @@ class Deks(Protocol):
     def open_all(self, questions: Iterable[Question]) -> KeyBatch[Question]:
         """Open DEKs side by side; see :meth:`EngineKeys.open_all`."""
 
+    def found_altered(self, tenant: str, column: str) -> None:
+        """Note that a value is not what was sealed for a tenant."""
+
 
 class HeldKeys:
     """Holds the DEKs that a batch of rows needs until it is done with: however few the cache keeps, each is
@@ -100,6 +103,10 @@ class HeldKeys:
                 batch = self._keys.open_all(asked)
         self._held.update(batch.opened())
         return batch
+
+    def found_altered(self, tenant: str, column: str) -> None:
+        """Note that a value is not what was sealed for a tenant."""
+        self._keys.found_altered(tenant, column)
 
     def _in_time(self, question: Question) -> OpenedDek | None:
         """Return what is held, unless its deadline has passed."""

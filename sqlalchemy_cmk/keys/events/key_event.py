@@ -35,7 +35,7 @@ class KeyEventKind(StrEnum):
     SHREDDED = "shredded"
     """The tenant's keys were destroyed."""
     TAMPERED = "tampered"
-    """Keys, or the audit trail, are not those that were written."""
+    """Keys, a sealed value or the audit trail are not what was written."""
 
 
 _KINDS: dict[str, KeyEventKind] = {

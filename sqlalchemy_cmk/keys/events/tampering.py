@@ -1,19 +1,27 @@
-"""Notes in the audit trail that a tenant's keys are not those that were written. See :class:`Tampering`."""
+"""Notes in the audit trail that something of a tenant's is not what was written. See :class:`Tampering`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 
-from sqlalchemy_cmk.errors import TamperedError
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 
-# What is remembered as noted: somebody who alters rows again and again cannot fill the memory.
+# Problems that are remembered as noted: somebody who alters rows again and again cannot fill the memory.
 MOST = 1000
 
 
+class Altered(Enum):
+    """What was altered: each may be as it was written while another is not."""
+
+    TABLES = "the key tables"
+    ANSWER = "a KEK's answer"
+    VALUE = "a sealed value"
+
+
 class Tampering:
-    """Notes each tampering once in a process. Writing it is for later: whoever met it has its own error.
+    """Notes each problem once in a process. Writing it is for later: whoever met it has its own error.
 
     Args:
         note: appends an event to the trail, soon.
@@ -21,19 +29,28 @@ class Tampering:
 
     def __init__(self, note: Callable[[AuditEvent], None]) -> None:
         self._note = note
-        self._noted: dict[str, str] = {}
+        self._noted: dict[str, dict[str, Altered]] = {}
 
-    def found(self, tenant: str, error: TamperedError, kek_uri: str = "") -> None:
-        """Note that a tenant's keys were found altered."""
-        problem = str(error)
-        if self._noted.get(tenant) == problem:
+    def found(self, tenant: str, what: Altered, problem: str) -> None:
+        """Note that something of a tenant's was found altered.
+
+        Args:
+            tenant: the tenant's name.
+            what: what was altered.
+            problem: how that shows; it names no other tenant, for this one may read it.
+        """
+        noted = self._noted.get(tenant, {})
+        # A value that does not open because its key is altered is no problem of its own.
+        follows = what is Altered.VALUE and any(one is not what for one in list(noted.values()))
+        if problem in noted or follows:
             return
-        if len(self._noted) >= MOST:
-            self._noted.clear()
-        self._noted[tenant] = problem
-        self._note(AuditEvent(EventKind.TAMPERED, tenant, kek_uri=kek_uri, detail=problem))
+        if sum(map(len, list(self._noted.values()))) >= MOST:
+            self._noted = {}
+        self._noted.setdefault(tenant, {})[problem] = what
+        self._note(AuditEvent(EventKind.TAMPERED, tenant, detail=problem))
 
-    def gone(self, tenant: str) -> None:
-        """Forget a tenant's: its keys are those that were written."""
-        if self._noted:
-            self._noted.pop(tenant, None)
+    def gone(self, tenant: str, what: Altered) -> None:
+        """Forget a tenant's problems of one kind: this is what was written."""
+        noted = self._noted.get(tenant)
+        if noted:
+            self._noted[tenant] = {one: of for one, of in list(noted.items()) if of is not what}

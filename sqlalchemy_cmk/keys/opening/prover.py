@@ -10,7 +10,7 @@ from sqlalchemy_cmk.errors import KeyRevoked, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
-from sqlalchemy_cmk.keys.events.tampering import Tampering
+from sqlalchemy_cmk.keys.events.tampering import Altered, Tampering
 from sqlalchemy_cmk.keys.model import DekState, OpenedDek, Proof, TenantState
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
@@ -189,11 +189,11 @@ class Prover:
             self._observations.unreached(keys, record.wrappings[0] if record.wrappings else None, error)
             raise
         except TamperedError as error:
-            self._tampering.found(record.tenant, error)
+            self._tampering.found(record.tenant, Altered.ANSWER, str(error))
             raise
         kek = _kek(proof.by.kek_uri, proof.by.kek_version)
         self._note_proof(kek, proof.at)
-        self._tampering.gone(record.tenant)
+        self._tampering.gone(record.tenant, Altered.ANSWER)
         if stale is None:
             called = f"{done_for(reason)}, call {proof.call}"
             self._audit.soon(AuditEvent(EventKind.UNWRAP, record.tenant, record.id.hex(), *kek, called))

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from sqlalchemy_cmk.errors import TamperedError
-from sqlalchemy_cmk.keys.events.tampering import Tampering
+from sqlalchemy_cmk.keys.events.tampering import Altered, Tampering
 from sqlalchemy_cmk.keys.manifest.manifest import Manifest, Manifests
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
@@ -53,7 +53,7 @@ class KeyReader:
             if found is None and tenant in self._epochs:
                 raise TamperedError(f"the keys of tenant {tenant!r} were removed from the table of tenants")
         except TamperedError as error:
-            self._tampering.found(tenant, error)
+            self._tampering.found(tenant, Altered.TABLES, str(error))
             raise
         return found
 
@@ -153,7 +153,7 @@ class KeyReader:
         keys, manifest = _keys(row, rows)
         self._manifests.verify(keys, manifest)
         self._refuse_going_back(keys)
-        self._tampering.gone(keys.tenant.name)
+        self._tampering.gone(keys.tenant.name, Altered.TABLES)
         return keys
 
     def _refuse_going_back(self, keys: TenantKeys) -> None:

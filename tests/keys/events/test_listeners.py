@@ -162,6 +162,29 @@ def test_another_key_than_the_dek_is_tampering(clinic: World) -> None:
     assert ears.kinds(1) == ["tampered"] and ears.heard[0].tenant == "globex"
 
 
+def test_a_value_that_was_altered_is_tampering_told_once(clinic: World) -> None:
+    clinic.write("acme", "more")
+    ears = Ears(clinic)
+    clinic.execute("UPDATE notes SET text = CAST(substr(text, 1, 9) || zeroblob(40) AS BLOB)")
+    for _ in range(3):
+        with pytest.raises(TamperedError):
+            clinic.read("acme")
+    assert ears.kinds(1) == ["tampered"]
+    assert ears.heard[0].tenant == "acme" and "notes.text" in ears.heard[0].reason
+
+
+def test_another_tenants_value_is_tampering_that_does_not_name_them(clinic: World) -> None:
+    clinic.write("globex", "theirs")
+    ears = Ears(clinic)
+    clinic.execute(
+        "UPDATE notes SET text = (SELECT text FROM notes WHERE owner = 'globex') WHERE owner = 'acme'"
+    )
+    with pytest.raises(TamperedError, match="globex"):
+        clinic.read("acme")
+    assert ears.kinds(1) == ["tampered"]
+    assert ears.heard[0].tenant == "acme" and "globex" not in ears.heard[0].reason
+
+
 def test_a_broken_trail_is_tampering_of_the_platform(clinic: World) -> None:
     ears = Ears(clinic, "tampered")
     clinic.execute("UPDATE cmk_audit_head SET mac = ''")

@@ -1,5 +1,6 @@
 """Webhooks: events posted from a table, so that none is lost, whatever happens to receivers and senders."""
 
+import asyncio
 import os
 import threading
 import time
@@ -8,23 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import MetaData
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.util.concurrency import greenlet_spawn
 
-from sqlalchemy_cmk import ConfigurationError, KeyEvent, Webhook, verify_webhook
+from sqlalchemy_cmk import ConfigurationError, KeyEvent, Keyring, Webhook, verify_webhook
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
+from sqlalchemy_cmk.providers import LocalKeyProvider
 from tests.keys.conftest import statements
 from tests.keys.processes import KILLED, die, exit_code, together
+from tests.support.databases import Database
 from tests.support.receiver import SECRET, Receiver, until
 from tests.support.world import World
 
 
 def to(receiver: Receiver, name: str = "siem", **options: Any) -> Webhook:
     return Webhook(name, receiver.url, SECRET, local=True, **options)
-
-
-def waiting(world: World) -> list[tuple[str, str, int]]:
-    return [(one.webhook, one.problem, one.attempts) for one in world.keyring.events.waiting()]
 
 
 def settled(world: World) -> None:
@@ -326,6 +328,29 @@ def test_a_child_process_sends_for_itself(small: World, receiver: Receiver) -> N
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert receiver.kinds() == ["locked", "unlocked"]
+
+
+async def test_under_asyncio_nothing_waits_and_everything_is_sent(
+    async_database: Database, tmp_path: Path, receiver: Receiver
+) -> None:
+    engine = create_async_engine(async_database.async_url)
+    async with Keyring(
+        engine,
+        platform_key="local:pmk",
+        providers=[LocalKeyProvider(tmp_path / "keys.json")],
+        webhooks=[to(receiver)],
+    ) as keyring:
+        metadata = MetaData()
+        keyring.protect(metadata)
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        await greenlet_spawn(keyring.assign, "acme", "local:acme")
+        await greenlet_spawn(keyring.lock, "acme")
+        assert await asyncio.to_thread(receiver.wait_for, 2)
+        while await greenlet_spawn(keyring.events.waiting):
+            await asyncio.sleep(0.02)
+    await engine.dispose()
+    assert sorted(receiver.kinds()) == ["locked", "rotated"]
 
 
 @pytest.mark.parametrize(
