@@ -53,7 +53,7 @@ def main() -> None:
         except OldData as error:
             parser.exit(1, f"{error}.\n")
         stack.callback(storage.close)
-        serve(app, portal(storage), options)
+        serve(storage, app, portal(storage), options)
 
 
 def _storage(options: argparse.Namespace, stack: ExitStack) -> Storage:
@@ -68,10 +68,10 @@ def _storage(options: argparse.Namespace, stack: ExitStack) -> Storage:
     return Storage(Path(options.data), os.environ.get("CLINIC_DATABASE"))
 
 
-def serve(app: Flask, customers: Flask, options: argparse.Namespace) -> None:
+def serve(storage: Storage, app: Flask, customers: Flask, options: argparse.Namespace) -> None:
     """Serve both applications until somebody presses Ctrl-C."""
     theirs = server_of(customers, options.portal_port)
-    app.config["PORTAL"] = f"http://{HOST}:{theirs.server_port}/"
+    app.config["PORTAL"] = storage.announcements.portal = f"http://{HOST}:{theirs.server_port}/"
     server = server_of(app, options.port)
     threading.Thread(target=theirs.serve_forever, daemon=True).start()
     print(f"The clinic is open at http://{HOST}:{server.server_port}/  (Ctrl-C closes it)", flush=True)

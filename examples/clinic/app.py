@@ -20,6 +20,7 @@ from examples.clinic.web import (
     guard,
     impact,
     patients,
+    record,
     sign_in,
     start,
     stored,
@@ -51,7 +52,7 @@ def application(storage: Storage) -> Flask:
     current.say_why(app)
     app.register_error_handler(TamperedError, _altered)
     CMK(app, storage.keyring, tenant=current.tenant, engine=storage.engine)
-    for one in (start, sign_in, patients, appointments, documents, console, impact, stored):
+    for one in (start, sign_in, patients, appointments, documents, console, impact, record, stored):
         app.register_blueprint(one.pages)
     app.register_blueprint(health)
     app.jinja_env.globals.update(

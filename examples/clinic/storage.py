@@ -10,10 +10,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, event, inspect
 
+from examples.clinic.announcements import Announcements
 from examples.clinic.clinics import CLINICS
 from examples.clinic.models import Base
 from examples.portal.vaults import FileVault, Vault
 from sqlalchemy_cmk import KeyRevoked, Keyring
+from sqlalchemy_cmk.certificates import make_certificate_key
 from sqlalchemy_cmk.providers import LocalKeyProvider
 
 PLATFORM_KEY = "local:pmk"
@@ -52,6 +54,7 @@ class Storage:
         # Who acts, for the audit trail; the application knows better while it answers somebody.
         self.acting: Callable[[], str] = getuser
         self.vaults = dict(_vaults(folder) if vaults is None else vaults)
+        self.announcements = Announcements(folder, self.vaults)
         providers = dict.fromkeys(one for vault in self.vaults.values() for one in vault.providers)
         self.keyring = Keyring(
             self.engine,
@@ -59,6 +62,8 @@ class Storage:
             providers=[*providers, LocalKeyProvider(folder / "keys.json")],
             kek_allowed=self.may_serve,
             actor=lambda: self.acting(),
+            webhooks=self.announcements.of,
+            certificate_key=f"file:{_certificate_key(folder)}",
             revalidate_after=REVALIDATE_AFTER,
             retry_after=3,
         )
@@ -98,6 +103,13 @@ class Storage:
     def close(self) -> None:
         self.keyring.close()
         self.engine.dispose()
+
+
+def _certificate_key(folder: Path) -> Path:
+    path = folder / "certificates.pem"
+    if not path.exists():
+        make_certificate_key(path)
+    return path
 
 
 def _vaults(folder: Path) -> dict[str, Vault]:

@@ -10,18 +10,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, abort, redirect, render_template, url_for
+from flask import Flask, abort, flash, redirect, render_template, request, url_for
 
+from examples.clinic.services.certificates import fingerprint
 from examples.clinic.storage import Storage
 from examples.clinic.web import guard
+from examples.portal.inbox import Inbox
 from examples.portal.vaults import SHOWN, Vault
+from sqlalchemy_cmk import CmkError, UnverifiedWebhook
+from sqlalchemy_cmk.certificates import verify
 
 
 def portal(storage: Storage) -> Flask:
     """Return the portal over the vaults of a storage."""
     app = Flask(__name__)
     app.config.update(SECRET_KEY=secrets.token_bytes(32))
-    guard.protect(app, cookie="portal")
+    forms = guard.protect(app, cookie="portal")
+    inbox = Inbox()
     app.jinja_env.filters["moment"] = _moment
 
     @app.get("/")
@@ -32,9 +37,31 @@ def portal(storage: Storage) -> Flask:
     def show(name: str) -> str:
         vault = storage.vaults.get(name) or abort(404)
         bound = storage.keyring.revalidate_after
-        return render_template(
-            "vault.html", name=name, vault=vault, lines=joined(storage, name, vault), bound=bound
-        )
+        lines, told = joined(storage, name, vault), inbox.events(name)
+        return render_template("vault.html", name=name, vault=vault, lines=lines, told=told, bound=bound)
+
+    @app.post("/<name>/events")
+    @forms.exempt  # no browser sends it, and it is signed
+    def receive(name: str) -> tuple[str, int]:
+        if name not in storage.vaults:
+            abort(404)
+        try:
+            inbox.receive(name, request.headers, request.get_data(), storage.announcements.secret(name))
+        except UnverifiedWebhook:
+            abort(401)
+        return "", 204
+
+    @app.post("/<name>/verify")
+    def check(name: str) -> Any:
+        if name not in storage.vaults or "file" not in request.files:
+            abort(404)
+        try:
+            found = verify(request.files["file"].read(), fingerprint=fingerprint(storage)).certificate
+        except CmkError as error:
+            flash(str(error), "problem")
+        else:
+            flash(f"Intact, and issued by the clinic application: {found.operation} of {found.tenant}.")
+        return redirect(url_for("show", name=name), 303)
 
     @app.post("/<name>/<action>")
     def change(name: str, action: str) -> Any:

@@ -13,7 +13,6 @@ from sqlalchemy_cmk.runtime.clock import as_utc
 LOOKED_AT = 1000
 
 _WRAPPED_BY = {EventKind.ASSIGN, EventKind.WRAP, EventKind.ADD_WRAPPING, EventKind.DROP_WRAPPING}
-_FROM = "from "
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +37,6 @@ class KeyHistory:
             if one.event == EventKind.UNWRAP:
                 opened_at, opened_by = _moment(one.at), one.actor
             elif one.event in _WRAPPED_BY and one.kek_uri:
-                before = one.detail.partition(";")[0]
-                if one.event == EventKind.ASSIGN and before.startswith(_FROM):
-                    keks[before.removeprefix(_FROM)] = None
                 keks[one.kek_uri] = None
         return cls(opened_at, opened_by, tuple(keks))
 

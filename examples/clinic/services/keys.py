@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Table
 
 from examples.clinic.models import Base
+from examples.clinic.services.certificates import certified
 from examples.clinic.storage import PLATFORM_KEY, Storage
 from sqlalchemy_cmk.keys.kek_uses import KekUse
 from sqlalchemy_cmk.keys.model import TenantState, TenantStatus
@@ -87,10 +88,12 @@ def do(storage: Storage, tenant: str, action: str, typed: str) -> str:
     keyring, lifecycle = storage.keyring, storage.keyring.lifecycle
     vault = storage.vaults.get(tenant)
     if action == "rewrap":
-        report = lifecycle.rewrap(tenant)
+        with certified(storage, tenant, "rewrap"):
+            report = lifecycle.rewrap(tenant)
         return f"{report.rewrapped} DEKs were wrapped by the newest version. No row was touched."
     if action == "platform_key":
-        keyring.assign(tenant, PLATFORM_KEY)
+        with certified(storage, tenant, "assign the platform's key"):
+            keyring.assign(tenant, PLATFORM_KEY)
         return "The platform's key wraps the DEKs now. No row was touched."
     if action == "lock":
         keyring.lock(tenant, reason=typed)
@@ -99,12 +102,14 @@ def do(storage: Storage, tenant: str, action: str, typed: str) -> str:
         keyring.unlock(tenant)
         return "Unlocked: the key is asked at the next use."
     if action == "shred":
-        lifecycle.shred(tenant, confirm=typed)
+        with certified(storage, tenant, "shred"):
+            lifecycle.shred(tenant, confirm=typed)
         return (
             "Every wrapping was destroyed: nobody can read these rows any more, in any copy made from now on."
         )
     if vault is not None and action == "own_key":
-        keyring.assign(tenant, vault.kek_uri)
+        with certified(storage, tenant, "assign the customer's key"):
+            keyring.assign(tenant, vault.kek_uri)
         return "The customer's key wraps the DEKs now. No row was touched."
     if vault is not None and action == "add_region":
         lifecycle.add_wrapping(tenant, vault.second_region)

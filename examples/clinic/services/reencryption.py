@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from examples.clinic.services.certificates import certified
 from examples.clinic.services.keys import jobs
 from examples.clinic.storage import Storage
 from sqlalchemy_cmk import CmkError
@@ -93,16 +94,17 @@ class Reencryptions:
         rekey = Rekey(self._storage.keyring, chunk=CHUNK, rate=RATE)
         changed = 0
         try:
-            for job in jobs(tenant):
+            with certified(self._storage, tenant, "re-encrypt"):
+                for job in jobs(tenant):
 
-                def note(progress: Progress, table: str = job.table, before: int = changed) -> None:
-                    if tenant in self._cancelled:
-                        raise _Cancelled
-                    rows, expected = progress.rows_read, progress.rows_expected
-                    self._set(tenant, State("running", table, rows, expected, before + progress.rows_changed))
+                    def note(progress: Progress, table: str = job.table, before: int = changed) -> None:
+                        if tenant in self._cancelled:
+                            raise _Cancelled
+                        rows, expected = progress.rows_read, progress.rows_expected
+                        now = State("running", table, rows, expected, before + progress.rows_changed)
+                        self._set(tenant, now)
 
-                report = rekey.run(job, note)
-                changed += report.rows_changed
+                    changed += rekey.run(job, note).rows_changed
             self._set(tenant, State("done", changed=changed))
         except _Cancelled:
             self._set(tenant, replace(self.state(tenant), phase="cancelled"))

@@ -33,8 +33,8 @@ class InMemory(Request):
         return BytesIO()
 
 
-def protect(app: Flask, cookie: str) -> None:
-    """Guard an application's pages.
+def protect(app: Flask, cookie: str) -> CSRFProtect:
+    """Guard an application's pages; return what guards its forms.
 
     Args:
         cookie: the name of its session's cookie. A host's applications share cookies, whatever their ports.
@@ -48,7 +48,7 @@ def protect(app: Flask, cookie: str) -> None:
         MAX_CONTENT_LENGTH=UPLOAD,
         WTF_CSRF_TIME_LIMIT=None,
     )
-    CSRFProtect(app)
+    forms = CSRFProtect(app)
 
     @app.before_request
     def check_host() -> None:
@@ -70,3 +70,5 @@ def protect(app: Flask, cookie: str) -> None:
         answer = error.get_response()
         answer.data = render_template("error.html", error=error)
         return answer
+
+    return forms

@@ -48,7 +48,7 @@ class Served:
         self.clinic = Clinic(folder)
         self._servers = [make_server("127.0.0.1", 0, app, threaded=True) for app in self._apps()]
         self.url, self.portal = (f"http://127.0.0.1:{one.server_port}" for one in self._servers)
-        self.clinic.app.config["PORTAL"] = f"{self.portal}/"
+        self.clinic.app.config["PORTAL"] = self.clinic.storage.announcements.portal = f"{self.portal}/"
         for one in self._servers:
             threading.Thread(target=one.serve_forever, daemon=True).start()
 
