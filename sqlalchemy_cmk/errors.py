@@ -22,6 +22,14 @@ class KekNotAllowed(ConfigurationError):
     """``Keyring(kek_allowed=...)`` does not let this KEK serve this tenant; no vault was asked."""
 
 
+class KekNotOwned(ConfigurationError):
+    """The KEK's owner has not said that it may serve this tenant; nothing was changed.
+
+    A key in a vault says so by its tag, which ``cmk onboard`` shows. ``Keyring(tenant_tag=...)`` may say
+    otherwise.
+    """
+
+
 class TenantRequired(CmkError):
     """No tenant is known for a value that belongs to one, or the scope contradicts the row.
 

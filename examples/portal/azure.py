@@ -53,13 +53,14 @@ class EmulatedKeyVault(Vault):
 
     Args:
         vault: the emulated vault.
-        title: whose it is.
+        tenant: the tenant whose it is, which its keys name.
+        title: whose it is, in words.
         provider: by which the application reaches it.
     """
 
     kind = "emulated Azure Key Vault"
 
-    def __init__(self, vault: Emulated, title: str, provider: AzureKeyVaultProvider) -> None:
+    def __init__(self, vault: Emulated, tenant: str, title: str, provider: AzureKeyVaultProvider) -> None:
         self.title = title
         self.kek_uri, self.second_region = vault.key_uri(KEY), vault.key_uri(WEST)
         self.providers = (provider,)
@@ -67,7 +68,7 @@ class EmulatedKeyVault(Vault):
         self._log: list[Request] = []
         self._seen = 0
         for name in (KEY, WEST):
-            vault.create_key(name)
+            vault.create_key(name, key_ops=["wrapKey", "unwrapKey"], tags={"cmk-tenant": tenant})
 
     @property
     def state(self) -> str:
@@ -115,4 +116,4 @@ def emulated(titles: dict[str, str]) -> Iterator[dict[str, Any]]:
         provider = AzureKeyVaultProvider(
             emulator.credential(), trusted_hosts=emulator.trusted_hosts, **emulator.client_options
         )
-        yield {name: EmulatedKeyVault(vault, titles[name], provider) for name, vault in vaults.items()}
+        yield {name: EmulatedKeyVault(vault, name, titles[name], provider) for name, vault in vaults.items()}

@@ -19,6 +19,7 @@ from sqlalchemy_cmk.cli.events import events
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from sqlalchemy_cmk.cli.impact import impact
 from sqlalchemy_cmk.cli.lock import lock, unlock
+from sqlalchemy_cmk.cli.onboard import onboard
 from sqlalchemy_cmk.cli.options import VARIABLE, because_option, say_why, use_keyring
 from sqlalchemy_cmk.cli.output import print_error
 from sqlalchemy_cmk.cli.record_key import record_key
@@ -111,6 +112,7 @@ for command in (
     doctor,
     impact,
     check,
+    onboard,
     assign,
     rewrap,
     rotate_dek,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from sqlalchemy_cmk.errors import CmkError, ConfigurationError, TamperedError
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KekNotOwned, TamperedError
 from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
@@ -85,7 +86,7 @@ class KeyChecks:
         """Check every tenant's keys, and every KEK that is in use; a KEK of shredded tenants only is not."""
         tenants = wrong = 0
         versions: dict[str, dict[str, Finding]] = {self._keyring.platform_key: {}}
-        served = {self._keyring.platform_key: PLATFORM_TENANT}
+        served = defaultdict[str, set[str]](set, {self._keyring.platform_key: {PLATFORM_TENANT}})
         keys = self._keyring.keys
         questions = KekQuestions(keys.wrapper, keys.observations, newest=False)
         try:
@@ -94,10 +95,10 @@ class KeyChecks:
                 tenants += len(living)
                 for one in living:
                     versions.setdefault(one.tenant.kek_uri, {})
-                    served.setdefault(one.tenant.kek_uri, one.tenant.name)
+                    served[one.tenant.kek_uri].add(one.tenant.name)
                 for use in questions.uses(living):
                     versions.setdefault(use.kek_uri, {})[use.version] = _unwrapped(use)
-                    served.setdefault(use.kek_uri, use.tenant)
+                    served[use.kek_uri].add(use.tenant)
                 for error in (one for _, one in page if isinstance(one, TamperedError)):
                     wrong += 1
                     remedy = "find out who can write to the key tables, and restore these rows from a backup"
@@ -106,9 +107,17 @@ class KeyChecks:
             yield Finding(Level.PROBLEM, "key tables", str(problem), "make the key tables readable")
         if not wrong:
             yield Finding(Level.OK, "keys of tenants", f"hold together, {tenants} tenants")
-        for kek_uri, found in self._keks(served).items():
-            # A KEK that is out of reach says the same to both.
-            yield from dict.fromkeys([*found, *versions[kek_uri].values()])
+        not_owned = self._not_owned(served)
+        for kek_uri, found in self._keks({one: min(names) for one, names in served.items()}).items():
+            # A KEK that is out of reach says the same to all.
+            yield from dict.fromkeys([*found, *versions[kek_uri].values(), *not_owned[kek_uri]])
+
+    def _not_owned(self, served: Mapping[str, set[str]]) -> dict[str, list[Finding]]:
+        """Return which KEKs do not name, or name no longer, the tenants that they serve."""
+        keys = self._keyring.keys
+        asked = {kek_uri: keys.ownership.asking(sorted(names), kek_uri) for kek_uri, names in served.items()}
+        answers = keys.wrapper.calls.results(asked)
+        return {kek_uri: list(_refused(kek_uri, answer)) for kek_uri, answer in answers.items()}
 
     def _keks(self, served: Mapping[str, str]) -> dict[str, list[Finding]]:
         """Return the findings of KEKs, which are asked side by side, each for one tenant that it serves."""
@@ -182,6 +191,16 @@ class KeyChecks:
 
 def _is_living(keys: TenantKeys) -> bool:
     return keys.tenant.state is not TenantState.SHREDDED
+
+
+def _refused(kek_uri: str, answer: Future[dict[str, KekNotOwned]]) -> Iterator[Finding]:
+    if isinstance(answer.exception(), CmkError):  # the KEK's own checks report it
+        return
+    refused = list(answer.result().values())
+    if refused:
+        others = f"; nor of {len(refused) - 1} more that it serves" if len(refused) > 1 else ""
+        remedy = "or move the tenant to a KEK that is theirs: cmk assign"
+        yield Finding(Level.WARNING, shown(kek_uri), f"{refused[0]}{others}", remedy)
 
 
 def _unwrapped(use: KekUse) -> Finding:

@@ -16,6 +16,7 @@ from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
 from sqlalchemy_cmk.keys.lifecycle.rewrapping import RewrapReport
 from sqlalchemy_cmk.keys.loading import load_keyring
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState, TenantStatus
+from sqlalchemy_cmk.keys.onboarding import Onboarding, OnboardingReport
 from sqlalchemy_cmk.keys.policy import KekPolicy
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "KeyEvent",
     "KeyEventKind",
     "Keyring",
+    "Onboarding",
+    "OnboardingReport",
     "Purpose",
     "RewrapReport",
     "SendReport",

@@ -25,13 +25,16 @@ from sqlalchemy_cmk.keys.events.key_event import kinds_named
 from sqlalchemy_cmk.keys.events.subscribers import Subscribers
 from sqlalchemy_cmk.keys.events.webhooks import Webhooks, WebhookSource
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
+from sqlalchemy_cmk.keys.onboarding import Onboarding
 from sqlalchemy_cmk.keys.opening.calls import KEK_CONCURRENCY, ProviderCalls
 from sqlalchemy_cmk.keys.opening.wrapper import provider_for
 from sqlalchemy_cmk.keys.operations import KeyOperations
+from sqlalchemy_cmk.keys.ownership import TenantTag, check_tenant_tag
 from sqlalchemy_cmk.keys.policy import KekAllowed, PolicyCheck
 from sqlalchemy_cmk.keys.raw_sql import RawSql, check_raw_sql, guarded
 from sqlalchemy_cmk.keys.storage.tables import make_all_tables
 from sqlalchemy_cmk.providers.base import KeyProvider
+from sqlalchemy_cmk.providers.owners import TENANT_TAG
 from sqlalchemy_cmk.runtime.blocking import in_a_thread, off_the_loop
 from sqlalchemy_cmk.runtime.clock import elapsed
 
@@ -78,6 +81,11 @@ class Keyring(KeyOperations, ValueDoors):
             ``"file:PATH"``, or a function that returns its PEM. Default: none, and no certificate is issued.
         kek_allowed: given a tenant's name and a KEK's URI, returns whether that KEK may serve that tenant;
             asked at every wrap and unwrap. :class:`~sqlalchemy_cmk.KekPolicy` is one. Default: every KEK may.
+        tenant_tag: the name of the tag by which a KEK says which tenants it may serve, or a tenant could name
+            somebody else's: a KEK without it is not assigned. Or a function that is given a tenant's name and
+            a KEK's URI, and returns whether the KEK is theirs; or ``None``: every KEK is. The platform's KEK,
+            and KEKs that cannot say whose they are, such as local ones, need no tag. Default
+            ``"cmk-tenant"``.
         reads_without_tenant: let a sealed value of a tenant be read where neither the row, the statement nor
             a scope says whose it is. Default ``False``: :class:`~sqlalchemy_cmk.TenantRequired`.
         raw_sql: what becomes of ``text()`` and other SQL text that names a sealed column, on an engine that
@@ -123,6 +131,7 @@ class Keyring(KeyOperations, ValueDoors):
         record_key: RecordKeySource | None = None,
         certificate_key: CertificateKeySource | None = None,
         kek_allowed: KekAllowed | None = None,
+        tenant_tag: TenantTag = TENANT_TAG,
         reads_without_tenant: bool = False,
         raw_sql: RawSql = "warn",
         actor: str | Callable[[], str] | None = None,
@@ -160,6 +169,7 @@ class Keyring(KeyOperations, ValueDoors):
             record_exceptions,
             clock,
             event_kinds(reason_for),
+            check_tenant_tag(tenant_tag),
             ProviderCalls(kek_concurrency),
             Subscribers(Webhooks(webhooks)),
         )
@@ -333,6 +343,23 @@ class Keyring(KeyOperations, ValueDoors):
     def refusals(self) -> tuple[Refusal, ...]:
         """What sealing would refuse, as a dry run has seen it so far; empty where values are sealed."""
         return () if self.dry_run is None else self.dry_run.refusals
+
+    def onboarding(
+        self, tenant: object, kek_uri: str, *, application: str | None = None, other_directory: bool = False
+    ) -> Onboarding:
+        """Return what a customer has to do to bring a KEK, and a check whether it was done.
+
+        Args:
+            tenant: the tenant's name.
+            kek_uri: the URI that the KEK has, or will have.
+            application: by what the customer knows the application: its client id in Azure, the ARN of its
+                role in AWS. Without one, the instructions have a placeholder.
+            other_directory: whether the customer's directory in Azure is another than the application's.
+
+        Raises:
+            ConfigurationError: ``application`` is neither.
+        """
+        return Onboarding(self._settings, tenant, kek_uri, application, other_directory)
 
     def provider_of(self, kek_uri: str) -> KeyProvider:
         """Return the provider of a KEK.

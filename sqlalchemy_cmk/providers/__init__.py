@@ -11,6 +11,15 @@ from sqlalchemy_cmk.providers._installed import installed_providers, load_provid
 from sqlalchemy_cmk.providers._retries import Retries, Throttled
 from sqlalchemy_cmk.providers.base import KekExpiry, KeyProvider, Wrapped, foreign_algorithm, foreign_version
 from sqlalchemy_cmk.providers.local import LocalKeyProvider
+from sqlalchemy_cmk.providers.onboarding import (
+    KekOnboarding,
+    OnboardingFormat,
+    OnboardingProblem,
+    OnboardingRequest,
+    OnboardingStep,
+    StepState,
+)
+from sqlalchemy_cmk.providers.owners import Owners
 from sqlalchemy_cmk.runtime.lazy import lazy_names
 from sqlalchemy_cmk.runtime.secret import Secret
 
@@ -24,11 +33,18 @@ __all__ = [
     "AzureKeyVaultProvider",
     "CircuitBreaker",
     "KekExpiry",
+    "KekOnboarding",
     "KeyProvider",
     "LocalKeyProvider",
+    "OnboardingFormat",
+    "OnboardingProblem",
+    "OnboardingRequest",
+    "OnboardingStep",
+    "Owners",
     "Pkcs11KeyProvider",
     "Retries",
     "Secret",
+    "StepState",
     "Throttled",
     "Wrapped",
     "foreign_algorithm",

@@ -10,6 +10,8 @@ from secrets import token_bytes
 
 from sqlalchemy_cmk.errors import CmkError, TamperedError
 from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.providers.onboarding import AnyKek, KekOnboarding, OnboardingRequest
+from sqlalchemy_cmk.providers.owners import Owners
 from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.secret import Secret
 
@@ -123,6 +125,19 @@ class KeyProvider(ABC):
         """
         return self
 
+    def owners(self, kek_uri: str, tag: str) -> Owners | None:
+        """Return which tenants the KEK's owner says it may serve; ``None`` where KEKs here cannot say.
+
+        A tenant could name a KEK of somebody else's, which the application may use too. So a tenant is put
+        under a KEK only if the KEK itself names the tenant. It is asked then, and by ``cmk doctor``; it is
+        looked up each time.
+
+        Args:
+            kek_uri: the KEK.
+            tag: the name of the tag in which owners write it, where the service has tags.
+        """
+        return None
+
     def short_version(self, version: str) -> str:
         """Return the part of a version that tells it from a KEK's other versions, for tables.
 
@@ -168,6 +183,13 @@ class KeyProvider(ABC):
                 Finding(Level.PROBLEM, shown(kek_uri), str(error), "see docs/revocation.md for this error")
             ]
         return [Finding(Level.OK, shown(kek_uri), "wraps and unwraps")]
+
+    def onboarding(self, kek_uri: str, request: OnboardingRequest) -> KekOnboarding:
+        """Return what a KEK's owner has to do, and whether it was done, for ``cmk onboard``.
+
+        By default a sentence, and :meth:`check`.
+        """
+        return AnyKek(kek_uri, lambda: self.check(kek_uri))
 
     def ensure(self, kek_uri: str, *, first: bool = True) -> None:  # noqa: B027
         """Make the KEK if it does not exist and this provider may make it.

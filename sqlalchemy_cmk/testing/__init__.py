@@ -38,7 +38,8 @@ Documented or reported behaviour of the service that it imitates and that may su
 What it does not do:
 
 - Elliptic curve keys: those in a transfer blob are imported and shown, and cannot be used.
-- ``sign`` and ``verify``, secrets, certificates, backup and restore, release, attestation, random numbers,
+- ``sign`` and ``verify``, of which only the permission is checked.
+- Secrets, certificates, backup and restore, release, attestation, random numbers,
   AES-CBC, secure wrap. A damaged RSA1_5 ciphertext may open to other bytes instead of an error.
 - Managed HSM's own roles, backups and security domain: permissions are granted by name there too.
 - The management plane: vaults come from ``vault()`` and ``managed_hsm()`` and are not deleted; their

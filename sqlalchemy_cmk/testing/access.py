@@ -26,6 +26,8 @@ PERMISSIONS = frozenset(
         "decrypt",
         "wrapKey",
         "unwrapKey",
+        "sign",
+        "verify",
     ]
 )
 """The permissions that can be granted, by their names in Key Vault's access policies."""

@@ -11,7 +11,7 @@ _ON_KEY = {
     ("GET", "rotationpolicy"): "getRotationPolicy",
     ("PUT", "rotationpolicy"): "setRotationPolicy",
 }
-_WITH_KEY = {"wrapkey": "wrapKey", "unwrapkey": "unwrapKey", "encrypt": "encrypt", "decrypt": "decrypt"}
+_WITH_KEY = {name.lower(): name for name in ("wrapKey", "unwrapKey", "encrypt", "decrypt", "sign", "verify")}
 _NAMED = {"GET": "get", "PATCH": "update"}
 _DELETED = {"GET": "getDeleted", "DELETE": "purge"}
 

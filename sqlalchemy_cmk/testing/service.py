@@ -50,6 +50,8 @@ class KeyService:
             "unwrapKey": self._use,
             "encrypt": self._use,
             "decrypt": self._use,
+            "sign": self._not_here,
+            "verify": self._not_here,
         }
 
     def answer(self, route: Route, request: Request) -> Answer:
@@ -174,6 +176,10 @@ class KeyService:
             200,
             {"kid": version.kid, **operations.run(route.operation, version.material, _json(request), hsm)},
         )
+
+    def _not_here(self, route: Route, request: Request) -> Answer:
+        _check_usable(self.store.get(route.name, route.version), route.operation, self.store.now())
+        raise errors.bad_parameter(f"The emulator does not {route.operation}.")
 
     def _bundle(self, version: KeyVersion) -> Answer:
         return Answer(200, bundle(self.store, version))

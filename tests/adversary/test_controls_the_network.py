@@ -118,7 +118,7 @@ def comes_back(tenant: Tenant, number: int) -> None:
 
 def test_sends_no_request_elsewhere_by_a_redirect(town: Town, acme: Tenant) -> None:
     number = acme.add(name="Ann")
-    evil = town.vault(f"evil-{acme.name}")
+    evil = town.vault(f"evil-{acme.name}", acme.name)
     for status in (301, 302, 307, 308):
         acme.vault.faults.redirect(f"{evil.url}/keys/kek/0123/unwrapkey", status)
         town.app.forget()

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from sqlalchemy_cmk import KekNotOwned
 from tests.adversary.secrets import deks_of, unwrapped
 from tests.adversary.setting import RETRY_AFTER, REVALIDATE_AFTER
 from tests.adversary.town import KEK, Tenant, Town
@@ -149,10 +150,21 @@ def test_keeps_the_deks_that_they_have_unwrapped_once(town: Town, acme: Tenant) 
     """A revocation takes no DEK from anyone who has kept it: rows have to be re-encrypted under another."""
     number = acme.add(name="Ann")
     kept = deks_of(town, acme)
-    other = town.vault(f"newer-{acme.name}")
+    other = town.vault(f"newer-{acme.name}", acme.name)
     town.allow(acme, other)
     town.operator.assign(acme.name, other.key_uri(KEK))
     provider = town.operator.provider_of(other.key_uri(KEK))
     assert kept == {unwrapped(provider, row) for row in town.wrappings(acme)}
     town.app.forget()
+    assert acme.says(number) == "Ann"
+
+
+def test_is_given_no_key_of_another_tenants(town: Town, acme: Tenant, globex: Tenant) -> None:
+    """Named as their own to an operator whose list of vaults has it by mistake."""
+    number = acme.add(name="Ann")
+    town.allow(acme, globex.vault)
+    used = globex.vault.requests.count(operation="wrapKey")
+    with pytest.raises(KekNotOwned):
+        town.operator.assign(acme.name, globex.kek_uri)
+    assert globex.vault.requests.count(operation="wrapKey") == used
     assert acme.says(number) == "Ann"

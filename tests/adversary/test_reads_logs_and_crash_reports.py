@@ -49,7 +49,7 @@ def a_bad_day(town: Town, acme: Tenant) -> None:
     acme.vault.faults.fail(503, only=["wrapKey"])
     errors["rewrap"] = town.app.post("operator", "rewrap", acme.name).error
     acme.vault.faults.clear()
-    newer = town.vault(f"newer-{acme.name}")
+    newer = town.vault(f"newer-{acme.name}", acme.name)
     town.allow(acme, newer)
     newer.faults.fail(503, only=["wrapKey"])
     errors["assign, wrapping"] = town.app.post(

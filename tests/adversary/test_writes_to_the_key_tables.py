@@ -74,7 +74,7 @@ def test_is_named_who_gives_a_dek_to_another_tenant(town: Town, acme: Tenant, gl
 
 def test_has_no_dek_wrapped_for_a_vault_of_their_own(town: Town, acme: Tenant) -> None:
     """A junk wrapping that names the attacker's KEK, or the KEK changed; then the operator works on."""
-    evil = town.vault(f"evil-{acme.name}")
+    evil = town.vault(f"evil-{acme.name}", acme.name)
     number = acme.add(name="Ann")
     (mine,) = town.wrappings(acme, "randomized")
     town.insert("cmk_wrappings", {**mine, "kek_uri": evil.key_uri("kek"), "wrapped": b"junk"})
@@ -104,7 +104,7 @@ def test_has_nothing_sealed_under_a_dek_of_their_choice(town: Town, acme: Tenant
 def test_brings_no_old_wrapping_back(town: Town, acme: Tenant) -> None:
     number = acme.add(name="Ann")
     old = town.wrappings(acme)
-    newer = town.vault(f"newer-{acme.name}")
+    newer = town.vault(f"newer-{acme.name}", acme.name)
     town.allow(acme, newer)
     town.operator.assign(acme.name, newer.key_uri("kek"))
     town.app.forget()
@@ -249,7 +249,7 @@ def test_has_nothing_wrapped_by_a_vault_that_the_applications_list_does_not_name
     """Not even where the record key is known to the attacker, or an operator is mistaken."""
     acme = town.tenant("acme")
     acme.add(name="Ann")
-    evil = town.vault(f"evil-{acme.name}")
+    evil = town.vault(f"evil-{acme.name}", acme.name)
     with pytest.raises(KekNotAllowed):
         town.operator.assign(acme.name, evil.key_uri("kek"))
     with pytest.raises(KekNotAllowed):

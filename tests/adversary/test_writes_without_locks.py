@@ -16,7 +16,7 @@ def acme(bare_town: Town) -> Tenant:
 def test_has_new_deks_wrapped_for_a_vault_of_their_own(bare_town: Town, acme: Tenant) -> None:
     """In a vault of the same cloud: its hosts are trusted, and anyone may rent them."""
     number = acme.add(name="Ann")
-    evil = bare_town.vault(f"evil-{acme.name}")
+    evil = bare_town.vault(f"evil-{acme.name}", acme.name)
     bare_town.change("cmk_tenants", "tenant = :key", acme.name, {"kek_uri": evil.key_uri(KEK)})
     bare_town.operator.lifecycle.rotate_dek(acme.name)
     bare_town.app.forget()
@@ -53,7 +53,7 @@ def test_has_nothing_wrapped_by_their_vault_where_there_is_a_list_of_vaults(
 ) -> None:
     """The list alone, without a record key."""
     acme.add(name="Ann")
-    evil = bare_town.vault(f"evil-{acme.name}")
+    evil = bare_town.vault(f"evil-{acme.name}", acme.name)
     bare_town.change("cmk_tenants", "tenant = :key", acme.name, {"kek_uri": evil.key_uri(KEK)})
     keyring = bare_town.keyring(policy=True)
     with pytest.raises(KekNotAllowed, match=host(evil)):
@@ -65,7 +65,7 @@ def test_has_nothing_wrapped_by_their_vault_where_there_is_a_list_of_vaults(
 def test_talks_an_operator_into_any_vault(bare_town: Town, acme: Tenant) -> None:
     """Or anyone who has the record key: without a list there is nobody who says no."""
     acme.add(name="Ann")
-    evil = bare_town.vault(f"evil-{acme.name}")
+    evil = bare_town.vault(f"evil-{acme.name}", acme.name)
     bare_town.operator.lifecycle.add_wrapping(acme.name, evil.key_uri(KEK))
     assert evil.requests.count(operation="wrapKey", status=200) > 0
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import MetaData, create_engine, text
 
 from sqlalchemy_cmk import Keyring
+from sqlalchemy_cmk.providers.owners import TENANT_TAG
 from sqlalchemy_cmk.testing import KeyVaultEmulator, Vault
 from tests.adversary.models import Base
 from tests.adversary.running import Application, Reply
@@ -124,17 +125,17 @@ class Town:
     def tenant(self, name: str, own_key: bool = True) -> Tenant:
         """A new clinic; its name begins with this one."""
         name = f"{name}-{next(_names)}"
-        vault = self.vault(name)
+        vault = self.vault(name, name)
         tenant = Tenant(name, vault, self.app)
         self.allow(tenant, vault)
         if own_key:
             self.operator.assign(name, tenant.kek_uri)
         return tenant
 
-    def vault(self, name: str) -> Vault:
-        """A new vault with a KEK in it, which may be an attacker's."""
+    def vault(self, name: str, tenant: str) -> Vault:
+        """A new vault with a KEK in it that says it is a tenant's; it may be an attacker's."""
         vault = self.emulator.vault(name)
-        vault.create_key(KEK)
+        vault.create_key(KEK, tags={TENANT_TAG: tenant})
         return vault
 
     def allow(self, tenant: Tenant, *vaults: Vault) -> None:

@@ -49,7 +49,7 @@ class VaultApplication:
         Path(app.folder, "vault_app.py").write_text(
             MODULE.format(login=login, host=vault.url.removeprefix("https://"))
         )
-        vault.create_key("kek", key_ops=["wrapKey", "unwrapKey"])
+        vault.create_key("kek", key_ops=["wrapKey", "unwrapKey"], tags={"cmk-tenant": "acme"})
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         result = self.app.run(*arguments, "--json", place="vault_app:keyring")
@@ -108,3 +108,19 @@ def test_a_tenant_is_shredded_though_its_vault_refuses(clinic: VaultApplication)
     clinic.vault.disable_key("kek")
     clinic.json("shred", "acme", "--confirm", "acme")
     assert line(clinic)["state"] == "shredded"
+
+
+def test_onboard_prints_what_to_do_and_looks_whether_it_was_done(clinic: VaultApplication) -> None:
+    kek_uri = clinic.vault.key_uri("kek")
+    printed = clinic.app.run("onboard", "acme", "--kek", kek_uri, "--format", "az", place="vault_app:keyring")
+    assert printed.exit_code == 0 and "--tags cmk-tenant=acme" in printed.stdout
+    told = clinic.json("onboard", "acme", "--kek", kek_uri, "--format", "bicep", "--application", "77aa")
+    assert told["format"] == "bicep" and "az ad sp show --id 77aa" in told["instructions"]
+    done = clinic.json("onboard", "acme", "--kek", kek_uri, "--check")
+    assert done["ok"] and {one["state"] for one in done["steps"]} == {"ok"}
+    other = clinic.json("onboard", "globex", "--kek", kek_uri, "--check", code=1)
+    (wrong,) = (one for one in other["steps"] if one["problem"])
+    assert not other["ok"] and wrong["problem"] == "not_owned" and "cmk-tenant=globex" in wrong["do"]
+    lines = clinic.app.run("onboard", "globex", "--kek", kek_uri, "--check", place="vault_app:keyring")
+    assert lines.exit_code == 1 and "not reached" in lines.stdout and wrong["do"] in lines.stdout
+    assert clinic.json("assign", "globex", kek_uri, "--yes", code=5)["error"] == "KekNotOwned"

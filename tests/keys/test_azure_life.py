@@ -88,7 +88,7 @@ def test_a_tenant_moves_from_vault_to_platform_and_to_another_vault(clinic: Clin
     clinic.keyring.forget()
     assert clinic.read("acme") == ["theirs"]
     hsm = clinic.hsm
-    hsm.create_key("clinic-kek")
+    hsm.create_key("clinic-kek", tags={"cmk-tenant": "acme"})
     clinic.keyring.assign("acme", hsm.key_uri("clinic-kek"), fresh_dek=True)
     clinic.write("acme", "more")
     clinic.keyring.forget()

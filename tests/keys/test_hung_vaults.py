@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy_cmk import EncryptedType, Keyring, KeyUnavailable
 from sqlalchemy_cmk.keys.opening.calls import AT_ONCE, ProviderCalls
 from sqlalchemy_cmk.providers import AzureKeyVaultProvider, LocalKeyProvider
+from sqlalchemy_cmk.providers.owners import TENANT_TAG, tag_word
 from sqlalchemy_cmk.testing import KeyVaultEmulator, Vault
 from tests.support.databases import Database
 from tests.support.providers import CountingProvider
@@ -49,7 +50,7 @@ class Clinics:
         engine = create_engine(url)
         for tenant in (*self.hung, "healthy"):
             vault = self.vaults[tenant] = emulator.vault(uuid4().hex)
-            vault.create_key("kek")
+            vault.create_key("kek", tags={TENANT_TAG: tag_word(tenant)})
         keyring = self.keyring(engine)
         self.metadata.create_all(engine)
         for tenant, vault in self.vaults.items():

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy_cmk.providers import AzureKeyVaultProvider
+from sqlalchemy_cmk.providers.owners import TENANT_TAG
 from sqlalchemy_cmk.testing import KeyVaultEmulator, Vault
 
 # Failures are seen soon, while a busy machine's slow answers are waited for.
@@ -22,7 +23,7 @@ class AzurePlace:
         self.provider = self.new_provider()
 
     def _make(self, name: str, kty: str | None) -> str:
-        self.vault.create_key(name, kty)
+        self.vault.create_key(name, kty, tags={TENANT_TAG: "acme"})
         return self.vault.key_uri(name)
 
     def rotate(self) -> None:

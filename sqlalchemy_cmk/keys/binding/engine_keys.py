@@ -41,6 +41,7 @@ from sqlalchemy_cmk.keys.opening.refresher import Refresher
 from sqlalchemy_cmk.keys.opening.telemetry import Telemetry
 from sqlalchemy_cmk.keys.opening.uncommitted import Uncommitted
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
+from sqlalchemy_cmk.keys.ownership import Ownership
 from sqlalchemy_cmk.keys.storage.connections import Connections
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
 from sqlalchemy_cmk.keys.storage.locks import LockRow
@@ -73,6 +74,7 @@ class EngineKeys:
         opened: the opened keys of this process.
         background: writes what no caller waits for.
         wrapper: wraps and unwraps DEKs.
+        ownership: refuses a KEK that does not name the tenant.
         opener: opens DEKs.
         refresher: has those in use proven again before their deadline.
         locks: notices tenants that are locked.
@@ -143,9 +145,11 @@ class EngineKeys:
         self.token_users = TokenUsers(
             self.indexes, lambda: () if self._keyring is None else self._keyring.protected
         )
+        self.ownership = Ownership(settings.tenant_tag, settings.platform_key, self.wrapper)
         self.lifecycle = Lifecycle(
             self.store,
             self.wrapper,
+            self.ownership,
             self.observations,
             self.opener.forget_all,
             settings.cache.longest_use,

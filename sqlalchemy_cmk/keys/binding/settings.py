@@ -10,6 +10,7 @@ from sqlalchemy_cmk.keys.events.subscribers import Subscribers
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
 from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
+from sqlalchemy_cmk.keys.ownership import TenantTag
 from sqlalchemy_cmk.keys.policy import PolicyCheck
 from sqlalchemy_cmk.providers.base import KeyProvider
 
@@ -33,6 +34,7 @@ class Settings:
     record_exceptions: bool
     clock: Callable[[], float]
     reason_for: frozenset[EventKind]
+    tenant_tag: TenantTag
     calls: ProviderCalls
     subscribers: Subscribers
 

@@ -13,6 +13,7 @@ from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.flows import Flow, Turn
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, calls_of_change
+from sqlalchemy_cmk.keys.ownership import Ownership
 from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys, refuse_locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
@@ -40,6 +41,7 @@ class Assigning:
         changes: opens and wraps DEKs.
         many: plans and commits the changes.
         wrapper: calls the providers.
+        ownership: refuses a KEK that does not name the tenant.
         kek_uri: the KEK.
         fresh_dek: whether each tenant has a new active DEK too.
         pace: the rate of DEKs.
@@ -51,6 +53,7 @@ class Assigning:
         changes: Changes,
         many: ManyChanges,
         wrapper: Wrapper,
+        ownership: Ownership,
         kek_uri: str,
         *,
         fresh_dek: bool,
@@ -60,6 +63,7 @@ class Assigning:
         self._changes = changes
         self._many = many
         self._wrapper = wrapper
+        self._ownership = ownership
         self._kek_uri = kek_uri
         self._fresh_dek = fresh_dek
         self._pace = pace
@@ -88,18 +92,22 @@ class Assigning:
             else:
                 allowed.append(name)
         if allowed:
-            self._check(allowed[0])
-            self._many.make(allowed, self._plan, landed, first_kek=self._kek_uri)
+            self._wrapper.ensure(allowed[0], self._kek_uri, self._store)
+            refused = self._ownership.refusals(allowed, self._kek_uri)
+            for name, not_owned in refused.items():
+                landed(name, not_owned)
+            owned = [name for name in allowed if name not in refused]
+            if owned:
+                self._wrapper.check(owned[0], self._kek_uri)
+                self._many.make(owned, self._plan, landed, first_kek=self._kek_uri)
         return report
 
     def tenant(self, name: str) -> None:
         """Move one tenant."""
-        self._check(name)
-        self._many.make_one(name, self._plan, first_kek=self._kek_uri)
-
-    def _check(self, name: str) -> None:
         self._wrapper.ensure(name, self._kek_uri, self._store)
+        self._ownership.require(name, self._kek_uri)
         self._wrapper.check(name, self._kek_uri)
+        self._many.make_one(name, self._plan, first_kek=self._kek_uri)
 
     def _plan(self, keys: TenantKeys) -> Flow[KeyChange | None]:
         refuse_locked(keys)

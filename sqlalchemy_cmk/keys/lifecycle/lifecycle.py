@@ -20,6 +20,7 @@ from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.making import keks_of
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, calls_of_change
+from sqlalchemy_cmk.keys.ownership import Ownership
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped
@@ -45,6 +46,7 @@ class Lifecycle:
         self,
         store: KeyStore,
         wrapper: Wrapper,
+        ownership: Ownership,
         observations: Observations,
         forget: Callable[[Collection[str]], None],
         longest_use: float,
@@ -52,6 +54,7 @@ class Lifecycle:
     ) -> None:
         self._store = store
         self._wrapper = wrapper
+        self._ownership = ownership
         self._observations = observations
         self.changes = self._changes = Changes(store, wrapper, observations, forget, longest_use)
         self._many = ManyChanges(store, wrapper.calls, forget)
@@ -183,6 +186,7 @@ class Lifecycle:
         The tenant's data is closed only when access to both has been taken away.
         """
         self._wrapper.ensure(key_owner(tenant), kek_uri, self._store)
+        self._ownership.require(key_owner(tenant), kek_uri)
 
         def plan(keys: TenantKeys) -> KeyChange | None:
             living, name = keys.living, keys.tenant.name
@@ -322,6 +326,7 @@ class Lifecycle:
             self._changes,
             self._many,
             self._wrapper,
+            self._ownership,
             kek_uri,
             fresh_dek=fresh_dek,
             pace=Pace(rate),

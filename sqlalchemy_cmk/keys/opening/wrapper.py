@@ -20,6 +20,7 @@ from sqlalchemy_cmk.keys.policy import PolicyCheck
 from sqlalchemy_cmk.keys.records import DekRecord
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped
+from sqlalchemy_cmk.providers.owners import Owners
 from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.because import call_id, calls_about, kek_call
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -130,6 +131,19 @@ class Wrapper:
         check = partial(provider.check, kek_uri)
         call = self._call(provider, kek_uri, "change", check, change_of(tenant))
         self.calls.run(call.place, call.make)
+
+    def asking_owners(self, tenants: Iterable[str], kek_uri: str, tag: str) -> Flow[dict[str, Owners | None]]:
+        """Return which tenants a KEK names, for each of these tenants; see :meth:`KeyProvider.owners`.
+
+        It is asked once, or once for each tenant where its provider binds wrappings to tenants.
+        """
+        serving = {tenant: self._serving(tenant, kek_uri) for tenant in tenants}
+        answers: dict[int, Owners | None] = {}
+        for provider in {id(one): one for one in serving.values()}.values():
+            answers[id(provider)] = yield self._call(
+                provider, kek_uri, partial(provider.owners, kek_uri, tag)
+            )
+        return {tenant: answers[id(provider)] for tenant, provider in serving.items()}
 
     def examining(self, tenant: str, kek_uri: str) -> Flow[list[Finding]]:
         """Return the findings of a KEK's health checks; see :meth:`KeyProvider.health_checks`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ class VaultKey:
         not_before: when it becomes valid, in seconds since 1970.
         expires: when it expires, in seconds since 1970.
         recovery: Key Vault's ``recoveryLevel``.
+        tags: its owner's tags.
     """
 
     version: str
@@ -39,6 +41,7 @@ class VaultKey:
     not_before: float | None
     expires: float | None
     recovery: str
+    tags: Mapping[str, str]
 
     @classmethod
     def read(cls, bundle: dict[str, Any], key: KeyIdentifier) -> VaultKey:
@@ -64,6 +67,7 @@ class VaultKey:
                     not_before=found.attributes.nbf,
                     expires=found.attributes.exp,
                     recovery=found.attributes.recoveryLevel or "",
+                    tags={name: one for name, one in (found.tags or {}).items() if isinstance(one, str)},
                 )
         except (msgspec.ValidationError, ValueError):
             pass
@@ -90,6 +94,7 @@ class _Attributes(msgspec.Struct):
 class _Bundle(msgspec.Struct):
     key: _Key
     attributes: _Attributes = msgspec.field(default_factory=_Attributes)
+    tags: dict[str, Any] | None = None
 
 
 def fits(key: VaultKey, now: float) -> bool:

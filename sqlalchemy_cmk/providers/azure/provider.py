@@ -25,9 +25,12 @@ from sqlalchemy_cmk.providers.azure.descriptions import Descriptions
 from sqlalchemy_cmk.providers.azure.hosts import TrustedHosts
 from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier, is_version, parse_identifier
 from sqlalchemy_cmk.providers.azure.keys import ALGORITHMS, VaultKey, algorithm_for, refuse_unfit
+from sqlalchemy_cmk.providers.azure.onboarding import VaultOnboarding
 from sqlalchemy_cmk.providers.azure.vault import Vault
 from sqlalchemy_cmk.providers.azure.vault_request import VaultRequest
 from sqlalchemy_cmk.providers.base import KekExpiry, KeyProvider, Wrapped, foreign_algorithm, foreign_version
+from sqlalchemy_cmk.providers.onboarding import KekOnboarding, OnboardingRequest
+from sqlalchemy_cmk.providers.owners import Owners
 from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.forks import watch_forks
 from sqlalchemy_cmk.runtime.secret import Secret
@@ -176,6 +179,14 @@ class AzureKeyVaultProvider(KeyProvider):
         """Return when the key expires, as the vault has last described it."""
         return self._descriptions.expiry(kek_uri)
 
+    def owners(self, kek_uri: str, tag: str) -> Owners:
+        """Return which tenants the key's tag names: that of the newest version, or the one the URI names.
+
+        Raises:
+            KeyRevoked, KeyUnavailable, CredentialError: as for :meth:`wrap`.
+        """
+        return Owners.read(self._look_up(kek_uri).tags.get(tag, ""))
+
     def check(self, kek_uri: str) -> None:
         """Refuse a key of the wrong kind, without the operations, or outside its dates; then try it.
 
@@ -206,6 +217,11 @@ class AzureKeyVaultProvider(KeyProvider):
             return findings
         key = self._identify(kek_uri)
         return findings + check_key(self._look_up(kek_uri), kek_uri, key, self._vault(key))
+
+    def onboarding(self, kek_uri: str, request: OnboardingRequest) -> KekOnboarding:
+        """Return what the key's owner has to do, and whether it was done."""
+        key = self._identify(kek_uri)
+        return VaultOnboarding(key, request, lambda: self._vault(key))
 
     def close(self) -> None:
         """Close the connections to every vault, and the credential if this provider has made it."""

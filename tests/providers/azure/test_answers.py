@@ -16,7 +16,7 @@ from sqlalchemy_cmk.providers.azure.answers import REMEDIES, Answer, refuse
 from sqlalchemy_cmk.providers.azure.keys import NEEDED, VaultKey, refuse_unfit
 
 KEK = "https://acme.vault.azure.net/keys/clinic-kek"
-KEY = VaultKey("1", "RSA", 2048, NEEDED, True, None, None, "Recoverable")
+KEY = VaultKey("1", "RSA", 2048, NEEDED, True, None, None, "Recoverable", {})
 
 
 def answer(status: int, code: str = "", inner: str = "") -> Answer:

@@ -82,7 +82,7 @@ def test_the_doctor_reads_a_rotation_policy_where_it_may(emulator: KeyVaultEmula
     ],
 )
 def test_the_doctor_knows_every_recovery_level(recovery: str, level: Level, what: str) -> None:
-    key = VaultKey("1", "RSA", 2048, NEEDED, True, None, None, recovery)
+    key = VaultKey("1", "RSA", 2048, NEEDED, True, None, None, recovery, {})
     uri = "https://acme.vault.azure.net/keys/k"
     (found,) = recovery_findings(key, uri)
     assert found.level is level and what in found.what and (found.remedy or level is not Level.PROBLEM)
