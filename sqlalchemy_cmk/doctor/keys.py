@@ -20,7 +20,7 @@ from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.database import MAKE_TABLES
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.providers.uris import escaped, shown
-from sqlalchemy_cmk.runtime.because import calls_about
+from sqlalchemy_cmk.runtime.because import calls_about, doing
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 _NAMED = 5
@@ -116,7 +116,8 @@ class KeyChecks:
         """Return which KEKs do not name, or name no longer, the tenants that they serve."""
         keys = self._keyring.keys
         asked = {kek_uri: keys.ownership.asking(sorted(names), kek_uri) for kek_uri, names in served.items()}
-        answers = keys.wrapper.calls.results(asked)
+        with doing("doctor"):
+            answers = keys.wrapper.calls.results(asked)
         return {kek_uri: list(_refused(kek_uri, answer)) for kek_uri, answer in answers.items()}
 
     def _keks(self, served: Mapping[str, str]) -> dict[str, list[Finding]]:

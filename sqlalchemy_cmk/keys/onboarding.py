@@ -144,10 +144,8 @@ class Onboarding:
         return [failed(THEIRS, OnboardingProblem.NOT_OWNED, "the function tenant_tag refuses it", cure)]
 
     def _asked(self, provider: KeyProvider) -> list[OnboardingStep]:
-        subject = f"{self.tenant} {self.kek_uri}".encode()
-
         def ask() -> list[OnboardingStep]:
-            with kek_call(subject):
+            with kek_call(self.kek_uri.encode(), "onboarding"):
                 return guarded(provider, lambda: self._of(provider).steps())
 
         try:

@@ -22,7 +22,7 @@ from sqlalchemy_cmk.errors import ConfigurationError
 LONGEST_REASON = LONGEST_ACTOR = 200
 
 # What the library itself knows of why a KEK is called. The ids of calls hold a reason's place here.
-REASONS = ("", "open", "proof", "change", "rewrap", "rekey", "status", "doctor")
+REASONS = ("", "open", "proof", "change", "rewrap", "rekey", "status", "doctor", "onboarding")
 # The characters of an id that are the same for all calls of a process about one DEK, or one tenant's change.
 _ALIKE = len("7b1f02aa-93c4-8d10-a1b2")
 

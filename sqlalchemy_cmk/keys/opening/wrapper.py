@@ -137,13 +137,17 @@ class Wrapper:
 
         It is asked once, or once for each tenant where its provider binds wrappings to tenants.
         """
-        serving = {tenant: self._serving(tenant, kek_uri) for tenant in tenants}
-        answers: dict[int, Owners | None] = {}
-        for provider in {id(one): one for one in serving.values()}.values():
-            answers[id(provider)] = yield self._call(
-                provider, kek_uri, partial(provider.owners, kek_uri, tag)
-            )
-        return {tenant: answers[id(provider)] for tenant, provider in serving.items()}
+        # By identity: and each is held, so that no other has its id.
+        asked: dict[int, tuple[KeyProvider, Owners | None]] = {}
+        answers: dict[str, Owners | None] = {}
+        for tenant in tenants:
+            provider = self._serving(tenant, kek_uri)
+            if id(provider) not in asked:
+                ask = partial(provider.owners, kek_uri, tag)
+                owners = yield self._call(provider, kek_uri, "change", ask, change_of(tenant))
+                asked[id(provider)] = provider, owners
+            answers[tenant] = asked[id(provider)][1]
+        return answers
 
     def examining(self, tenant: str, kek_uri: str) -> Flow[list[Finding]]:
         """Return the findings of a KEK's health checks; see :meth:`KeyProvider.health_checks`.
