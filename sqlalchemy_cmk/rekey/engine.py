@@ -16,7 +16,7 @@ from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
-from sqlalchemy_cmk.keys.audit.trail import MAX_DETAIL
+from sqlalchemy_cmk.keys.audit.stamping import MAX_DETAIL
 from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.batches import Batches

@@ -10,12 +10,8 @@ the events are kept, and the break stays visible.
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -36,6 +32,7 @@ from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.export import ExportFormat, export_lines
 from sqlalchemy_cmk.keys.audit.heads import Heads
 from sqlalchemy_cmk.keys.audit.rows import TrailRows
+from sqlalchemy_cmk.keys.audit.stamping import Stamp
 from sqlalchemy_cmk.keys.audit.verification import DOUBTS, AuditVerdict, Verification
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeys
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
@@ -54,10 +51,6 @@ class Others(Protocol):
 
     def committed(self, entries: Sequence[AuditEntry]) -> None:
         """Tell of rows that have been committed; must not raise."""
-
-
-MAX_NAME = 200
-MAX_DETAIL = 500
 
 
 class AuditTrail:
@@ -90,7 +83,7 @@ class AuditTrail:
         self._reason_for = reason_for
         self._others = others
         self._background = background
-        self._actor = actor
+        self._stamp = Stamp(actor)
         self._authentication = Authentication(record_keys)
         self._rows = TrailRows(database)
         self._waiting: list[Stamped] = []
@@ -103,7 +96,7 @@ class AuditTrail:
 
         Logs get them once the transaction has been committed.
         """
-        self._append(connection, [self._stamped(event) for event in events])
+        self._append(connection, [self._stamp.on(event) for event in events])
 
     def require_reasons(self, events: Iterable[AuditEvent]) -> None:
         """Refuse a change of which nobody has said why, where the application asks for it.
@@ -123,7 +116,7 @@ class AuditTrail:
 
     def soon(self, event: AuditEvent) -> None:
         """Tell logs of an event now, and append it a moment later, in a transaction of its own."""
-        stamped = self._stamped(event)
+        stamped = self._stamp.on(event)
         emit(stamped)
         with self._lock:
             self._waiting.append(stamped)
@@ -131,7 +124,7 @@ class AuditTrail:
 
     def now(self, event: AuditEvent) -> None:
         """Append an event in a transaction of its own."""
-        stamped = self._stamped(event)
+        stamped = self._stamp.on(event)
         self._in_own_transaction(partial(self._append, events=[stamped]))
 
     def adopt(self, reason: str) -> None:
@@ -151,7 +144,7 @@ class AuditTrail:
                 "there is no record key that could authenticate the trail: give the keyring record_key="
             )
         self._background.flush()
-        stamped = self._stamped(AuditEvent(EventKind.TRAIL_ADOPTED, PLATFORM_TENANT, detail=reason))
+        stamped = self._stamp.on(AuditEvent(EventKind.TRAIL_ADOPTED, PLATFORM_TENANT, detail=reason))
         self._in_own_transaction(partial(self._append, events=[stamped], adopt=True))
 
     def entries(
@@ -218,10 +211,7 @@ class AuditTrail:
 
     def actor(self) -> str:
         """Return who acts now, as rows of the trail name them."""
-        why = because.current()
-        actor = "" if why is None else why.actor
-        actor = actor or (self._actor() if callable(self._actor) else self._actor or _user())
-        return actor[:MAX_NAME]
+        return self._stamp.actor()
 
     def verify(self, heads: Heads | None = None) -> AuditVerdict:
         """Check every link and every MAC of the trail.
@@ -291,7 +281,7 @@ class AuditTrail:
             found = self._rows.last(connection)
             seq, last = found if found[0] >= seq else (seq, last)
         if doubt and not adopt:
-            broken = self._stamped(AuditEvent(EventKind.TRAIL_BROKEN, PLATFORM_TENANT, detail=doubt))
+            broken = self._stamp.on(AuditEvent(EventKind.TRAIL_BROKEN, PLATFORM_TENANT, detail=doubt))
             events, tell = [broken, *events], [broken, *tell]
         entries = authenticated(seq, last, events, key)
         new_head = authenticated_head(entries[-1].seq, entries[-1].hash, key)
@@ -324,21 +314,3 @@ class AuditTrail:
             if authenticity is not Authenticity.AUTHENTIC:
                 return f"the head of the trail is not authentic: {DOUBTS[authenticity]}"
         return ""
-
-    def _stamped(self, event: AuditEvent) -> Stamped:
-        origin = f"{socket.gethostname()} process {os.getpid()}"
-        at = utc_now().isoformat(timespec="microseconds")
-        return Stamped(at, self.actor(), origin[:MAX_NAME], _with_reason(event, because.current()))
-
-
-def _with_reason(event: AuditEvent, why: because.Because | None) -> AuditEvent:
-    reason = "" if why is None else f"{'; ' if event.detail else ''}because: {why.reason}"
-    detail = event.detail[: MAX_DETAIL - len(reason)] + reason
-    return event if detail == event.detail else replace(event, detail=detail)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"

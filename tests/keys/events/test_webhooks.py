@@ -231,6 +231,22 @@ def test_another_tenants_event_is_not_sent_to_a_webhook(
     ]
 
 
+def test_a_true_event_can_be_sent_again_or_kept_back_by_who_writes_to_the_table(
+    small: World, receiver: Receiver
+) -> None:
+    leave_alone(small)
+    small.keyring.lock("acme")
+    assert small.keyring.events.send().sent == 1
+    seq = receiver.received[0].event["data"]["seq"]
+    small.execute(f"INSERT INTO cmk_deliveries VALUES ({seq}, 'siem', 'acme', 'waiting', 0, 0, 0, '')")
+    assert small.keyring.events.send().sent == 1
+    assert receiver.received[0].body == receiver.received[1].body, "the receiver drops it by its id"
+    small.keyring.unlock("acme")
+    small.execute("DELETE FROM cmk_deliveries")
+    assert small.keyring.events.send().sent == 0
+    assert small.keyring.audit.entries("acme")[-1].event == "unlock"
+
+
 def test_a_row_of_the_trail_that_was_altered_is_not_sent(
     clinic: World, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
