@@ -32,7 +32,7 @@ MAKEFLAGS += --no-print-directory
 # The tests start some hundred processes, which find the modules compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-both test-sa21 test-sa20 test-lowest test-pythons try-wheel stress crashes simulate soak lint format docs docs-links bench bench-tenants bench-search bench-rekey demo tour pictures clean python servers tokens
+.PHONY: help test test-both test-sa21 test-sa20 test-lowest test-pythons try-wheel stress crashes simulate soak lint format docs docs-links bench bench-tenants bench-lock bench-search bench-rekey demo tour pictures clean python servers tokens
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -106,6 +106,9 @@ bench: .venv/stamp-bench | tokens ## Run the benchmarks; BENCH_ARGS="--quick" fo
 
 bench-tenants: .venv/stamp | servers ## Measure what many tenants cost; BENCH_ARGS="--tenants 1000" for fewer
 	.venv/bin/python -m benchmarks.tenants $(BENCH_ARGS)
+
+bench-lock: .venv/stamp | servers ## Lock a tenant under load, in 8 workers; BENCH_ARGS="--notify" for NOTIFY
+	.venv/bin/python -m benchmarks.lock $(BENCH_ARGS)
 
 bench-search: .venv/stamp | servers ## Measure search indexes against plaintext twins; BENCH_ARGS="--rows 20000" for fewer rows
 	.venv/bin/python -m benchmarks.search $(BENCH_ARGS)

@@ -21,6 +21,7 @@ class Times:
     revalidate_after: float = 3.0
     retry_after: float = 1.0
     outage_grace: float = 300.0
+    lock_notify: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Setting:
             revalidate_after=self.times.revalidate_after,
             retry_after=self.times.retry_after,
             outage_grace=self.times.outage_grace,
+            lock_notify=self.times.lock_notify,
             max_open_keys=2 * len(self.vaults) + 10,
             actor=actor,
         )

@@ -54,6 +54,7 @@ OTHER_SUBJECTS = {
     ),
     "vaults and tokens, and what is kept of their keys in memory": (
         "keys/test_azure_life.py",
+        "keys/test_both_logs.py",
         "keys/test_grace.py",
         "keys/test_hung_vaults.py",
         "keys/test_leaving_memory.py",
