@@ -158,6 +158,8 @@ class Courier:
             return
         if error is not None:  # the delivery belongs to nobody again when its time is over
             logger.warning("a key event could not be sent now, and waits: %s", type(error).__name__)
+            self._alarm.set(elapsed() + EVERY)
+            return
         self.wake()
 
     def _ended(self, line: Line) -> None:

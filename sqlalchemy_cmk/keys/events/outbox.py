@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 from time import sleep
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
+from sqlalchemy_cmk.errors import TamperedError
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry
 from sqlalchemy_cmk.keys.events.key_event import kind_of
 from sqlalchemy_cmk.keys.events.table import make_deliveries_table
@@ -54,6 +55,9 @@ class Delivery:
     problem: str
 
 
+_KINDS = (int, str, str, str, int, int | float, int | float, str)
+
+
 class Outbox:
     """Reads and writes the table of deliveries. A delivery is claimed by counting its attempt.
 
@@ -93,8 +97,8 @@ class Outbox:
         """Return when the next delivery may be tried; ``None`` if none waits."""
         t = self._table.c
         earliest = select(func.min(t.next_at)).where(t.state == DeliveryState.WAITING)
-        found: float | None = self._database.run(lambda connection: connection.scalar(earliest))
-        return found
+        found = self._database.run(lambda connection: connection.scalar(earliest))
+        return found if isinstance(found, int | float) else None
 
     def claim(self, one: Delivery, now: float, until: float) -> Delivery | None:
         """Return a delivery as this caller's own until then; ``None`` if somebody else has it."""
@@ -190,8 +194,16 @@ class Outbox:
         self._database.run(work, wait_for_lock=False)
 
     def _read(self, statement: Any) -> list[Delivery]:
-        rows = self._database.run(lambda connection: connection.execute(statement).all())
-        return [Delivery(*tuple[Any, ...](row)) for row in rows]
+        try:
+            rows = self._database.run(lambda connection: connection.execute(statement).all())
+        except UnicodeDecodeError:
+            # Its message quotes the bytes.
+            problem = "the table of deliveries holds bytes that are no text: it was altered"
+        else:
+            found = (Delivery(*tuple[Any, ...](row)) for row in rows)
+            # SQLite keeps anything in any column; what is no delivery is left where it is.
+            return [one for one in found if all(map(isinstance, astuple(one), _KINDS))]
+        raise TamperedError(problem)
 
 
 def _running(statement: Any) -> Work[int]:

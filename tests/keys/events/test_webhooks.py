@@ -211,6 +211,18 @@ def test_a_forged_delivery_is_not_sent(clinic: World, receiver: Receiver, forgin
     assert receiver.received == []
 
 
+def test_rows_that_are_no_deliveries_hold_up_no_other(small: World, receiver: Receiver) -> None:
+    for junk in (
+        "'x', 'siem', 'acme', 'waiting', 0, 0, 0, ''",
+        "5, '', 'acme', 'waiting', 'x', 'x', -1, x'ff'",
+    ):
+        small.execute(f"INSERT INTO cmk_deliveries VALUES ({junk})")
+    small.keyring.lock("acme")
+    assert receiver.wait_for(1)[0].event["data"]["kind"] == "locked"
+    small.keyring.unlock("acme")
+    assert receiver.wait_for(2)[1].event["data"]["kind"] == "unlocked"
+
+
 def test_another_tenants_event_is_not_sent_to_a_webhook(
     make_lite: Callable[..., World], receiver: Receiver
 ) -> None:
