@@ -223,3 +223,14 @@ def test_a_trail_that_began_without_a_record_key_is_adopted(unkeyed: Application
     assert unkeyed.json("audit", "verify")["problems"] == []
     last = unkeyed.json("audit", "show")[-1]
     assert (last["event"], last["detail"]) == ("trail_adopted", "the record key is new")
+
+
+def test_an_export_of_ocsf_is_checked_without_the_database(app: Application) -> None:
+    app.run("rotate-dek", "acme")
+    exported = app.run("audit", "export", "--tenant", "acme", "--format", "ocsf").stdout
+    assert {json.loads(line)["class_uid"] for line in exported.splitlines()} == {6003}
+    path = app.folder / "acme.jsonl"
+    path.write_text(exported)
+    assert app.json("audit", "check-export", str(path))["problems"] == []
+    path.write_text(exported.replace('"severity_id":1', '"severity_id":2', 1))
+    assert len(app.json("audit", "check-export", str(path), code=1)["problems"]) == 1

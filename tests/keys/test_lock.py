@@ -1,40 +1,20 @@
 """Locking a tenant: every process closes its keys within seconds, whatever the KEK says."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from sqlalchemy_cmk import KeyLocked, KeyRevoked, TamperedError
 from sqlalchemy_cmk.keys.model import TenantState
 from tests.keys.conftest import statements
 from tests.support.databases import Database
 from tests.support.world import World
-from tests.support.worlds import is_shut, until, with_notes
+from tests.support.worlds import is_shut, looks, until, with_notes
 
 
 def state(world: World, tenant: str = "acme") -> TenantState:
     return next(line.state for line in world.keyring.status() if line.tenant == tenant)
-
-
-@contextmanager
-def looks() -> Iterator[list[str]]:
-    """The statements in the block that read the row which counts locks."""
-    seen: list[str] = []
-
-    def look(*arguments: Any) -> None:
-        if "cmk_locks" in arguments[2]:
-            seen.append(arguments[2])
-
-    event.listen(Engine, "before_cursor_execute", look)
-    try:
-        yield seen
-    finally:
-        event.remove(Engine, "before_cursor_execute", look)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.conftest import empty_database
 from tests.support.databases import Database
 from tests.support.drivers import by_drivers
 from tests.support.world import World
-from tests.support.worlds import is_shut, until, with_notes
+from tests.support.worlds import is_shut, looks, until, with_notes
 
 LISTENERS = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'"
 
@@ -60,6 +60,19 @@ def test_no_connection_is_held_while_no_key_is_open(clinic: World, monkeypatch: 
     until(lambda: listeners(clinic) == 0)
     assert other.read("acme") == ["acme"]
     until(lambda: listeners(clinic) == 1)
+    other.close()
+
+
+def test_many_announcements_are_few_looks(clinic: World) -> None:
+    other = listening(clinic.url, clinic.folder)
+    with looks() as seen:
+        began = time.monotonic()
+        for _ in range(200):
+            clinic.execute("NOTIFY cmk_locks")
+        clinic.keyring.lock("acme")
+        until(lambda: is_shut(other))
+        most = 2 + (time.monotonic() - began) / lock_listener.GATHER
+    assert sum("SELECT" in one for one in seen) <= most
     other.close()
 
 

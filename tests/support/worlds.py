@@ -1,7 +1,11 @@
-"""Worlds of two tenants, of which one is locked."""
+"""Worlds of two tenants, of which one is locked, and how processes notice."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, event
 
 from sqlalchemy_cmk import KeyLocked
 from tests.support.world import World
@@ -28,3 +32,19 @@ def with_notes(world: World) -> World:
         world.keyring.assign(tenant, f"local:{tenant}")
         world.write(tenant, tenant)
     return world
+
+
+@contextmanager
+def looks() -> Iterator[list[str]]:
+    """The statements in the block that read the row which counts locks."""
+    seen: list[str] = []
+
+    def look(*arguments: Any) -> None:
+        if "cmk_locks" in arguments[2]:
+            seen.append(arguments[2])
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)

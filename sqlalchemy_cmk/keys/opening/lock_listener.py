@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
 
@@ -21,6 +22,8 @@ logger = logging.getLogger("sqlalchemy_cmk.keys")
 # Seconds between two looks whether a DEK is still open, those before a lost connection is made again, and
 # those for which closing waits for the connection to be given back.
 WAIT, PAUSE, FAREWELL = 5.0, 30.0, 2.0
+# Whoever can connect to the database can announce as often as they like: looks are this many seconds apart.
+GATHER = 0.1
 
 
 class LockListener:
@@ -114,6 +117,7 @@ class LockListener:
             while not self._stopped and self._is_wanted():
                 if listener.wait(WAIT):
                     self._heard()
+                    time.sleep(GATHER)
         finally:
             with self._lock:
                 self._listener = None
