@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 
+from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.keys.audit.authentic import AuthenticRows
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry, AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
@@ -54,20 +55,26 @@ class ExpiryWatch:
         self._noted: dict[str, AuditEvent] = {}
 
     def look(self, provider: KeyProvider, kek_uri: str) -> None:
-        """Note it if a KEK expires soon, as far as its provider knows from its last look-up."""
-        expiry = guarded(provider, partial(provider.expiry_of, kek_uri))
-        event = None if expiry is None else self._due(kek_uri, expiry)
+        """Note it if a KEK expires soon, as far as its provider knows from its last look-up.
+
+        A provider that fails here keeps nobody from using the KEK.
+        """
+        try:
+            expiry = guarded(provider, partial(provider.expiry_of, kek_uri))
+        except CmkError:
+            return
+        event = self._due(kek_uri, expiry) if isinstance(expiry, KekExpiry) else None
         if event is not None and self._noted.get(kek_uri) != event:
             self._background.submit(("expiry", kek_uri), partial(self._write, event))
 
     def _due(self, kek_uri: str, expiry: KekExpiry) -> AuditEvent | None:
         left = expiry.at - self._clock()
-        at = datetime.fromtimestamp(expiry.at, UTC).isoformat(timespec="seconds")
-        if left <= 0:
-            return AuditEvent(EventKind.EXPIRED, "", "", kek_uri, expiry.version, f"at {at}")
-        ahead = next((days for days in AHEAD if left <= days * DAY), None)
+        ahead = next((days for days in (0, *AHEAD) if left <= days * DAY), None)
         if ahead is None:
             return None
+        at = datetime.fromtimestamp(max(expiry.at, 0), UTC).isoformat(timespec="seconds")
+        if ahead == 0:
+            return AuditEvent(EventKind.EXPIRED, "", "", kek_uri, expiry.version, f"at {at}")
         detail = f"within {ahead} {'day' if ahead == 1 else 'days'}: at {at}"
         return AuditEvent(EventKind.EXPIRING, "", "", kek_uri, expiry.version, detail)
 
