@@ -19,6 +19,7 @@ from examples.clinic.web import (
     documents,
     guard,
     impact,
+    onboarding,
     patients,
     record,
     sign_in,
@@ -52,7 +53,18 @@ def application(storage: Storage) -> Flask:
     current.say_why(app)
     app.register_error_handler(TamperedError, _altered)
     CMK(app, storage.keyring, tenant=current.tenant, engine=storage.engine)
-    for one in (start, sign_in, patients, appointments, documents, console, impact, record, stored):
+    for one in (
+        start,
+        sign_in,
+        patients,
+        appointments,
+        documents,
+        console,
+        impact,
+        onboarding,
+        record,
+        stored,
+    ):
         app.register_blueprint(one.pages)
     app.register_blueprint(health)
     app.jinja_env.globals.update(

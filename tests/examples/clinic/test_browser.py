@@ -112,6 +112,11 @@ def test_an_officer_looks_after_the_key(person: Person, served: Served) -> None:
     person.follow("Before you switch it off")
     assert "patients.name" in person.text
     person.follow("Back to the keys")
+    person.follow("Certificates and announcements")
+    person.follow("Back to the keys")
+    person.go("/keys/hillside/onboarding?check=now")
+    assert "wraps and unwraps" in person.text
+    person.go("/keys/hillside")
     person.page.get_by_text("Lock now").click()
     person.page.get_by_label("Why").fill("a laptop was stolen")
     person.press("Lock")

@@ -174,3 +174,16 @@ def test_before_a_key_is_switched_off_the_console_says_what_will_stop(
     assert "patients.name" in page and f"within {REVALIDATE_AFTER} seconds" in page
     assert "riverside" not in page and "Old backups" not in page
     assert clinic.browser("security@riverside.example").get(f"{HILLSIDE}/impact").status_code == 404
+
+
+def test_a_clinic_sees_whether_its_own_key_is_fit_before_it_is_taken(clinic: Clinic) -> None:
+    officer = clinic.browser("security@riverside.example")
+    where = "/keys/riverside/onboarding"
+    assert "local:riverside-vault/clinic-kek" in officer.page(where)
+    clinic.customer("riverside", "disable")
+    page = officer.page(f"{where}?check=now")
+    assert "failed" in page and "cannot be used yet" in page and "Switch to this key" not in page
+    clinic.customer("riverside", "enable")
+    assert "Switch to this key" in officer.page(f"{where}?check=now")
+    assert "the customer (CMK)" in press(officer, "riverside", "own_key")
+    assert officer.get(f"{HILLSIDE}/onboarding").status_code == 404
