@@ -6,6 +6,7 @@ from sqlalchemy_cmk.columns.doors import sealed_columns
 from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import (
+    ApprovalRequired,
     CmkError,
     ConfigurationError,
     CredentialError,
@@ -25,6 +26,7 @@ from sqlalchemy_cmk.errors import (
 from sqlalchemy_cmk.hooks import check_scope, install
 from sqlalchemy_cmk.hooks.unsupported import check_anew
 from sqlalchemy_cmk.keys import KekPolicy, KeyEvent, Keyring, Webhook, verify_webhook
+from sqlalchemy_cmk.keys.approvals.table import make_requests_table
 from sqlalchemy_cmk.keys.declarations import restorers
 from sqlalchemy_cmk.keys.events.table import make_deliveries_table
 from sqlalchemy_cmk.keys.indexes.table import make_indexes_table
@@ -42,10 +44,12 @@ register_tables(make_registry_table)
 register_tables(make_conversions_table)
 register_tables(make_indexes_table)
 register_tables(make_deliveries_table)
+register_tables(make_requests_table)
 
 restorers += [restore_types, check_anew]
 
 __all__ = [
+    "ApprovalRequired",
     "CmkError",
     "ConfigurationError",
     "CredentialError",

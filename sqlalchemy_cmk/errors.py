@@ -60,6 +60,20 @@ class KeyLocked(KeyRevoked):
     """
 
 
+class ApprovalRequired(CmkError):
+    """A second person has to approve this, and nothing was changed: a request for it was made.
+
+    Attributes:
+        request: the id of the request.
+        tenant: whose keys are to be changed.
+    """
+
+    def __init__(self, message: str, request: str = "", tenant: str = "") -> None:
+        super().__init__(message)
+        self.request = request
+        self.tenant = tenant
+
+
 class KeyUnavailable(CmkError):
     """A KEK or the key tables cannot be reached now (network, lock, missing mount); try again later."""
 

@@ -95,3 +95,20 @@ def event_kinds(names: Iterable[str]) -> frozenset[EventKind]:
         return frozenset(map(EventKind, names))
     except ValueError as error:
         raise ConfigurationError(f"{error}: give names of audit events, such as shred") from None
+
+
+# What cannot be undone, or undoes what a customer has asked for.
+GUARDED = (EventKind.SHRED, EventKind.DROP_RETIRED, EventKind.ASSIGN, EventKind.UNLOCK)
+
+
+def guarded_operations(names: Iterable[str]) -> frozenset[EventKind]:
+    """Return the operations of these names, which a second person has to approve.
+
+    Raises:
+        ConfigurationError: it is one name and no list of them, or a second person cannot be asked for.
+    """
+    if isinstance(names, str) or not all(one in GUARDED for one in names):
+        raise ConfigurationError(
+            f"two_people is a list of operations, some of {', '.join(GUARDED)}: give two_people=['shred']"
+        )
+    return frozenset(map(EventKind, names))

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import Connection, Engine, MetaData
 
 from sqlalchemy_cmk.errors import ConfigurationError
-from sqlalchemy_cmk.keys.arguments import cache_policy, check_arguments, check_engine, event_kinds
+from sqlalchemy_cmk.keys.arguments import (
+    cache_policy,
+    check_arguments,
+    check_engine,
+    event_kinds,
+    guarded_operations,
+)
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.binding.engines import Engines
 from sqlalchemy_cmk.keys.binding.places import shown
@@ -36,7 +42,7 @@ from sqlalchemy_cmk.keys.storage.tables import make_all_tables
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.providers.owners import TENANT_TAG
 from sqlalchemy_cmk.runtime.blocking import in_a_thread, off_the_loop
-from sqlalchemy_cmk.runtime.clock import elapsed
+from sqlalchemy_cmk.runtime.clock import duration, elapsed
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -97,6 +103,11 @@ class Keyring(KeyOperations, ValueDoors):
             audit events, such as ``["shred", "unlock", "assign"]``. Default: none.
         webhooks: where key events are posted to: a list of :class:`~sqlalchemy_cmk.Webhook` that are told of
             every tenant's, or a function that returns a tenant's own, given its name. Default: none.
+        two_people: the changes of keys that a second person has to approve: of ``"shred"``,
+            ``"drop_retired"``, ``"assign"`` (away from a customer's key) and ``"unlock"``. Each raises
+            :class:`~sqlalchemy_cmk.ApprovalRequired` until :attr:`approvals` has an approved request for it.
+            It needs a record key. Default: none.
+        request_expiry: seconds or ``timedelta`` until a request for a second person expires. Default 86,400.
         table_prefix: the prefix of the key tables' names.
         record_exceptions: whether OpenTelemetry's spans record the errors of providers, whose messages name
             KEKs and files.
@@ -137,6 +148,8 @@ class Keyring(KeyOperations, ValueDoors):
         actor: str | Callable[[], str] | None = None,
         reason_for: Iterable[str] = (),
         webhooks: WebhookSource = (),
+        two_people: Iterable[str] = (),
+        request_expiry: float | timedelta = 86_400,
         table_prefix: str = "cmk_",
         record_exceptions: bool = False,
         dry_run: bool = False,
@@ -169,6 +182,8 @@ class Keyring(KeyOperations, ValueDoors):
             record_exceptions,
             clock,
             event_kinds(reason_for),
+            guarded_operations(two_people),
+            duration(request_expiry, "request_expiry"),
             check_tenant_tag(tenant_tag),
             ProviderCalls(kek_concurrency),
             Subscribers(Webhooks(webhooks)),

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from itertools import islice
 
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.approvals.approvals import Approvals
 from sqlalchemy_cmk.keys.arguments import names_of
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
@@ -64,6 +65,11 @@ class KeyOperations(ABC):
     def events(self) -> Deliveries:
         """The key events that wait for webhooks, or were given up."""
         return self.keys.deliveries
+
+    @property
+    def approvals(self) -> Approvals:
+        """The requests that wait for a second person, with ``Keyring(two_people=)``."""
+        return self.keys.approvals
 
     @property
     def record_keys(self) -> RecordKeys | None:
@@ -289,7 +295,8 @@ class KeyOperations(ABC):
         Raises:
             ConfigurationError: the keyring has none.
         """
-        return RecordKeyLifecycle(required(self.record_keys), self.store, self.audit)
+        close = self.approvals.close_all
+        return RecordKeyLifecycle(required(self.record_keys), self.store, self.audit, close)
 
     @property
     def opened(self) -> OpenedKeys:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+
+from sqlalchemy import Connection
 
 from sqlalchemy_cmk.errors import KeyLocked, KeyUnavailable
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
@@ -72,6 +74,8 @@ class KeyChange:
         destroy: ids of DEKs to destroy, with their wrappings.
         wrappings: by DEK id, the wrappings that replace all that the DEK has.
         longest_use: by DEK id, for how many seconds from a proof some process may use it; never lowered.
+        beside: writes more in the same transaction; returns ``False`` where another process was first, so
+            that nothing is changed.
     """
 
     events: tuple[AuditEvent, ...] = ()
@@ -81,6 +85,7 @@ class KeyChange:
     destroy: tuple[bytes, ...] = ()
     wrappings: Mapping[bytes, tuple[Wrapped, ...]] = field(default_factory=dict)
     longest_use: Mapping[bytes, float] = field(default_factory=dict)
+    beside: Callable[[Connection], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

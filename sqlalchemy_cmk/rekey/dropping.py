@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases.errors import first_line
-from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
+from sqlalchemy_cmk.errors import ApprovalRequired, ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
 from sqlalchemy_cmk.keys.records import TenantKeys
@@ -53,6 +53,8 @@ def drop_retired(
     Raises:
         ConfigurationError: no model is protected, a protected table is not in the database or may hide rows,
             or a table cannot be searched. Nothing is destroyed then.
+        ApprovalRequired: a second person has to approve it for this tenant. Where it is for all tenants, the
+            report has the requests.
         KeyUnavailable: a transaction has been writing for more than ten seconds, or tables are made and
             altered again and again.
     """
@@ -66,11 +68,18 @@ def drop_retired(
     counted = _Count(keyring, connection, ignoring)
     dropped: list[bytes] = []
     kept: dict[bytes, str] = {}
+    requested: dict[str, str] = {}
     for name in _with_retired(keyring) if tenant is None else [key_owner(tenant)]:
-        report = keyring.lifecycle.drop_retired(name, counted.rows_left, as_of=began)
+        try:
+            report = keyring.lifecycle.drop_retired(name, counted.rows_left, as_of=began)
+        except ApprovalRequired as error:
+            if tenant is not None:
+                raise
+            requested[name] = error.request
+            continue
         dropped += report.dropped
         kept |= report.kept
-    return DropReport(tuple(dropped), kept, tuple(counted.sampled))
+    return DropReport(tuple(dropped), kept, tuple(counted.sampled), requested)
 
 
 def _with_retired(keyring: Keyring) -> list[str]:

@@ -47,7 +47,12 @@ def _with_reason(event: AuditEvent, why: because.Because | None) -> AuditEvent:
 
 
 def _user() -> str:
+    """Return the process's user; not by the environment, where everybody can write another name."""
     try:
+        import pwd
+    except ImportError:  # Windows
         return getpass.getuser()
-    except (KeyError, OSError):
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"user {os.getuid()}"

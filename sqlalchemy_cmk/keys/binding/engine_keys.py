@@ -8,6 +8,7 @@ from weakref import ref
 
 from sqlalchemy import Engine, event
 
+from sqlalchemy_cmk.keys.approvals.two_people import TwoPeople
 from sqlalchemy_cmk.keys.audit.authentic import AuthenticRows
 from sqlalchemy_cmk.keys.audit.authentication import Authentication
 from sqlalchemy_cmk.keys.audit.rows import TrailRows
@@ -69,6 +70,7 @@ class EngineKeys:
         cache: how long opened DEKs stay usable.
         connections, database, store, audit, record_keys, observations, lifecycle: as in
             :class:`~sqlalchemy_cmk.Keyring`.
+        approvals: the requests that wait for a second person.
         indexes: the database's search indexes, as far as they are recorded.
         token_users: which of them have tokens under the DEKs of a purpose.
         opened: the opened keys of this process.
@@ -107,6 +109,8 @@ class EngineKeys:
         self._tampering = Tampering(lambda event: self.audit.soon(event))
         self.audit = self._trail_on(self.database)
         self.store = self._store_on(self.database, self.audit)
+        two_people = TwoPeople(self.database, self.store, self.audit, self.record_keys, settings)
+        self.approvals = two_people.approvals
         lock_row = None if self.connections.in_memory else LockRow(self.database)
         self.observations = Observations(self.store, self.background, self.audit.soon)
         expiry = ExpiryWatch(self.store, self._rows, self.audit.soon, self.background, settings.platform_key)
@@ -154,8 +158,10 @@ class EngineKeys:
             self.opener.forget_all,
             settings.cache.longest_use,
             self.token_users,
+            two_people.guard,
+            settings.platform_key,
         )
-        self.locking = Locking(self.lifecycle.changes, self.locks)
+        self.locking = Locking(self.lifecycle.changes, self.locks, two_people.guard)
         self._keyring: Any = None
         watch_forks(self)
 

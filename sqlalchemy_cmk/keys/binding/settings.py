@@ -34,6 +34,8 @@ class Settings:
     record_exceptions: bool
     clock: Callable[[], float]
     reason_for: frozenset[EventKind]
+    two_people: frozenset[EventKind]
+    request_expiry: float
     tenant_tag: TenantTag
     calls: ProviderCalls
     subscribers: Subscribers

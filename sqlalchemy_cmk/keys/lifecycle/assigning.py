@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy_cmk.errors import CmkError
+from sqlalchemy_cmk.errors import ApprovalRequired, CmkError
+from sqlalchemy_cmk.keys.approvals.guard import joined
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.lifecycle.changes import Changes
+from sqlalchemy_cmk.keys.lifecycle.leaving import Leaving
 from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.flows import Flow, Turn
@@ -26,11 +28,13 @@ class AssignReport:
 
     Attributes:
         assigned: the tenants whose DEKs the KEK wraps now.
+        requested: by tenant, the request for it that waits for a second person.
         failed: by tenant, why it stays where it was.
     """
 
     assigned: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    requested: dict[str, str] = field(default_factory=dict)
 
 
 class Assigning:
@@ -42,6 +46,7 @@ class Assigning:
         many: plans and commits the changes.
         wrapper: calls the providers.
         ownership: refuses a KEK that does not name the tenant.
+        leaving: knows whether a second person has to approve.
         kek_uri: the KEK.
         fresh_dek: whether each tenant has a new active DEK too.
         pace: the rate of DEKs.
@@ -54,6 +59,7 @@ class Assigning:
         many: ManyChanges,
         wrapper: Wrapper,
         ownership: Ownership,
+        leaving: Leaving,
         kek_uri: str,
         *,
         fresh_dek: bool,
@@ -64,6 +70,7 @@ class Assigning:
         self._many = many
         self._wrapper = wrapper
         self._ownership = ownership
+        self._leaving = leaving
         self._kek_uri = kek_uri
         self._fresh_dek = fresh_dek
         self._pace = pace
@@ -79,6 +86,8 @@ class Assigning:
         def landed(name: str, error: CmkError | None) -> None:
             if error is None:
                 report.assigned.append(name)
+            elif isinstance(error, ApprovalRequired):
+                report.requested[name] = error.request
             else:
                 report.failed[name] = str(error)
             progress()
@@ -112,14 +121,15 @@ class Assigning:
     def _plan(self, keys: TenantKeys) -> Flow[KeyChange | None]:
         refuse_locked(keys)
         owner, kek_uri = keys.tenant, self._kek_uri
+        passed = self._leaving.assigned(keys, kek_uri, fresh_dek=self._fresh_dek)
         wrapped: dict[bytes, tuple[Wrapped, ...]] = {}
         for dek in keys.living:
             yield Turn(self._pace)
             wrapped[dek.id] = ((yield from self._changes.wrapping(kek_uri, keys, dek)),)
-        detail = f"from {owner.kek_uri}, {calls_of_change(owner.name)}"
+        detail = joined(f"from {owner.kek_uri}", passed.note, calls_of_change(owner.name))
         event = AuditEvent(EventKind.ASSIGN, owner.name, "", kek_uri, detail=detail)
         assigned = replace(owner, kek_uri=kek_uri, state=TenantState.OK, reason=None)
-        change = KeyChange((event,), assigned, wrappings=wrapped)
+        change = KeyChange((event,), assigned, wrappings=wrapped, beside=passed.beside)
         if not self._fresh_dek:
             return change
         return (yield from self._changes.with_fresh_dek(change, keys, (kek_uri,), Purpose.RANDOMIZED))

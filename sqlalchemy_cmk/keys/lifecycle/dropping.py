@@ -23,12 +23,14 @@ class DropReport:
     Attributes:
         dropped: ids of the DEKs that were destroyed.
         kept: by id, why a retired DEK was kept: the number of its rows, or that it is too soon.
+        requested: by tenant, the request for it that waits for a second person.
         sampled: tables of no model that are so large that a sample of them was searched.
     """
 
     dropped: tuple[bytes, ...] = ()
     kept: Mapping[bytes, str] = field(default_factory=dict)
     sampled: tuple[str, ...] = ()
+    requested: Mapping[str, str] = field(default_factory=dict)
 
 
 def droppable(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.keys.approvals.guard import Guard, joined
 from sqlalchemy_cmk.keys.arguments import names_of
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
@@ -14,6 +15,7 @@ from sqlalchemy_cmk.keys.indexes.users import TokenUsers
 from sqlalchemy_cmk.keys.lifecycle.assigning import Assigning, AssignReport
 from sqlalchemy_cmk.keys.lifecycle.changes import Changes
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport, RowsLeft, droppable
+from sqlalchemy_cmk.keys.lifecycle.leaving import Leaving
 from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.lifecycle.rewrapping import Rewrapping, RewrapReport
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
@@ -51,6 +53,8 @@ class Lifecycle:
         forget: Callable[[Collection[str]], None],
         longest_use: float,
         token_users: TokenUsers,
+        guard: Guard,
+        platform_key: str,
     ) -> None:
         self._store = store
         self._wrapper = wrapper
@@ -60,6 +64,8 @@ class Lifecycle:
         self._many = ManyChanges(store, wrapper.calls, forget)
         self._longest_use = longest_use
         self._token_users = token_users
+        self._guard = guard
+        self._leaving = Leaving(guard, platform_key)
 
     def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
         """Wrap a tenant's DEKs by another KEK, its own or the platform's, and by that one only.
@@ -220,9 +226,11 @@ class Lifecycle:
             for dek in having:
                 self._changes.open(keys, replace(dek, wrappings=left[dek.id]))
             next_kek = next(iter(left.values()))[0].kek_uri if owner.kek_uri == kek_uri else owner.kek_uri
-            detail = calls_of_change(owner.name)
+            passed = self._leaving.passed(keys, {kek_uri}, {"drop_wrapping": kek_uri})
+            detail = joined(passed.note, calls_of_change(owner.name))
             event = AuditEvent(EventKind.DROP_WRAPPING, owner.name, "", kek_uri, detail=detail)
-            return KeyChange((event,), replace(owner, kek_uri=next_kek), wrappings=left)
+            changed = replace(owner, kek_uri=next_kek)
+            return KeyChange((event,), changed, wrappings=left, beside=passed.beside)
 
         self._changes.make(tenant, plan)
         return dropped
@@ -251,9 +259,10 @@ class Lifecycle:
             report = droppable(retired, rows_left, began, self._longest_use, self._token_users.of)
             if not report.dropped:
                 return None
-            name = keys.tenant.name
-            events = [AuditEvent(EventKind.DROP_RETIRED, name, one.hex()) for one in report.dropped]
-            return KeyChange(tuple(events), destroy=report.dropped)
+            name, deks = keys.tenant.name, [one.hex() for one in report.dropped]
+            passed = self._guard.passed(keys, EventKind.DROP_RETIRED, {"deks": sorted(deks)})
+            events = [AuditEvent(EventKind.DROP_RETIRED, name, one, detail=passed.note) for one in deks]
+            return KeyChange(tuple(events), destroy=report.dropped, beside=passed.beside)
 
         self._changes.make(tenant, plan)
         return report
@@ -286,9 +295,11 @@ class Lifecycle:
             owner, ids = keys.tenant, tuple(dek.id for dek in keys.living)
             if owner.state is TenantState.SHREDDED and not ids:
                 return None
-            event = AuditEvent(EventKind.SHRED, name, "", owner.kek_uri, detail=f"{len(ids)} DEKs")
+            passed = self._guard.passed(keys, EventKind.SHRED, {"deks": sorted(one.hex() for one in ids)})
+            detail = joined(f"{len(ids)} DEKs", passed.note)
+            event = AuditEvent(EventKind.SHRED, name, "", owner.kek_uri, detail=detail)
             shredded = replace(owner, state=TenantState.SHREDDED, reason=None)
-            return KeyChange((event,), shredded, destroy=ids)
+            return KeyChange((event,), shredded, destroy=ids, beside=passed.beside)
 
         self._changes.make(name, plan, shredded_too=True)
 
@@ -327,6 +338,7 @@ class Lifecycle:
             self._many,
             self._wrapper,
             self._ownership,
+            self._leaving,
             kek_uri,
             fresh_dek=fresh_dek,
             pace=Pace(rate),

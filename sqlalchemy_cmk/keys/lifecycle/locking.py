@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sqlalchemy_cmk.keys.approvals.guard import Guard, joined
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.lifecycle.changes import Changes
@@ -19,10 +20,12 @@ class Locking:
     Args:
         changes: commits the changes, and drops the tenant's opened DEKs from this process.
         watch: notices locks in this process.
+        guard: knows whether a second person has to approve.
     """
 
-    def __init__(self, changes: Changes, watch: LockWatch) -> None:
+    def __init__(self, changes: Changes, watch: LockWatch, guard: Guard) -> None:
         self._changes = changes
+        self._guard = guard
         self._watch = watch
 
     def lock(self, tenant: object, reason: str = "") -> None:
@@ -43,8 +46,11 @@ class Locking:
         def plan(keys: TenantKeys) -> KeyChange | None:
             if keys.tenant.state is not TenantState.LOCKED:
                 return None
-            event = AuditEvent(EventKind.UNLOCK, keys.tenant.name, "", keys.tenant.kek_uri, detail=reason)
-            return KeyChange((event,), replace(keys.tenant, state=TenantState.OK, reason=None))
+            passed = self._guard.passed(keys, EventKind.UNLOCK, {}, reason)
+            detail = joined(reason, passed.note)
+            event = AuditEvent(EventKind.UNLOCK, keys.tenant.name, "", keys.tenant.kek_uri, detail=detail)
+            unlocked = replace(keys.tenant, state=TenantState.OK, reason=None)
+            return KeyChange((event,), unlocked, beside=passed.beside)
 
         self._changes.make(tenant, plan)
         self._watch.unlocked(key_owner(tenant))

@@ -23,12 +23,20 @@ class RecordKeyLifecycle:
         record_keys: the keyring's record keys.
         store: reads and writes the key tables.
         audit: the trail of key events.
+        close_requests: closes every open request for a second person, which the old key authenticates.
     """
 
-    def __init__(self, record_keys: RecordKeys, store: KeyStore, audit: AuditTrail) -> None:
+    def __init__(
+        self,
+        record_keys: RecordKeys,
+        store: KeyStore,
+        audit: AuditTrail,
+        close_requests: Callable[[str], None] = lambda why: None,
+    ) -> None:
         self._record_keys = record_keys
         self._store = store
         self._audit = audit
+        self._close_requests = close_requests
 
     def keys(self) -> tuple[tuple[RecordKey, ...], str]:
         """Return the record keys of now, the one that authenticates first, and where they are kept."""
@@ -49,6 +57,7 @@ class RecordKeyLifecycle:
                 old record key is kept.
             KeyUnavailable: the record key or the key tables cannot be reached.
         """
+        self._close_requests("the record key was rotated")
         in_file = self._record_keys.path is not None
         if in_file and len(self._record_keys.load()) == 1:
             self._record_keys.rotate()

@@ -23,7 +23,7 @@ from sqlalchemy_cmk.keys.storage.database import KeyDatabase, waits_for_lock
 from sqlalchemy_cmk.keys.storage.locks import LockRow
 from sqlalchemy_cmk.keys.storage.reader import PAGE, KeyReader, Page
 from sqlalchemy_cmk.keys.storage.tenant_filter import EVERY, TenantFilter
-from sqlalchemy_cmk.keys.storage.writer import KeyWriter, PlannedChange
+from sqlalchemy_cmk.keys.storage.writer import KeyWriter, OtherWasFirst, PlannedChange
 from sqlalchemy_cmk.runtime.clock import as_utc, this_second, utc_now
 from sqlalchemy_cmk.runtime.parts import in_parts
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
@@ -257,7 +257,7 @@ class KeyStore:
         after = [keys.changed(change, now) for keys, change in plans]
         manifests = self._manifests.make_all(after)
         planned = [
-            PlannedChange(keys, changed, manifest, change.events)
+            PlannedChange(keys, changed, manifest, change.events, change.beside)
             for (keys, change), changed, manifest in zip(plans, after, manifests, strict=True)
         ]
         # Always in one order, so that two processes do not wait for each other.
@@ -271,7 +271,7 @@ class KeyStore:
 
         try:
             committed = self._database.run(work, wait_for_lock=wait_for_lock)
-        except IntegrityError:  # another process was first
+        except (IntegrityError, OtherWasFirst):
             if len(plans) == 1:
                 return set()
             return set().union(*(self.apply_all([one], wait_for_lock=wait_for_lock) for one in plans))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,10 @@ from sqlalchemy_cmk.runtime.parts import in_parts
 MANY = 500
 
 
+class OtherWasFirst(Exception):
+    """What a change writes beside the keys cannot be written any more: the transaction is rolled back."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
     """A change of one tenant's keys that is about to be written.
@@ -28,12 +32,14 @@ class PlannedChange:
         after: the keys as they will be.
         manifest: authenticates them.
         planned_events: what the audit trail records.
+        beside: as in the change.
     """
 
     before: TenantKeys
     after: TenantKeys
     manifest: Manifest
     planned_events: tuple[AuditEvent, ...]
+    beside: Callable[[Connection], bool] | None = None
 
     @property
     def tenant(self) -> str:
@@ -70,6 +76,7 @@ class KeyWriter:
 
         Raises:
             IntegrityError: another process was first with a new tenant.
+            OtherWasFirst: another process was first with what is written beside the keys.
         """
         done = [one for one in planned if one.before.stored and self._advance(connection, one)]
         new = [one for one in planned if not one.before.stored]
@@ -78,6 +85,8 @@ class KeyWriter:
             connection.execute(insert(self._tables.tenants), rows)
         done += new
         self._write_deks(connection, done)
+        if not all(one.beside(connection) for one in done if one.beside is not None):
+            raise OtherWasFirst
         return done
 
     def _advance(self, connection: Connection, one: PlannedChange) -> bool:
