@@ -24,10 +24,11 @@ from sqlalchemy_cmk.cli.options import VARIABLE, because_option, say_why, use_ke
 from sqlalchemy_cmk.cli.output import print_error
 from sqlalchemy_cmk.cli.record_key import record_key
 from sqlalchemy_cmk.cli.rekey import rekey
+from sqlalchemy_cmk.cli.requests import approve, refuse, requests
 from sqlalchemy_cmk.cli.rewrap import rewrap
 from sqlalchemy_cmk.cli.shred import shred
 from sqlalchemy_cmk.cli.status import status
-from sqlalchemy_cmk.errors import CmkError
+from sqlalchemy_cmk.errors import ApprovalRequired, CmkError
 
 _JSON = f"{__name__}.json"
 
@@ -56,7 +57,8 @@ class CmkGroup(click.Group):
         except KeyboardInterrupt:
             _end(ctx, ExitCode.STOPPED, "KeyboardInterrupt", "stopped")
         except CmkError as error:
-            _end(ctx, exit_code(error), type(error).__name__, str(error))
+            more = {"request": error.request} if isinstance(error, ApprovalRequired) else {}
+            _end(ctx, exit_code(error), type(error).__name__, str(error), **more)
 
 
 def _in_order(args: list[str]) -> list[str]:
@@ -76,8 +78,8 @@ def _end_usage(ctx: click.Context, error: click.UsageError) -> NoReturn:
     _end(ctx, ExitCode.USAGE, type(error).__name__, error.format_message())
 
 
-def _end(ctx: click.Context, code: ExitCode, kind: str, message: str) -> NoReturn:
-    print_error(kind, message, ctx.meta[_JSON])
+def _end(ctx: click.Context, code: ExitCode, kind: str, message: str, **more: str) -> NoReturn:
+    print_error(kind, message, ctx.meta[_JSON], **more)
     ctx.exit(code)
 
 
@@ -124,6 +126,9 @@ for command in (
     lock,
     unlock,
     shred,
+    requests,
+    approve,
+    refuse,
     audit,
     certificate,
     events,

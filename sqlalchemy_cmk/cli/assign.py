@@ -8,7 +8,7 @@ import click
 
 from sqlalchemy_cmk.cli.asking import ask_about
 from sqlalchemy_cmk.cli.certified import ONE_TENANT, certificate_option, certified
-from sqlalchemy_cmk.cli.many import exit_if_failed, progress_bar, rate_option
+from sqlalchemy_cmk.cli.many import exit_if_failed, exit_if_requested, progress_bar, rate_option
 from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, with_keyring
 from sqlalchemy_cmk.cli.output import plural, tenant_label
 from sqlalchemy_cmk.errors import ConfigurationError
@@ -81,12 +81,14 @@ def assign(
         "assigned": report.assigned,
         "new": made,
         "failed": report.failed,
+        "requested": report.requested,
         "fresh_dek": fresh_dek,
     }
     print_result(
         as_json, result, _sentence(kek_uri, len(report.assigned), len(report.failed)), *_as_new(made)
     )
     exit_if_failed(report.failed, as_json)
+    exit_if_requested(report.requested, as_json)
 
 
 def _assign_one(keyring: Keyring, tenant: str, kek_uri: str, fresh_dek: bool, as_json: bool) -> None:

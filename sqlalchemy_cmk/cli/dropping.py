@@ -8,6 +8,7 @@ import click
 
 from sqlalchemy_cmk.cli.certified import certificate_option, certified
 from sqlalchemy_cmk.cli.exits import ExitCode
+from sqlalchemy_cmk.cli.many import exit_if_requested
 from sqlalchemy_cmk.cli.options import as_json, print_result, with_keyring
 from sqlalchemy_cmk.cli.output import note, plural
 from sqlalchemy_cmk.keys import Keyring
@@ -46,6 +47,7 @@ def drop_retired(
     kept = {dek_id.hex(): why for dek_id, why in report.kept.items()}
     dropped = [one.hex() for one in report.dropped]
     result = {"dropped": dropped, "kept": kept, "sampled": list(report.sampled)}
+    result |= {"requested": dict(report.requested)}
     sentence = f"{plural(len(report.dropped), 'retired DEK')} destroyed, {len(kept)} kept"
     print_result(as_json, result, sentence)
     if report.sampled and not as_json:
@@ -55,3 +57,4 @@ def drop_retired(
             for dek_id, why in kept.items():
                 note(f"DEK {dek_id}: {why}")
         click.get_current_context().exit(ExitCode.FOUND)
+    exit_if_requested(report.requested, as_json)

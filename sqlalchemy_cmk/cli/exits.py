@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyRevoked, KeyUnavailable
+from sqlalchemy_cmk.errors import ApprovalRequired, CmkError, ConfigurationError, KeyRevoked, KeyUnavailable
 
 
 class ExitCode(IntEnum):
@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     CONFIGURATION = 5
     OTHER = 6
     UNPROVEN = 7
+    APPROVAL = 8
     STOPPED = 130
 
 
@@ -38,12 +39,14 @@ Exit codes:
   6    any other error of the library, such as a damaged key
   7    certificate verify: it is intact, and no key was given that says who
        has issued it
+  8    ApprovalRequired: a second person has to approve it, by cmk approve
   130  stopped by Ctrl-C
 
 The keyring's module is searched for in the current directory first.
 """
 
 _CODES: tuple[tuple[type[CmkError], ExitCode], ...] = (
+    (ApprovalRequired, ExitCode.APPROVAL),
     (KeyRevoked, ExitCode.REVOKED),
     (KeyUnavailable, ExitCode.UNAVAILABLE),
     (ConfigurationError, ExitCode.CONFIGURATION),

@@ -30,6 +30,17 @@ def progress_bar(doing: str, tenants: int) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
+def exit_if_requested(requested: Mapping[str, str], as_json: bool) -> None:
+    """Name the requests that wait for a second person, if there are any, and end the command."""
+    if requested:
+        if not as_json:
+            for name, request in requested.items():
+                note(
+                    f"{tenant_label(name)}: request {request} waits for somebody else: cmk approve {request}"
+                )
+        click.get_current_context().exit(ExitCode.APPROVAL)
+
+
 def exit_if_failed(failed: Mapping[str, str], as_json: bool) -> None:
     """Name the tenants that have failed, if there are any, and end the command."""
     if failed:

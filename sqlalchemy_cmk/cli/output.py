@@ -41,10 +41,10 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_error(kind: str, message: str, as_json: bool) -> None:
-    """Print why a command failed: as JSON on stdout, or for people on stderr."""
+def print_error(kind: str, message: str, as_json: bool, **more: str) -> None:
+    """Print why a command failed: as JSON on stdout, with more for programs, or for people on stderr."""
     if as_json:
-        print_json({"error": kind, "message": message})
+        print_json({"error": kind, "message": message, **more})
     else:
         click.echo(f"{click.style(kind, fg='red')}: {printable(' '.join(message.split()))}", err=True)
 

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from sqlalchemy_cmk.cli.options import as_json, with_keyring
-from sqlalchemy_cmk.cli.output import console, iso, note, print_json
+from sqlalchemy_cmk.cli.output import console, iso, note, print_json, print_line
+from sqlalchemy_cmk.cli.requests import described_request, request_lines
 from sqlalchemy_cmk.cli.rows import counted_columns, described_column, mixed_columns, rows_table
 from sqlalchemy_cmk.cli.status_page import Choice, StatusPage, read_page
 from sqlalchemy_cmk.cli.status_table import StatusTable, needs_rewrap
@@ -64,9 +65,11 @@ def status(
     choice = Choice(tenant, state, kek, after, limit)
     page = read_page(keyring, choice, stored=stored, newest=newest)
     columns = list(counted_columns(keyring)) if rows else None
+    waiting = keyring.approvals.pending(tenant)
     if as_json:
         counted = {} if columns is None else {"columns": [described_column(one) for one in columns]}
-        print_json(_described_page(page, newest) | counted)
+        requests = {"requests": list(map(described_request, waiting))}
+        print_json(_described_page(page, newest) | counted | requests)
         return
     if page.lines:
         table = StatusTable(keyring, page, newest=newest)
@@ -74,6 +77,8 @@ def status(
         console().print(table.summary())
     else:
         note("No such tenant has keys here." if choice.is_narrowed else "No tenant has keys here.")
+    for line in (line for one in waiting for line in request_lines(one)):
+        print_line(line)
     if columns:
         console().print(rows_table(columns))
     elif columns is None:

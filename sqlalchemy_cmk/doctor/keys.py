@@ -44,7 +44,8 @@ class KeyChecks:
         if any(finding.level is Level.PROBLEM for finding in tables):
             kek_uri = self._keyring.platform_key
             return [*tables, *self._keks({kek_uri: PLATFORM_TENANT})[kek_uri]]
-        found = [*tables, *self._record_key(), *self._tenants(), *self._trail(), *self._events()]
+        found = [*tables, *self._record_key(), *self._tenants(), *self._requests(), *self._trail()]
+        found += self._events()
         self._note_calls()
         return found
 
@@ -158,6 +159,17 @@ class KeyChecks:
             return not self._store.is_in_use(kek_uri)
         except CmkError:
             return False
+
+    def _requests(self) -> Iterator[Finding]:
+        try:
+            found = self._keyring.approvals.pending()
+        except CmkError as error:
+            yield Finding(Level.PROBLEM, "requests", str(error), "see docs/two-people.md")
+            return
+        for one in found:
+            what = f"by {one.requested_by} is {one.state}: {one.operation} of tenant {one.tenant!r}"
+            remedy = f"look at it with cmk requests, then cmk approve {one.id} or cmk refuse {one.id}"
+            yield Finding(Level.WARNING, f"request {one.id}", escaped(what), remedy)
 
     def _trail(self) -> Iterator[Finding]:
         try:

@@ -1,5 +1,6 @@
 """The keyring: DEKs, the key tables that store them wrapped, and what happens to them over their life."""
 
+from sqlalchemy_cmk.keys.approvals.request import Request, RequestState
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.heads import Heads
@@ -37,6 +38,8 @@ __all__ = [
     "Onboarding",
     "OnboardingReport",
     "Purpose",
+    "Request",
+    "RequestState",
     "RewrapReport",
     "SendReport",
     "TenantState",

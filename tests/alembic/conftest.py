@@ -60,6 +60,7 @@ class Project:
         self.provider = LocalKeyProvider(folder / "keys.json")
         self.metadata = MetaData()
         self.options: dict[str, Any] = {}
+        self.keyring_options: dict[str, Any] = {}
         self.session: list[str] = []
         self._open: Keyring | None = None
         (folder / "versions").mkdir()
@@ -72,7 +73,10 @@ class Project:
         """The keyring, over the newest metadata."""
         if self._open is None:
             self._open = Keyring(
-                keyring_engine(self.engine), platform_key="local:pmk", providers=[self.provider]
+                keyring_engine(self.engine),
+                platform_key="local:pmk",
+                providers=[self.provider],
+                **self.keyring_options,
             )
         self._open.protect(self.metadata)
         return self._open

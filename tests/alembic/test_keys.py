@@ -9,7 +9,14 @@ from alembic.autogenerate import render_python_code
 from alembic.operations import ops
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, insert, select, text, update
 
-from sqlalchemy_cmk import ConfigurationError, EncryptedType, KeyRevoked, UnsupportedOperation, tenant_scope
+from sqlalchemy_cmk import (
+    ApprovalRequired,
+    ConfigurationError,
+    EncryptedType,
+    KeyRevoked,
+    UnsupportedOperation,
+    tenant_scope,
+)
 from sqlalchemy_cmk.alembic.ops.tenant_keys import (
     AssignTenantKeyOp,
     DropRetiredDeksOp,
@@ -211,3 +218,22 @@ def test_offline_migrations_on_keys_say_that_they_need_a_live_database(sqlite_pr
     text = sqlite_project.sql()
     assert "-- RotateDekOp for tenant 'acme' needs a live database and keys: run this online" in text
     assert "-- ShredTenantOp" in text
+
+
+def test_a_migration_waits_for_a_second_person_and_goes_on_when_it_runs_again(
+    sqlite_project: Project,
+) -> None:
+    sqlite_project.keyring_options = {"two_people": ["assign"], "actor": "ann"}
+    sqlite_project.models(models())
+    sqlite_project.autogenerate()
+    sqlite_project.upgrade()
+    keyring = sqlite_project.keyring
+    keyring.assign("acme", "local:acme")
+    sqlite_project.revision("op.assign_tenant_key('acme', 'local:pmk')")
+    with pytest.raises(ApprovalRequired) as caught:
+        sqlite_project.upgrade()
+    assert kek(sqlite_project, "acme") == "local:acme"
+    with keyring.because("looked at it", actor="bob"):
+        keyring.approvals.approve(caught.value.request)
+    sqlite_project.upgrade()
+    assert kek(sqlite_project, "acme") == "local:pmk"

@@ -119,6 +119,7 @@ def test_every_error_of_the_library_has_an_exit_code(error: type[errors.CmkError
         ExitCode.UNAVAILABLE,
         ExitCode.CONFIGURATION,
         ExitCode.OTHER,
+        ExitCode.APPROVAL,
     )
 
 

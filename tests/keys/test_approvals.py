@@ -15,7 +15,8 @@ from sqlalchemy_cmk.keys.approvals.table import make_requests_table
 from sqlalchemy_cmk.keys.model import TenantState
 from sqlalchemy_cmk.rekey import drop_retired
 from sqlalchemy_cmk.runtime.clock import this_second
-from tests.keys.processes import together
+from tests.keys.conftest import before_statement
+from tests.keys.processes import KILLED, die, exit_code, together
 from tests.support.databases import Database
 from tests.support.keys import adopt
 from tests.support.providers import CountingProvider
@@ -222,7 +223,7 @@ def test_what_was_approved_is_void_once_the_keys_have_changed(lite: World, chang
     assert caught.value.request != approved and state(lite) is TenantState.OK
     with pytest.raises(ConfigurationError, match="keys have changed since"):
         approve(lite, waiting)
-    assert events(lite, "expired") == ["expired", "expired"]
+    assert events(lite, "request_expired") == ["request_expired"] * 2
 
 
 def test_requests_expire(lite: World) -> None:
@@ -234,7 +235,7 @@ def test_requests_expire(lite: World) -> None:
     with pytest.raises(ApprovalRequired, match="has expired"):
         shred(lite)
     assert [one.state for one in lite.keyring.approvals.pending()] == [RequestState.PENDING]
-    assert events(lite, "expired") == ["expired", "expired"]
+    assert events(lite, "request_expired") == ["request_expired"] * 2
 
 
 def test_requests_are_refused_and_withdrawn_also_when_they_were_approved(lite: World) -> None:
@@ -381,3 +382,19 @@ def test_of_two_processes_one_uses_an_approval(world: World) -> None:
     approve(world, asked(world, lambda w: drop_retired(w.keyring, "acme")))
     assert sorted(together(2, try_to_drop, world.url, world.folder)) == [0, 1]
     assert events(world, "drop_retired", "requested") == ["requested", "drop_retired"]
+
+
+def shred_and_die(url: str, folder: Path) -> None:
+    world = World(url, folder, two_people=ALL, actor="ann")
+    with before_statement("UPDATE cmk_audit_head SET seq", die):
+        shred(world)
+
+
+def test_a_process_that_dies_has_used_no_approval(world: World) -> None:
+    request = asked(world, shred)
+    approve(world, request)
+    assert exit_code(shred_and_die, world.url, world.folder) == KILLED
+    assert state(world) is TenantState.OK and world.read("acme") == ["a note"]
+    assert [one.state for one in world.keyring.approvals.pending()] == [RequestState.APPROVED]
+    shred(world)
+    assert world.keyring.approvals.find(request).state is RequestState.USED

@@ -30,7 +30,7 @@ from sqlalchemy_cmk.alembic.ops.tenant_keys import (
     ShredTenantOp,
 )
 from sqlalchemy_cmk.columns.tenants import rows_of, sealed_columns, tenant_source
-from sqlalchemy_cmk.errors import ConfigurationError, KeyUnavailable
+from sqlalchemy_cmk.errors import ApprovalRequired, ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys.model import TenantState
 from sqlalchemy_cmk.rekey import drop_retired
 from sqlalchemy_cmk.rekey.every_row import refuse_hidden
@@ -89,6 +89,13 @@ def _drop_retired(operations: Operations, operation: DropRetiredDeksOp) -> None:
     def work() -> None:
         keyring = keyring_of(operations.migration_context)
         report = drop_retired(keyring, operation.tenant, ignoring=operation.ignoring)
+        for tenant, request in report.requested.items():
+            raise ApprovalRequired(
+                f"drop_retired_deks needs a second person for {len(report.requested)} tenants, the first "
+                f"{tenant!r}: cmk requests lists what waits; then run this again",
+                request,
+                tenant,
+            )
         log.info("%d retired DEKs of %s were destroyed", len(report.dropped), operation.whose)
         if report.kept:
             dek_id, why = next(iter(report.kept.items()))

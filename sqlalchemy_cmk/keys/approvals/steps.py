@@ -30,8 +30,8 @@ _EVENTS = {
     RequestState.APPROVED: EventKind.APPROVED,
     RequestState.REFUSED: EventKind.REFUSED,
     RequestState.WITHDRAWN: EventKind.REFUSED,
-    RequestState.EXPIRED: EventKind.EXPIRED,
-    RequestState.VOID: EventKind.EXPIRED,
+    RequestState.EXPIRED: EventKind.REQUEST_EXPIRED,
+    RequestState.VOID: EventKind.REQUEST_EXPIRED,
 }
 
 

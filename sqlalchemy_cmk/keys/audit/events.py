@@ -52,7 +52,7 @@ class EventKind(StrEnum):
     """A second person approved it."""
     REFUSED = "refused"
     """It was refused, or withdrawn."""
-    EXPIRED = "expired"
+    REQUEST_EXPIRED = "request_expired"
     """Nobody approved or did it in time, or it is void: the tenant's keys have changed since."""
     RIDE_OUT = "ride_out"
     """A DEK stayed in use past its deadline, because its KEK could not be reached."""
