@@ -17,7 +17,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def told(app: Application, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Application:
     """The application, with a webhook that nobody posts to in the background."""
-    monkeypatch.setattr("sqlalchemy_cmk.keys.events.courier.Courier.wake", lambda self: None)
+    monkeypatch.setattr("sqlalchemy_cmk.keys.events.courier.Courier.look", lambda self, at_once: None)
     module = app.folder / "clinic_app.py"
     hook = f"Webhook('siem', {receiver.url!r}, {SECRET!r}, local=True)"
     hook = f"from sqlalchemy_cmk import Webhook\nHOOK = {hook}\n"

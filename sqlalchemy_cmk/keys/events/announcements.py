@@ -46,9 +46,9 @@ class Announcements:
 
     def committed(self, entries: Sequence[AuditEntry]) -> None:
         """Tell of rows that have been committed. Never raises, and waits for nobody."""
-        if self._outbox is not None:
-            self._courier.wake()
         events = [one for one in map(key_event, entries) if one is not None]
+        if self._outbox is not None:
+            self._courier.look(at_once=bool(events))
         for one in events:
             self._count(one.kind)
         self._listeners.tell(events)

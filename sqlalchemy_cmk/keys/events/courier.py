@@ -60,9 +60,9 @@ class Courier:
         self._alarm = Alarm(self.ring, elapsed, LOOK_EVERY, "cmk-webhooks")
         watch_forks(self)
 
-    def wake(self) -> None:
-        """Look now: something may have been written."""
-        self._alarm.set(elapsed())
+    def look(self, *, at_once: bool) -> None:
+        """Look now, because something was written, or in a minute, at what others may have left."""
+        self._alarm.set(elapsed() + (0 if at_once else EVERY))
 
     def ring(self) -> float:
         """Begin to send what is due, and return when to look again."""
@@ -160,7 +160,7 @@ class Courier:
             logger.warning("a key event could not be sent now, and waits: %s", type(error).__name__)
             self._alarm.set(elapsed() + EVERY)
             return
-        self.wake()
+        self.look(at_once=True)
 
     def _ended(self, line: Line) -> None:
         with self._lock:

@@ -75,7 +75,7 @@ class Deliveries:
         """
         name = None if tenant is None else key_owner(tenant)
         found = off_the_loop(lambda: self._outbox.try_again(name, time.time()))
-        self._courier.wake()
+        self._courier.look(at_once=True)
         return found
 
     def _read(self, tenant: object | None, state: DeliveryState, limit: int | None) -> list[Delivery]:

@@ -36,7 +36,7 @@ def settled(world: World) -> None:
 def leave_alone(world: World) -> None:
     """Have nothing sent in the background."""
     courier = world.keyring.keys.courier
-    courier.wake = lambda: None  # type: ignore[method-assign]
+    courier.look = lambda at_once: None  # type: ignore[method-assign]
     courier._alarm.close()
 
 
@@ -117,6 +117,20 @@ def test_a_sender_that_is_killed_after_posting_leaves_the_event_to_others(
     assert exit_code(_send, *place) == 0
     assert len(receiver.received) == 2 and receiver.received[1].event == first.event
     assert world.raw("SELECT count(*) FROM cmk_deliveries") == [(0,)]
+
+
+def test_what_a_process_has_left_is_sent_by_another_that_opens_a_key(
+    small: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_alone(small)
+    small.keyring.assign("acme", "local:acme")
+    monkeypatch.setattr("sqlalchemy_cmk.keys.events.courier.EVERY", 0.1)
+    other = _world(small.url, small.folder, receiver.url)
+    assert other.read("acme") == ["a note"]
+    other.keyring.keys.background.flush()
+    assert receiver.wait_for(1)[0].event["data"]["kind"] == "rotated"
+    settled(other)
+    other.close()
 
 
 def test_two_senders_do_not_send_an_event_at_once(world: World, receiver: Receiver) -> None:
