@@ -33,7 +33,7 @@ from sqlalchemy_cmk.keys.events.webhooks import Webhooks, WebhookSource
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
 from sqlalchemy_cmk.keys.onboarding import Onboarding
 from sqlalchemy_cmk.keys.opening.calls import KEK_CONCURRENCY, ProviderCalls
-from sqlalchemy_cmk.keys.opening.wrapper import provider_for
+from sqlalchemy_cmk.keys.opening.kek_calls import provider_for
 from sqlalchemy_cmk.keys.operations import KeyOperations
 from sqlalchemy_cmk.keys.ownership import TenantTag, check_tenant_tag
 from sqlalchemy_cmk.keys.policy import KekAllowed, PolicyCheck

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KekNotAllowed
 from sqlalchemy_cmk.keys.binding.settings import Settings
 from sqlalchemy_cmk.keys.opening.foreign import guarded
-from sqlalchemy_cmk.keys.opening.wrapper import provider_for
+from sqlalchemy_cmk.keys.opening.kek_calls import provider_for
 from sqlalchemy_cmk.keys.ownership import says_theirs
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.providers.onboarding import (

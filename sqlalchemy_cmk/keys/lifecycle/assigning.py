@@ -14,7 +14,8 @@ from sqlalchemy_cmk.keys.lifecycle.leaving import Leaving
 from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.flows import Flow, Turn
-from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, calls_of_change
+from sqlalchemy_cmk.keys.opening.kek_calls import calls_of_change
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.ownership import Ownership
 from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys, refuse_locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore

@@ -9,9 +9,10 @@ from sqlalchemy_cmk.errors import KeyRevoked
 from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.keys.opening.flows import Flow
+from sqlalchemy_cmk.keys.opening.kek_calls import change_of
 from sqlalchemy_cmk.keys.opening.making import new_dek
 from sqlalchemy_cmk.keys.opening.observations import Observations
-from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, change_of
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys, changed_meanwhile, refuse_locked
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.providers.base import Wrapped

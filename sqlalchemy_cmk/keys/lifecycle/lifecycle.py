@@ -19,9 +19,10 @@ from sqlalchemy_cmk.keys.lifecycle.leaving import Leaving
 from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.lifecycle.rewrapping import Rewrapping, RewrapReport
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
+from sqlalchemy_cmk.keys.opening.kek_calls import calls_of_change
 from sqlalchemy_cmk.keys.opening.making import keks_of
 from sqlalchemy_cmk.keys.opening.observations import Observations
-from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, calls_of_change
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.ownership import Ownership
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
 from sqlalchemy_cmk.keys.storage.store import KeyStore

@@ -11,8 +11,9 @@ from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.lifecycle.changes import Changes
 from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.opening.flows import Flow, Turn
+from sqlalchemy_cmk.keys.opening.kek_calls import calls_of_change
 from sqlalchemy_cmk.keys.opening.observations import Observations
-from sqlalchemy_cmk.keys.opening.wrapper import Wrapper, calls_of_change
+from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
 from sqlalchemy_cmk.providers.base import Wrapped
 from sqlalchemy_cmk.runtime.because import doing
