@@ -158,7 +158,7 @@ def skewed(runs: Runs) -> Table:
 def kinds() -> Table:
     """What each kind of KEK allows, by the formulas: 8 processes, 1,000 tenants with KEKs of their own."""
     head = (
-        "KEKs", "unwraps in ten seconds", "steady share", "all open after", "jitter that suffices",
+        "KEKs", "unwraps in ten seconds", "steady share", "all open after", "sufficient jitter",
         "tenants at half the limit",
     )  # fmt: skip
     places = [(f"{kind}, vault", of("own", kind=kind)) for kind in KINDS]
