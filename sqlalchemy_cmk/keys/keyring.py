@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from sqlalchemy import Connection, Engine, MetaData
 
@@ -27,7 +27,7 @@ from sqlalchemy_cmk.keys.certificate_key import CertificateKey, CertificateKeySo
 from sqlalchemy_cmk.keys.declarations import check_again, refuse_wrong_declarations, restorers
 from sqlalchemy_cmk.keys.doors import ValueDoors
 from sqlalchemy_cmk.keys.dry_run import Refusal, begin, dry_run_for, noting
-from sqlalchemy_cmk.keys.events.key_event import kinds_named
+from sqlalchemy_cmk.keys.events.key_event import KeyEvent, kinds_named
 from sqlalchemy_cmk.keys.events.subscribers import Subscribers
 from sqlalchemy_cmk.keys.events.webhooks import Webhooks, WebhookSource
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeySource
@@ -46,6 +46,8 @@ from sqlalchemy_cmk.runtime.clock import duration, elapsed
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+EventCallback = TypeVar("EventCallback", bound=Callable[[KeyEvent], object])
 
 
 class Keyring(KeyOperations, ValueDoors):
@@ -204,6 +206,12 @@ class Keyring(KeyOperations, ValueDoors):
     def __repr__(self) -> str:
         served = ", ".join(shown(keys.connections.url) for keys in self.engines.all())
         return f"<Keyring of {served or 'no engine'}, platform_key={self.platform_key!r}>"
+
+    @overload
+    def on_event(self, callback: str, *kinds: str) -> Callable[[EventCallback], EventCallback]: ...
+
+    @overload
+    def on_event(self, callback: EventCallback, *kinds: str) -> EventCallback: ...
 
     def on_event(self, callback: Any, *kinds: str) -> Any:
         """Have a function called at key events, of every engine: ``keyring.on_event(callback, "revoked")``.
