@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy_cmk.errors import TamperedError
-from sqlalchemy_cmk.keys.audit.authentication import Authentication, Authenticity
+from sqlalchemy_cmk.keys.audit.authentication import Authentication, Authenticity, Checker
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.rows import TrailRows
@@ -47,5 +47,21 @@ class AuthenticRows:
             return "it was changed"
         if not self._authentication.possible:
             return ""
-        authenticity = self._authentication.checker().row(entry)
+        checker = self._authentication.checker()
+        authenticity = checker.row(entry)
+        if authenticity is Authenticity.UNKNOWN_KEY and self._is_vouched_for(entry, checker):
+            return ""
         return "" if authenticity is Authenticity.AUTHENTIC else DOUBTS[authenticity]
+
+    def _is_vouched_for(self, entry: AuditEntry, checker: Checker) -> bool:
+        """Return whether a later row is authentic to which a row of a dropped record key is chained."""
+        before = entry
+        for one in self._rows.after(entry.seq):
+            linked = (one.seq, one.previous) == (before.seq + 1, before.hash)
+            if not linked or one.computed_hash() != one.hash:
+                return False
+            authenticity = checker.row(one)
+            if authenticity is not Authenticity.UNKNOWN_KEY:
+                return authenticity is Authenticity.AUTHENTIC
+            before = one
+        return False

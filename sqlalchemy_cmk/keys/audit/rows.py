@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
 
 from sqlalchemy_cmk.errors import TamperedError
 from sqlalchemy_cmk.keys.audit.chain import BEGINNING, AuditEntry, AuditHead
@@ -124,8 +124,15 @@ class TrailRows:
 
     def up_to(self, end: int) -> Iterator[AuditEntry]:
         """Read the rows up to a head that was read before, page by page; other processes append meanwhile."""
+        yield from self._pages(self._table.c.seq <= end)
+
+    def after(self, seq: int) -> Iterator[AuditEntry]:
+        """Read the rows after one, page by page, as far as they are asked for."""
+        yield from self._pages(self._table.c.seq > seq)
+
+    def _pages(self, which: ColumnElement[bool]) -> Iterator[AuditEntry]:
         seq = self._table.c.seq
-        page = select(self._table).where(seq <= end).order_by(seq).limit(PAGE)
+        page = select(self._table).where(which).order_by(seq).limit(PAGE)
         rows = self._read(page)
         while rows:
             yield from rows

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,35 @@ def test_a_row_of_the_trail_that_was_altered_is_not_sent(
     clinic.execute("UPDATE cmk_audit SET detail = 'true' WHERE event = 'lock'")
     assert clinic.keyring.events.retry("globex") == 0 and clinic.keyring.events.retry("acme") == 1
     assert clinic.keyring.events.send().sent == 1 and receiver.kinds() == ["locked"]
+
+
+def test_an_event_that_waits_while_the_record_key_is_rotated_is_sent(
+    small: World, receiver: Receiver
+) -> None:
+    leave_alone(small)
+    small.keyring.lock("acme")
+    small.keyring.unlock("acme")
+    old = small.keyring.record_keys.current().id
+    small.keyring.record_key.rotate()
+    small.restart(webhooks=[to(receiver)])
+    leave_alone(small)
+    assert small.keyring.record_keys.find(old) is None
+    assert small.keyring.events.send().sent == 2 and receiver.kinds() == ["locked", "unlocked"]
+
+
+def test_a_row_of_a_dropped_record_key_that_no_later_row_vouches_for_is_not_sent(
+    small: World, receiver: Receiver
+) -> None:
+    leave_alone(small)
+    small.keyring.lock("acme", reason="true")
+    small.keyring.unlock("acme")
+    small.keyring.record_key.rotate()
+    seq = small.keyring.events.waiting()[0].seq
+    (entry,) = (one for one in small.keyring.audit.entries() if one.seq == seq)
+    forged = replace(entry, detail="false").computed_hash()
+    small.execute(f"UPDATE cmk_audit SET detail = 'false', hash = '{forged}' WHERE seq = {seq}")
+    report = small.keyring.events.send()
+    assert (report.sent, report.dead) == (1, 1) and receiver.kinds() == ["unlocked"]
 
 
 def test_a_row_with_a_hash_but_no_mac_of_the_record_key_is_not_sent(small: World, receiver: Receiver) -> None:
