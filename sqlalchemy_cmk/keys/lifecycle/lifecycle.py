@@ -18,16 +18,14 @@ from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport, RowsLeft, droppab
 from sqlalchemy_cmk.keys.lifecycle.leaving import Leaving
 from sqlalchemy_cmk.keys.lifecycle.many_changes import ManyChanges
 from sqlalchemy_cmk.keys.lifecycle.rewrapping import Rewrapping, RewrapReport
+from sqlalchemy_cmk.keys.lifecycle.rotating import Rotating
+from sqlalchemy_cmk.keys.lifecycle.wrappings import Wrappings
 from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState
-from sqlalchemy_cmk.keys.opening.kek_calls import calls_of_change
-from sqlalchemy_cmk.keys.opening.making import keks_of
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.ownership import Ownership
-from sqlalchemy_cmk.keys.records import DekRecord, KeyChange, TenantKeys
+from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys
 from sqlalchemy_cmk.keys.storage.store import KeyStore
-from sqlalchemy_cmk.providers.base import Wrapped
-from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.clock import duration, utc_now
 from sqlalchemy_cmk.runtime.pace import Pace
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
@@ -152,15 +150,7 @@ class Lifecycle:
         """
         kind = Purpose.named(purpose)
         self._token_users.refuse_rotation(kind)
-
-        def plan(keys: TenantKeys) -> KeyChange:
-            name, kek_uri = keys.tenant.name, keys.tenant.kek_uri
-            detail = f"{kind}, {calls_of_change(name)}"
-            event = AuditEvent(EventKind.ROTATE, name, "", kek_uri, detail=detail)
-            with self._observations.noting(keys):
-                return self._changes.fresh_dek(KeyChange((event,)), keys, keks_of(keys), kind)
-
-        self._changes.make(tenant, plan)
+        Rotating(self._changes, self._observations, kind).rotate(tenant)
 
     def retire_search(self, purpose: Purpose) -> int:
         """Retire every tenant's DEK of a purpose under which no index has tokens any more.
@@ -171,21 +161,8 @@ class Lifecycle:
             ConfigurationError: an index has tokens under DEKs of this purpose.
         """
         self._token_users.refuse_rotation(purpose)
-        retired = 0
-
-        def plan(keys: TenantKeys) -> KeyChange | None:
-            nonlocal retired
-            active = keys.active(purpose)
-            if active is None:
-                return None
-            retired += 1
-            detail = f"{purpose}: no index has tokens under it"
-            event = AuditEvent(EventKind.ROTATE, keys.tenant.name, active.id.hex(), detail=detail)
-            return KeyChange((event,), retire=(active.id,))
-
-        for tenant in self._store.tenants_with_keys():
-            self._changes.make(tenant, plan)
-        return retired
+        rotating = Rotating(self._changes, self._observations, purpose)
+        return sum(rotating.retire(tenant) for tenant in self._store.tenants_with_keys())
 
     def add_wrapping(self, tenant: object, kek_uri: str) -> None:
         """Wrap a tenant's DEKs by a second KEK as well, in another region for example. Any one of them opens.
@@ -194,19 +171,7 @@ class Lifecycle:
         """
         self._wrapper.ensure(key_owner(tenant), kek_uri, self._store)
         self._ownership.require(key_owner(tenant), kek_uri)
-
-        def plan(keys: TenantKeys) -> KeyChange | None:
-            living, name = keys.living, keys.tenant.name
-            bare = [dek for dek in living if all(one.kek_uri != kek_uri for one in dek.wrappings)]
-            if living and not bare:
-                return None
-            if not living:
-                raise ConfigurationError(f"tenant {name!r} has no DEK yet: call keyring.warm first")
-            wrapped = {dek.id: (*dek.wrappings, self._changes.wrap(kek_uri, keys, dek)) for dek in bare}
-            event = AuditEvent(EventKind.ADD_WRAPPING, name, "", kek_uri, detail=calls_of_change(name))
-            return KeyChange((event,), wrappings=wrapped)
-
-        self._changes.make(tenant, plan)
+        Wrappings(self._changes, self._leaving, kek_uri).add(tenant)
 
     def drop_wrapping(self, tenant: object, kek_uri: str) -> int:
         """Remove a KEK's wrappings from a tenant's DEKs; return how many DEKs it wrapped.
@@ -214,27 +179,7 @@ class Lifecycle:
         Raises:
             ConfigurationError: a DEK would be left without a wrapping, so that nothing could open it.
         """
-        dropped = 0
-
-        def plan(keys: TenantKeys) -> KeyChange | None:
-            nonlocal dropped
-            owner = keys.tenant
-            having = [dek for dek in keys.living if any(one.kek_uri == kek_uri for one in dek.wrappings)]
-            dropped = len(having)
-            if not having:
-                return None
-            left = {dek.id: _without(dek, kek_uri) for dek in having}
-            for dek in having:
-                self._changes.open(keys, replace(dek, wrappings=left[dek.id]))
-            next_kek = next(iter(left.values()))[0].kek_uri if owner.kek_uri == kek_uri else owner.kek_uri
-            passed = self._leaving.passed(keys, {kek_uri}, {"drop_wrapping": kek_uri})
-            detail = joined(passed.note, calls_of_change(owner.name))
-            event = AuditEvent(EventKind.DROP_WRAPPING, owner.name, "", kek_uri, detail=detail)
-            changed = replace(owner, kek_uri=next_kek)
-            return KeyChange((event,), changed, wrappings=left, beside=passed.beside)
-
-        self._changes.make(tenant, plan)
-        return dropped
+        return Wrappings(self._changes, self._leaving, kek_uri).drop(tenant)
 
     def drop_retired(
         self, tenant: object, rows_left: RowsLeft, *, as_of: datetime | None = None
@@ -344,13 +289,3 @@ class Lifecycle:
             fresh_dek=fresh_dek,
             pace=Pace(rate),
         )
-
-
-def _without(dek: DekRecord, kek_uri: str) -> tuple[Wrapped, ...]:
-    left = tuple(one for one in dek.wrappings if one.kek_uri != kek_uri)
-    if not left:
-        raise ConfigurationError(
-            f"{shown(kek_uri)} is the last KEK of DEK {dek.id.hex()}: assign another first, or shred the "
-            "tenant"
-        )
-    return left
