@@ -94,8 +94,8 @@ def says_theirs(tag: Callable[[str, str], bool], tenant: str, kek_uri: str) -> b
 def _refused_by_tag(tag: str, tenant: str, kek_uri: str) -> KekNotOwned:
     # Whose it is instead is nothing that the tenant should learn.
     return KekNotOwned(
-        f"{shown(kek_uri)} does not say that it may serve tenant {tenant!r}: if it is theirs, they tag it "
-        f"{tag}={tag_word(tenant)}, as cmk onboard shows"
+        f"{shown(kek_uri)} does not say that it may serve tenant {tenant!r}: if it is theirs, they let it "
+        f"say so, in Azure by the tag {tag}={tag_word(tenant)}; cmk onboard shows how"
     )
 
 

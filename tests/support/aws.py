@@ -1,7 +1,8 @@
-"""AWS KMS as moto imitates it over HTTP, with what moto leaves out: keys' states, and whose ciphertext it is.
+"""AWS KMS as moto imitates it over HTTP, with what moto leaves out: states, policies, whose ciphertext it is.
 
-moto wraps and unwraps by keys that are disabled or pending deletion, and answers AccessDeniedException to
-each ciphertext that the named key has not made. The codes here are those of KMS's API reference.
+moto wraps and unwraps by keys that are disabled or pending deletion, whatever their policies say, and answers
+AccessDeniedException to each ciphertext that the named key has not made. The codes here are those of KMS's
+API reference.
 """
 
 import base64
@@ -77,12 +78,28 @@ def _refused(request: Environ) -> tuple[int, str] | None:
         return None
     if key.key_state in _REFUSED:
         return 400, _REFUSED[key.key_state]
+    if not _is_allowed(json.loads(key.policy), request.get("EncryptionContext", {})):
+        return 400, "AccessDeniedException"
     if "CiphertextBlob" not in request:
         return None
     maker = base64.b64decode(request["CiphertextBlob"])[:_ID_BYTES].decode("ascii", "replace")
     if maker != named:
         return 400, "IncorrectKeyException" if maker in store.keys else "InvalidCiphertextException"
     return None
+
+
+def _is_allowed(policy: Environ, context: Environ) -> bool:
+    """Whether the policy allows it, as far as its conditions are about the encryption context."""
+    conditions = [one["Condition"]["StringEquals"] for one in policy["Statement"] if "Condition" in one]
+    begins = "kms:EncryptionContext:"
+    fits = [
+        all(
+            context.get(name.removeprefix(begins)) in ([v] if isinstance(v, str) else v)
+            for name, v in one.items()
+        )
+        for one in conditions
+    ]
+    return any(fits) or not fits
 
 
 @contextmanager

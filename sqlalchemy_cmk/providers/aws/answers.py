@@ -67,6 +67,10 @@ class NoSuchKey(KeyRevoked):
     """KMS has no such key or alias: it is gone, or there never was one."""
 
 
+class NotPermitted(KeyRevoked):
+    """The key's policy does not let the application do what it has asked for."""
+
+
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)
 _CODE = re.compile(r"[0-9A-Za-z._-]{1,64}", re.ASCII)
 
@@ -93,7 +97,8 @@ def meaning(error: Exception, operation: str, kek_uri: str) -> CmkError:
     if code == "NotFoundException":
         return NoSuchKey(f"{what}: the key or the alias is gone")
     if code in REVOKED:
-        return KeyRevoked(f"{what}: {REVOKED[code]}")
+        told = f"{what}: {REVOKED[code]}"
+        return NotPermitted(told) if code == "AccessDeniedException" else KeyRevoked(told)
     if code in TAMPERED and operation == "Decrypt":
         return TamperedError(f"{what}: {TAMPERED[code]}")
     if code in CONFIGURATION:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from copy import copy
+from secrets import token_bytes, token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.format import DEK_BYTES
-from sqlalchemy_cmk.providers.aws.answers import NoSuchKey
+from sqlalchemy_cmk.providers.aws.answers import NoSuchKey, NotPermitted
 from sqlalchemy_cmk.providers.aws.clients import Answer, Clients, default_session
 from sqlalchemy_cmk.providers.aws.identifiers import KeyArn, is_key_id, parse_arn
+from sqlalchemy_cmk.providers.aws.onboarding import KmsOnboarding
 from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped, foreign_algorithm, foreign_version
+from sqlalchemy_cmk.providers.onboarding import KekOnboarding, OnboardingRequest
+from sqlalchemy_cmk.providers.owners import Owners, tag_word
 from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.secret import Secret
 
@@ -29,7 +33,7 @@ class AwsKmsProvider(KeyProvider):
 
     The role of the application needs ``kms:Encrypt``, ``kms:Decrypt`` and ``kms:DescribeKey``. Each wrapping
     is bound to its tenant by the encryption context ``{"cmk-tenant": NAME}``, or ``{"cmk-platform": "true"}``
-    for the platform: a key's owner may demand it in the key's policy, and sees it in CloudTrail.
+    for the platform. The key's policy has to demand the tenant's, see :meth:`owners`; CloudTrail shows it.
 
     A wrapping's KEK version is the id of the key that made it. KMS keeps every key material that it has
     rotated, and does not tell which one wraps: with a key's ARN :meth:`newest_version` says ``None``, and a
@@ -185,6 +189,34 @@ class AwsKmsProvider(KeyProvider):
             KeyRevoked, KeyUnavailable, CredentialError: as for :meth:`wrap`.
         """
         self._described(kek_uri)
+
+    def owners(self, kek_uri: str, tag: str) -> Owners | None:
+        """Return whether the key's policy lets the application use the key for this tenant alone.
+
+        KMS itself refuses any other then, so no tag is needed: a random value is wrapped for the tenant, and
+        for one that nobody is, which has to be refused. Only a provider of :meth:`for_tenant` can tell.
+
+        Raises:
+            KeyRevoked, KeyUnavailable, CredentialError: as for :meth:`wrap`.
+        """
+        tenant = self._context.get(TENANT)
+        if tenant is None:
+            return None
+        names_it = self.may_wrap_for(tenant, kek_uri) and not self.may_wrap_for(token_hex(), kek_uri)
+        return Owners(frozenset({tag_word(tenant)} if names_it else ()))
+
+    def may_wrap_for(self, tenant: str, kek_uri: str) -> bool:
+        """Return whether the key's policy lets the application wrap for a tenant; a random value is."""
+        try:
+            self.for_tenant(tenant).wrap(kek_uri, Secret(token_bytes(DEK_BYTES)))
+        except NotPermitted:
+            return False
+        return True
+
+    def onboarding(self, kek_uri: str, request: OnboardingRequest) -> KekOnboarding:
+        """Return what the key's owner has to do, and whether it was done."""
+        arn = self._identify(kek_uri)
+        return KmsOnboarding(self, arn, request, lambda: self._describe(arn).metadata)
 
     def health_checks(self, kek_uri: str) -> list[Finding]:
         """Check what a KEK of a customer should be."""
