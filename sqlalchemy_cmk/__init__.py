@@ -1,4 +1,4 @@
-"""Encrypted columns for SQLAlchemy under tenants' own keys: seal, open, and switch off by the key."""
+"""Encrypted columns for SQLAlchemy, with a separate key for each tenant that its owner can revoke."""
 
 from sqlalchemy_cmk.alembic.registry.restoring import restore_types
 from sqlalchemy_cmk.alembic.registry.table import make_conversions_table, make_registry_table

@@ -1,8 +1,8 @@
 """Every exception of the library, in one tree.
 
-All of them mix in :class:`sqlalchemy.exc.DontWrapMixin`: SQLAlchemy would otherwise wrap an error that is
-raised while parameters are bound in a ``StatementError``, which carries those parameters as plain text.
-No message holds a plaintext, a key or a token.
+All of them mix in :class:`sqlalchemy.exc.DontWrapMixin`. Otherwise SQLAlchemy would wrap an error raised
+while it binds parameters in a ``StatementError``, which carries those parameters as plain text. No message
+contains a plaintext, a key or a token.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class ConfigurationError(CmkError):
 
 
 class KekNotAllowed(ConfigurationError):
-    """``Keyring(kek_allowed=...)`` does not let this KEK serve this tenant; no vault was asked."""
+    """``Keyring(kek_allowed=...)`` does not let this KEK serve this tenant; no vault was called."""
 
 
 class KekNotOwned(ConfigurationError):
     """The KEK's owner has not said that it may serve this tenant; nothing was changed.
 
-    A key in a vault says so by its tag, which ``cmk onboard`` shows. ``Keyring(tenant_tag=...)`` may say
-    otherwise.
+    A key in a vault says so with a tag, which ``cmk onboard`` shows. ``Keyring(tenant_tag=...)`` changes this
+    rule.
     """
 
 
@@ -45,7 +45,7 @@ class KeyRevoked(CmkError):
     """The KEK's owner has taken access away, or the tenant's DEKs were destroyed.
 
     Attributes:
-        tenant: the tenant whose key it is, where that is known.
+        tenant: the tenant whose key it is, if known.
     """
 
     def __init__(self, message: str, tenant: str | None = None) -> None:
@@ -54,14 +54,14 @@ class KeyRevoked(CmkError):
 
 
 class KeyLocked(KeyRevoked):
-    """The tenant is locked, whatever its KEK says: nothing of it is opened or sealed.
+    """The tenant is locked, even if its KEK allows access: none of its data is opened or sealed.
 
     ``keyring.unlock(tenant)`` or ``cmk unlock`` unlocks it.
     """
 
 
 class ApprovalRequired(CmkError):
-    """A second person has to approve this, and nothing was changed: a request for it was made.
+    """A second person has to approve this. Nothing was changed, and a request for it was made.
 
     Attributes:
         request: the id of the request.
@@ -79,7 +79,7 @@ class KeyUnavailable(CmkError):
 
 
 class CredentialError(CmkError):
-    """The application's own credential was not accepted where a KEK lives: neither revoked nor unavailable.
+    """A vault or token did not accept the application's credential: neither revoked nor unavailable.
 
     Renew the application's secret or its sign-in. Opened DEKs stay usable until they have to be proven again.
     """
@@ -92,7 +92,7 @@ class TamperedError(CmkError):
 class RunInterrupted(CmkError):
     """A re-keying run had to stop: the database failed, or another process has taken the run over.
 
-    What was committed stays. Run the same job again and it continues from there.
+    Committed work stays. Run the same job again and it continues from there.
     """
 
 
@@ -101,10 +101,10 @@ class InvalidValue(CmkError, ValueError):
 
 
 class UnsupportedOperation(CmkError, TypeError):
-    """A SQL operation has no meaning on a sealed column, such as LIKE or an ordering.
+    """A SQL operation, such as LIKE or an ordering, has no meaning on a sealed column.
 
     Attributes:
-        index: the option of ``EncryptedType`` that would answer it; ``None`` where none does.
+        index: the option of ``EncryptedType`` that would support it; ``None`` if there is none.
     """
 
     def __init__(self, message: str, index: str | None = None) -> None:
@@ -113,4 +113,4 @@ class UnsupportedOperation(CmkError, TypeError):
 
 
 class UnverifiedWebhook(CmkError):
-    """A request that says it is a webhook was not signed with its secret, or not now: answer 401."""
+    """A request that claims to be a webhook has no valid, current signature: answer 401."""

@@ -55,69 +55,71 @@ class Keyring(KeyOperations, ValueDoors):
 
     Args:
         engine: the application's engine, sync or async. The keyring uses its URL and driver settings, and
-            opens connections of its own. Leave it out to give it later, by :meth:`init_engine`.
-        platform_key: the URI of the platform-managed KEK, which wraps the DEKs of tenants without a KEK of
-            their own.
+            opens its own connections. Leave it out to pass it later, to :meth:`init_engine`.
+        platform_key: the URI of the platform-managed KEK, which wraps the DEKs of tenants without their own
+            KEK.
         providers: the key providers; the first that handles a KEK's URI serves it.
         revalidate_after: seconds or ``timedelta`` after which an opened DEK has to be proven by its KEK
-            again; a revocation takes effect within this time while the KEK can be reached. Default 300.
+            again; a revocation takes effect within this time if the KEK can be reached. Default 300.
         outage_grace: seconds or ``timedelta`` for which opened DEKs stay usable, from their last proof, while
-            their KEK cannot be reached. Who controls the network to the KEK can stretch a revocation to
-            this time. With 0 an outage shuts as a revocation does; for one tenant see
-            :meth:`Lifecycle.set_grace`. Default 3600.
-        retry_after: seconds or ``timedelta`` after which a KEK that refused is asked again, or one that could
+            their KEK cannot be reached. Anyone who controls the network to the KEK can stretch a revocation
+            to this time. With 0, an outage closes the data as a revocation does; to set it for one tenant,
+            see :meth:`Lifecycle.set_grace`. Default 3600.
+        retry_after: seconds or ``timedelta`` after which a KEK is asked again that refused, or that could
             not be reached while its DEKs are open. Default 15.
         revalidation_jitter: the fraction of ``revalidate_after``, from 0 up to 1, by which proofs come
             earlier at random, so that many processes do not ask at once. Default 0.1.
         refresh_ahead: whether DEKs in use are proven again in the background before they have to be, so that
             no request waits for a KEK. Default ``True``.
-        lock_check: seconds or ``timedelta`` after which a process that holds DEKs looks again whether a
-            tenant was locked, by one row of the key tables. Default 2.
+        lock_check: seconds or ``timedelta`` after which a process that holds DEKs checks again whether a
+            tenant was locked, by reading one row of the key tables. Default 2.
         lock_grace: seconds or ``timedelta`` for which opened DEKs stay usable, from their last proof, while
-            that row cannot be read: nobody could tell then whether their tenant was locked. Default 300.
-        lock_notify: whether a process that holds DEKs also listens for locks, by PostgreSQL's NOTIFY, and so
-            learns of one at once. It takes one connection more. Default ``False``.
+            that row cannot be read, since their tenant might be locked. Default 300.
+        lock_notify: whether a process that holds DEKs also listens for locks with PostgreSQL's LISTEN, and so
+            notices one at once. This takes one more connection. Default ``False``.
         max_open_keys: how many DEKs are kept open, about 1 KiB each; the least recently used is dropped
             first. Default 20,000.
-        kek_concurrency: how many calls of KEKs are under way at once where a statement, a flush or
-            :meth:`warm` needs many keys: at most 8 of them at one vault, and of a provider only as many as it
-            says make sense. Default 16.
-        record_key: where the record key is kept, which authenticates the key tables and the audit trail:
+        kek_concurrency: how many calls to KEKs run at once when a statement, a flush or :meth:`warm` needs
+            many keys: at most 8 of them to one vault, and to a provider only as many as it says make sense.
+            Default 16.
+        record_key: where to find the record key, which authenticates the key tables and the audit trail:
             ``"env:NAME"``, ``"file:PATH"``, or a function that returns its 32 bytes. Default: a file beside
             the key file of a local provider, made at first use; without one, nothing is authenticated.
-        certificate_key: where the Ed25519 key is kept that signs certificates: ``"env:NAME"``,
+        certificate_key: where to find the Ed25519 key that signs certificates: ``"env:NAME"``,
             ``"file:PATH"``, or a function that returns its PEM. Default: none, and no certificate is issued.
-        kek_allowed: given a tenant's name and a KEK's URI, returns whether that KEK may serve that tenant;
-            asked at every wrap and unwrap. :class:`~sqlalchemy_cmk.KekPolicy` is one. Default: every KEK may.
-        tenant_tag: the name of the tag by which a KEK says which tenants it may serve, or a tenant could name
-            somebody else's: a KEK without it is not assigned. Or a function that is given a tenant's name and
-            a KEK's URI, and returns whether the KEK is theirs; or ``None``: every KEK is. The platform's KEK,
-            and KEKs that cannot say whose they are, such as local ones, need no tag. Default
+        kek_allowed: a function that takes a tenant's name and a KEK's URI and returns whether that KEK may
+            serve that tenant; called at every wrap and unwrap. A :class:`~sqlalchemy_cmk.KekPolicy` is one.
+            Default: every KEK may serve every tenant.
+        tenant_tag: the name of the tag with which a KEK says which tenants it may serve. A KEK without it is
+            not assigned, since a tenant could name somebody else's KEK. Or a function that takes a tenant's
+            name and a KEK's URI, and returns whether the KEK is theirs; or ``None`` to accept every KEK. The
+            platform's KEK, and KEKs that cannot have tags, such as local ones, need none. Default
             ``"cmk-tenant"``.
-        reads_without_tenant: let a sealed value of a tenant be read where neither the row, the statement nor
-            a scope says whose it is. Default ``False``: :class:`~sqlalchemy_cmk.TenantRequired`.
-        raw_sql: what becomes of ``text()`` and other SQL text that names a sealed column, on an engine that
-            is not :func:`~sqlalchemy_cmk.dbapi.transparent`: ``"warn"`` logs a warning, once for each text,
-            ``"refuse"`` refuses it, ``"allow"`` says nothing. Default ``"warn"``.
+        reads_without_tenant: allow reading a tenant's sealed value when neither the row, the statement nor
+            a scope says whose it is. Default ``False``: raises :class:`~sqlalchemy_cmk.TenantRequired`.
+        raw_sql: what to do with ``text()`` and other SQL text that names a sealed column, on an engine that
+            is not :func:`~sqlalchemy_cmk.dbapi.transparent`: ``"warn"`` logs a warning once for each text,
+            ``"refuse"`` refuses it, ``"allow"`` does nothing. Default ``"warn"``.
         actor: who acts, for the audit trail: a name, or a function that returns it. Default: the user that
             the process runs as.
-        reason_for: the changes of keys that need a reason, by :meth:`because`, or they are refused: names of
+        reason_for: the changes of keys that are refused without a reason (see :meth:`because`): names of
             audit events, such as ``["shred", "unlock", "assign"]``. Default: none.
-        webhooks: where key events are posted to: a list of :class:`~sqlalchemy_cmk.Webhook` that are told of
-            every tenant's, or a function that returns a tenant's own, given its name. Default: none.
-        two_people: the changes of keys that a second person has to approve: of ``"shred"``,
+        webhooks: where to post key events: a list of :class:`~sqlalchemy_cmk.Webhook` for every tenant's
+            events, or a function that takes a tenant's name and returns that tenant's webhooks. Default:
+            none.
+        two_people: the changes of keys that a second person has to approve, from ``"shred"``,
             ``"drop_retired"``, ``"assign"`` (away from a customer's key) and ``"unlock"``. Each raises
             :class:`~sqlalchemy_cmk.ApprovalRequired` until :attr:`approvals` has an approved request for it.
-            It needs a record key. Default: none.
+            This needs a record key. Default: none.
         request_expiry: seconds or ``timedelta`` until a request for a second person expires. Default 86,400.
         table_prefix: the prefix of the key tables' names.
         record_exceptions: whether OpenTelemetry's spans record the errors of providers, whose messages name
             KEKs and files.
-        dry_run: seal nothing: store plain values, ask no KEK, and note in :attr:`refusals` what sealing would
-            refuse. For test suites; a database with sealed values is refused.
-        clock: returns monotonic seconds, for tests. By default a clock that goes on while the machine sleeps.
+        dry_run: seal nothing: store plain values, call no KEK, and record in :attr:`refusals` what sealing
+            would refuse. For test suites; a database with sealed values is refused.
+        clock: returns monotonic seconds, for tests. The default clock keeps running while the machine sleeps.
 
-    Where it serves several engines, whatever is about one database's keys needs to be told which:
+    If the keyring serves several engines, say whose keys you mean:
     ``keyring.for_engine(engine).assign(...)``. See :class:`~sqlalchemy_cmk.keys.operations.KeyOperations`.
 
     Raises:
@@ -214,18 +216,18 @@ class Keyring(KeyOperations, ValueDoors):
     def on_event(self, callback: EventCallback, *kinds: str) -> EventCallback: ...
 
     def on_event(self, callback: Any, *kinds: str) -> Any:
-        """Have a function called at key events, of every engine: ``keyring.on_event(callback, "revoked")``.
+        """Call a function at key events of every engine: ``keyring.on_event(callback, "revoked")``.
 
-        It is called with a :class:`~sqlalchemy_cmk.KeyEvent` once that is committed, in a thread of its own
-        and in no tenant's scope. What it raises is logged. As a decorator: ``@keyring.on_event`` for every
-        kind, ``@keyring.on_event("revoked", "locked")`` for some.
+        It is called with a :class:`~sqlalchemy_cmk.KeyEvent` after the event is committed, in a separate
+        thread and in no tenant's scope. Its exceptions are logged. As a decorator: ``@keyring.on_event`` for
+        every kind, ``@keyring.on_event("revoked", "locked")`` for some.
 
         Args:
-            callback: the function, or the first of the kinds where this is a decorator.
-            kinds: the names of the kinds; of none, every kind.
+            callback: the function, or the first of the kinds if this is used as a decorator.
+            kinds: the names of the kinds; without any, every kind.
 
         Raises:
-            ConfigurationError: it is no function, or a coroutine function, or there is no such kind.
+            ConfigurationError: it is not a function, it is a coroutine function, or there is no such kind.
         """
         if isinstance(callback, str):
             return lambda function: self.on_event(function, callback, *kinds)
@@ -235,15 +237,16 @@ class Keyring(KeyOperations, ValueDoors):
     def init_engine(
         self, engine: Engine | AsyncEngine, *, replica_of: Engine | AsyncEngine | None = None
     ) -> None:
-        """Serve an engine. Each engine has key tables in its own database, and opened keys of its own.
+        """Serve an engine. Each engine has key tables in its own database, and its own opened keys.
 
         Args:
             engine: one of the application's engines, sync or async.
-            replica_of: where the engine reads a copy of another's database, that other, which is served
-                already. Values are then opened with its keys, and nothing is written through the replica.
+            replica_of: if the engine reads a copy of another engine's database, that other engine, which is
+                already served. Values are then opened with its keys, and nothing is written through the
+                replica.
 
         Raises:
-            ConfigurationError: ``engine`` is none, or ``replica_of`` is not served.
+            ConfigurationError: ``engine`` is not an engine, or ``replica_of`` is not served.
         """
         check_engine(engine)
         if replica_of is not None:
@@ -254,7 +257,7 @@ class Keyring(KeyOperations, ValueDoors):
             serve(self, metadata)
 
     def for_engine(self, engine: Engine | AsyncEngine) -> Keyring:
-        """Return this keyring for one of its engines: its methods are about that engine's database.
+        """Return this keyring for one of its engines; its methods then apply to that engine's database.
 
         Raises:
             ConfigurationError: the engine is not served.
@@ -265,7 +268,7 @@ class Keyring(KeyOperations, ValueDoors):
         """Return this keyring for the database that a connection leads to; see :meth:`for_engine`.
 
         Raises:
-            ConfigurationError: that database is not served, or not proven to be.
+            ConfigurationError: that database is not served, or cannot be proven to be.
         """
         return self._only_for(self.engines.require_connection(connection))
 
@@ -276,7 +279,7 @@ class Keyring(KeyOperations, ValueDoors):
 
     @property
     def keys(self) -> EngineKeys:
-        """The keys of the one engine that a call is about: what statements seal and open with.
+        """The keys of the engine that a call applies to, with which statements seal and open.
 
         Raises:
             ConfigurationError: the keyring serves no engine, or several, and nothing says which is meant.
@@ -286,14 +289,14 @@ class Keyring(KeyOperations, ValueDoors):
     def protect(self, base: MetaData | Any) -> None:
         """Serve the sealed columns of a declarative base or a ``MetaData``, and add the key tables to it.
 
-        What is declared so far is checked now, a table that is declared later when it is first used. Where
-        another keyring protects the same and serves the same engine, this one serves it from now on.
+        Everything declared so far is checked now; a table declared later is checked when it is first used. If
+        another keyring protects the same metadata and serves the same engine, this one serves it from now on.
 
         Args:
             base: the declarative base, or its ``MetaData``.
 
         Raises:
-            ConfigurationError: something is declared that sealed columns cannot keep, such as a unique
+            ConfigurationError: something is declared that cannot work with sealed columns, such as a unique
                 constraint over a randomized column, or a table beside tenants' tables that does not say whose
                 rows it holds.
         """
@@ -310,17 +313,18 @@ class Keyring(KeyOperations, ValueDoors):
             guarded.add(metadata)
 
     def apply_to(self, metadata: MetaData) -> None:
-        """Give reflected tables their sealed columns back, as migrations have noted them, and protect them.
+        """Give reflected tables their sealed columns back, as recorded by migrations, and protect them.
 
         For exports and scripts: call it after ``metadata.reflect(engine)``, and before ``automap_base`` maps
-        the tables. It believes what the database says of its columns; the application itself uses its models.
+        the tables. It trusts what the database says about its columns, so use models in the application
+        itself.
 
         Args:
             metadata: the reflected tables.
 
         Raises:
-            ConfigurationError: a noted type is not imported here, the table with the owners of rows was not
-                reflected, or as :meth:`protect`.
+            ConfigurationError: a recorded type is not imported here, the table with the owners of rows was
+                not reflected, or as for :meth:`protect`.
         """
         for restore in restorers:
             off_the_loop(partial(restore, self, metadata))
@@ -364,20 +368,20 @@ class Keyring(KeyOperations, ValueDoors):
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
-        """What sealing would refuse, as a dry run has seen it so far; empty where values are sealed."""
+        """What sealing would refuse, as a dry run has seen so far; empty if this is no dry run."""
         return () if self.dry_run is None else self.dry_run.refusals
 
     def onboarding(
         self, tenant: object, kek_uri: str, *, application: str | None = None, other_directory: bool = False
     ) -> Onboarding:
-        """Return what a customer has to do to bring a KEK, and a check whether it was done.
+        """Return what a customer has to do to bring a KEK, and a check of whether it is done.
 
         Args:
             tenant: the tenant's name.
             kek_uri: the URI that the KEK has, or will have.
-            application: by what the customer knows the application: its client id in Azure, the ARN of its
+            application: how the customer identifies the application: its client id in Azure, the ARN of its
                 role in AWS. Without one, the instructions have a placeholder.
-            other_directory: whether the customer's directory in Azure is another than the application's.
+            other_directory: whether the customer's directory in Azure differs from the application's.
 
         Raises:
             ConfigurationError: ``application`` is neither.

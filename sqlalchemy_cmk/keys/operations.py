@@ -38,9 +38,9 @@ from sqlalchemy_cmk.scope import key_owner
 
 
 class KeyOperations(ABC):
-    """Everything that is about the keys of one database, whichever :attr:`keys` says.
+    """Everything about the keys of one database, which :attr:`keys` determines.
 
-    Each raises :class:`ConfigurationError` where that cannot be said.
+    Each method raises :class:`ConfigurationError` if that is ambiguous.
     """
 
     platform_key: str
@@ -49,7 +49,7 @@ class KeyOperations(ABC):
     @property
     @abstractmethod
     def keys(self) -> EngineKeys:
-        """The keys that a call is about."""
+        """The keys that a call applies to."""
 
     @property
     def lifecycle(self) -> Lifecycle:
@@ -63,7 +63,7 @@ class KeyOperations(ABC):
 
     @property
     def events(self) -> Deliveries:
-        """The key events that wait for webhooks, or were given up."""
+        """The key events that wait for webhooks, or that were given up."""
         return self.keys.deliveries
 
     @property
@@ -73,12 +73,12 @@ class KeyOperations(ABC):
 
     @property
     def record_keys(self) -> RecordKeys | None:
-        """What authenticates the key tables; ``None`` where nothing does."""
+        """What authenticates the key tables; ``None`` if nothing does."""
         return self.keys.record_keys
 
     @property
     def observations(self) -> Observations:
-        """Notes which KEKs refuse."""
+        """Records which KEKs refuse."""
         return self.keys.observations
 
     @property
@@ -93,7 +93,7 @@ class KeyOperations(ABC):
 
     @property
     def indexes(self) -> IndexCatalogue:
-        """The database's search indexes, as far as they are recorded."""
+        """The database's recorded search indexes."""
         return self.keys.indexes
 
     @property
@@ -102,7 +102,7 @@ class KeyOperations(ABC):
         return self.keys.store
 
     def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
-        """Wrap a tenant's DEKs by another KEK; no data row is touched. A dry run does nothing.
+        """Wrap a tenant's DEKs with another KEK; no data row is touched. A dry run does nothing.
 
         See :meth:`Lifecycle.assign`.
         """
@@ -123,24 +123,25 @@ class KeyOperations(ABC):
     def because(self, reason: str, *, actor: str | None = None) -> AbstractContextManager[None]:
         """Say why keys are used in a ``with`` block, and who uses them, for the audit trail.
 
-        What is noted in the block has the reason in its ``detail``: keys that are opened or made, changes of
-        keys. It follows ``await`` and new tasks, and other threads do not see it.
+        Audit events of the block have the reason in their ``detail``: keys opened or made, changes of keys.
+        The reason follows ``await`` and new tasks; other threads do not see it.
 
         Args:
             reason: why, such as a case's number; at most 200 characters, and no secret.
             actor: who; ``None`` for the keyring's ``actor``.
 
         Raises:
-            ConfigurationError: the reason is empty, or one of them is no text or too long.
+            ConfigurationError: the reason is empty, or one of them is not a string or too long.
         """
         return because(reason, actor)
 
     def lock(self, tenant: object, *, reason: str = "") -> None:
-        """Close a tenant's keys now, in every process, whatever its KEK says, until :meth:`unlock`.
+        """Close a tenant's keys now, in every process, even if its KEK allows access, until :meth:`unlock`.
 
         This process drops its opened DEKs before the call returns, others within ``lock_check`` and the time
-        of one look. Nothing of the tenant is opened, sealed, wrapped or made anew then: every use is
-        :class:`KeyLocked`, which is a :class:`KeyRevoked`. It can be shredded. A dry run does nothing.
+        of one read. Then none of the tenant's data or keys is opened, sealed, wrapped or made: every use
+        raises :class:`KeyLocked`, which is a :class:`KeyRevoked`. The tenant can still be shredded. A dry run
+        does nothing.
 
         Args:
             tenant: the tenant's name; ``""`` is the platform.
@@ -175,17 +176,17 @@ class KeyOperations(ABC):
     ) -> None:
         """Open the active DEKs of these tenants now, making those that do not exist. A dry run does nothing.
 
-        They are opened side by side. Where one fails, the others are open when its error is raised.
+        They are opened side by side. If one fails, the others are open when its error is raised.
 
         Args:
             tenants: the tenants' names; ``""`` is the platform.
-            purposes: ``"randomized"``, and ``"deterministic"`` where there are deterministic columns. Those
-                for the tokens of search indexes come by themselves, where the models declare indexes.
-            new: whether tenants without keys may be among them, so that a mistyped name becomes a tenant.
+            purposes: ``"randomized"``, and ``"deterministic"`` if there are deterministic columns. Those for
+                the tokens of search indexes are added if the models declare indexes.
+            new: whether to accept tenants without keys. A mistyped name then becomes a tenant.
 
         Raises:
-            ConfigurationError: a tenant has no keys yet, and ``new`` is not given. Nothing is opened or made
-                then.
+            ConfigurationError: a tenant has no keys yet, and ``new`` is not ``True``. Nothing is opened or
+                made then.
         """
         kinds, names = tuple(dict.fromkeys(map(Purpose.named, purposes))), names_of(tenants)
         if self.dry_run is None:
@@ -202,9 +203,8 @@ class KeyOperations(ABC):
     def notice_rotations(self) -> None:
         """Look up now which DEKs other processes have retired, and stop sealing under them.
 
-        Without this call it is noticed when the DEKs are proven again. Opened DEKs stay open; no KEK is
-        asked. The database is asked about the DEKs under which this process seals, and answers with those
-        that are not active any more.
+        Without this call it is noticed when the DEKs are proven again. Opened DEKs stay open, and no KEK is
+        called. One query returns those of the DEKs under which this process seals that are no longer active.
         """
         opened, store = self.opened, self.store
         for dek_id in off_the_loop(lambda: store.no_longer_active(opened.active_ids())):
@@ -219,20 +219,20 @@ class KeyOperations(ABC):
         after: str | None = None,
         limit: int | None = None,
     ) -> list[TenantStatus]:
-        """Return one line for each tenant that has keys, in the order of their names; no KEK is asked.
+        """Return one line for each tenant that has keys, in the order of their names; no KEK is called.
 
-        Each line is verified. Tenants are chosen by what their rows say: one whose row was altered may be
-        missing where ``state`` or ``kek`` is given, and is ``tampered`` where it is shown, whichever state
-        was asked for. ``state="tampered"`` reads and verifies every tenant.
+        Each line is verified. But ``state`` and ``kek`` select tenants by what their rows say: a tenant whose
+        row was altered may be missing, and is ``tampered`` if it is shown, whichever state was asked for.
+        ``state="tampered"`` reads and verifies every tenant.
 
-        The next page is ``status(after=lines[-1].tenant, limit=limit)``, with the same choice.
+        The next page is ``status(after=lines[-1].tenant, limit=limit)``, with the same filters.
 
         Args:
-            tenants: the names of these tenants; ``None`` for all.
+            tenants: only tenants with these names; ``None`` for all.
             state: only tenants in this state.
             kek: only tenants whose new DEKs this KEK wraps.
             after: only tenants whose names come after this one, in the database's order.
-            limit: at most so many lines, 1 or more; ``None`` for all.
+            limit: the most lines to return, 1 or more; ``None`` for all.
 
         Raises:
             ConfigurationError: there is no such state, ``limit`` is less than 1, or ``tenants`` is one name.
@@ -253,8 +253,8 @@ class KeyOperations(ABC):
     def count(self, *, kek: str | None = None) -> Counter[TenantState]:
         """Return how many tenants there are in each state, counted in the database.
 
-        The table of tenants is believed: nothing is verified, and a row that was altered counts for what it
-        says now. :meth:`status` verifies each tenant that it returns.
+        This trusts the table of tenants: nothing is verified, and an altered row counts as what it says now.
+        :meth:`status` verifies each tenant that it returns.
 
         Args:
             kek: only tenants whose new DEKs this KEK wraps.
@@ -268,11 +268,11 @@ class KeyOperations(ABC):
         return off_the_loop(read)
 
     def kek_uses(self, tenants: Iterable[object] | None = None, *, newest: bool = True) -> list[KekUse]:
-        """Return which KEK versions wrap tenants' DEKs, and whether each unwraps what it has wrapped.
+        """Return which KEK versions wrap tenants' DEKs, and whether each still unwraps what it wrapped.
 
         Args:
             tenants: their names; ``None`` for all.
-            newest: whether each KEK is asked for its newest version too.
+            newest: whether to ask each KEK for its newest version too.
         """
         keys, which = self.keys, TenantFilter(None if tenants is None else names_of(tenants))
         questions = KekQuestions(keys.wrapper, keys.observations, newest=newest)
