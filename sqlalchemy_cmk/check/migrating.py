@@ -24,12 +24,14 @@ from sqlalchemy_cmk.alembic.conversion.statements import statements_of
 from sqlalchemy_cmk.alembic.names import ColumnName
 from sqlalchemy_cmk.alembic.rows import TableRows
 from sqlalchemy_cmk.alembic.sampling import Content, sample
-from sqlalchemy_cmk.check.subjects import Subject
+from sqlalchemy_cmk.check.subjects import SUBJECTS, Subject
 from sqlalchemy_cmk.check.timing import Timing, measured
 from sqlalchemy_cmk.databases.reflection import reflected_table
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.keyring import KEYRING
 from sqlalchemy_cmk.rekey.layout import Layout
+from sqlalchemy_cmk.runtime.kinds import takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Migration:
     timing: Timing | None = None
 
 
+@takes(keyring=KEYRING, subjects=SUBJECTS)
 def migrations(keyring: Keyring, subjects: Sequence[Subject]) -> list[Migration]:
     """Return what migrations would do to columns, in the keyring's own database."""
 

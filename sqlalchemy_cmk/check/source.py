@@ -19,8 +19,9 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.check.probing import refusal_of
-from sqlalchemy_cmk.check.subjects import Subject
+from sqlalchemy_cmk.check.subjects import SUBJECTS, Subject
 from sqlalchemy_cmk.columns.sql_text import is_statement, named_in, what_becomes_of_it
+from sqlalchemy_cmk.runtime.kinds import several, takes
 from sqlalchemy_cmk.runtime.places import Place
 
 Models = dict[str, set[str]]
@@ -58,6 +59,7 @@ class Use:
     index: str | None = None
 
 
+@takes(paths=several("a list of Path objects", Path), subjects=SUBJECTS)
 def uses_in(paths: Iterable[Path], subjects: Sequence[Subject]) -> list[Use]:
     """Return what the Python files below some folders would be refused, by file and line."""
     trees = {file: tree for path in paths for file in _files(path) if (tree := _parsed(file)) is not None}

@@ -16,6 +16,10 @@ from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.keyring import KEYRING
+from sqlalchemy_cmk.runtime.kinds import several, takes
+
+NAMES = several("a list of columns' names, such as ['patients.ssn']", str)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class Subject:
         return self.sealed.where
 
 
+SUBJECTS = several("a list of what subjects_of(keyring) returned", Subject)
+
+
+@takes(keyring=KEYRING, names=NAMES, deterministic=NAMES)
 def subjects_of(
     keyring: Keyring, names: Sequence[str] = (), deterministic: Sequence[str] = ()
 ) -> list[Subject]:

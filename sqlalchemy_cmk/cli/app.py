@@ -18,6 +18,7 @@ from sqlalchemy_cmk.cli.dropping import drop_retired
 from sqlalchemy_cmk.cli.events import events
 from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from sqlalchemy_cmk.cli.impact import impact
+from sqlalchemy_cmk.cli.local import local
 from sqlalchemy_cmk.cli.lock import lock, unlock
 from sqlalchemy_cmk.cli.onboard import onboard
 from sqlalchemy_cmk.cli.options import VARIABLE, because_option, say_why, use_keyring
@@ -26,11 +27,23 @@ from sqlalchemy_cmk.cli.record_key import record_key
 from sqlalchemy_cmk.cli.rekey import rekey
 from sqlalchemy_cmk.cli.requests import approve, refuse, requests
 from sqlalchemy_cmk.cli.rewrap import rewrap
+from sqlalchemy_cmk.cli.scrub import scrub
 from sqlalchemy_cmk.cli.shred import shred
 from sqlalchemy_cmk.cli.status import status
 from sqlalchemy_cmk.errors import ApprovalRequired, CmkError
 
 _JSON = f"{__name__}.json"
+_BEFORE = ("--keyring", "--because")
+# What to do after Ctrl-C, where a command does more than one thing.
+_GOES_ON = "run the same command again, and it goes on where it stopped"
+RESUMES = {
+    "assign": "what was moved stays moved; run the same command again for the rest",
+    "drop-retired": "DEKs that were destroyed stay so; run the same command again for the rest",
+    "record-key": _GOES_ON,
+    "rekey": _GOES_ON,
+    "rewrap": _GOES_ON,
+    "scrub": "the database has undone what it was doing; run the same command again",
+}
 
 
 class CmkGroup(click.Group):
@@ -55,18 +68,19 @@ class CmkGroup(click.Group):
         except click.Abort:
             _end(ctx, ExitCode.USAGE, "NotConfirmed", "nothing was done")
         except KeyboardInterrupt:
-            _end(ctx, ExitCode.STOPPED, "KeyboardInterrupt", "stopped")
+            hint = RESUMES.get(ctx.invoked_subcommand or "", "cmk status shows where things stand")
+            _end(ctx, ExitCode.STOPPED, "KeyboardInterrupt", f"stopped: {hint}")
         except CmkError as error:
             more = {"request": error.request} if isinstance(error, ApprovalRequired) else {}
             _end(ctx, exit_code(error), type(error).__name__, str(error), **more)
 
 
 def _in_order(args: list[str]) -> list[str]:
-    """Return arguments with ``--keyring`` before the subcommand and ``--json`` behind it."""
+    """Return arguments with those of the group before the subcommand, and ``--json`` behind it."""
     ours, theirs = (args[: args.index("--")], args[args.index("--") :]) if "--" in args else (args, [])
     first, rest = list[str](), list[str]()
     for before, one in zip(["", *ours], ours, strict=False):
-        (first if "--keyring" in (before, one.partition("=")[0]) else rest).append(one)
+        (first if before in _BEFORE or one.partition("=")[0] in _BEFORE else rest).append(one)
     if rest[:1] == ["--json"]:
         rest = [*rest[1:], "--json"]
     return [*first, *rest, *theirs]
@@ -134,5 +148,7 @@ for command in (
     events,
     record_key,
     byok,
+    scrub,
+    local,
 ):
     cmk.add_command(command)

@@ -10,7 +10,7 @@ from sqlalchemy_cmk.cli.asking import ask_about
 from sqlalchemy_cmk.cli.certified import ONE_TENANT, certificate_option, certified
 from sqlalchemy_cmk.cli.many import exit_if_failed, exit_if_requested, progress_bar, rate_option
 from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, with_keyring
-from sqlalchemy_cmk.cli.output import plural, tenant_label
+from sqlalchemy_cmk.cli.output import next_step, plural, tenant_label
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import TenantState
@@ -87,6 +87,8 @@ def assign(
     print_result(
         as_json, result, _sentence(kek_uri, len(report.assigned), len(report.failed)), *_as_new(made)
     )
+    if not report.failed:
+        next_step(as_json, "status", "--kek", kek_uri)
     exit_if_failed(report.failed, as_json)
     exit_if_requested(report.requested, as_json)
 
@@ -98,12 +100,15 @@ def _assign_one(keyring: Keyring, tenant: str, kek_uri: str, fresh_dek: bool, as
     # A mistyped name makes a new tenant: show that it is one.
     earlier = "it had no keys here until now" if before is None else f"before: {printable(before)}"
     print_result(as_json, result, f"{tenant_label(tenant)} is under {printable(kek_uri)} ({earlier})")
+    next_step(as_json, *(("rekey", "run") if fresh_dek else ("status",)), "--tenant", tenant)
 
 
 def _under(keyring: Keyring, kek_uri: str) -> tuple[str, ...]:
     """Return the tenants that are under a KEK and were not shredded."""
     lines = keyring.status(kek=kek_uri)
-    names = tuple(line.tenant for line in lines if line.state is not TenantState.SHREDDED)
+    living = (line for line in lines if line.state is not TenantState.SHREDDED)
+    # A second KEK of a tenant, of another region say, is not the one that it is under.
+    names = tuple(line.tenant for line in living if line.kek_uri == kek_uri)
     if not names:
         raise ConfigurationError(f"no tenant is under {shown(kek_uri)}: cmk status shows who is under which")
     return names

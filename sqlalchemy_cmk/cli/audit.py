@@ -43,7 +43,13 @@ def audit() -> None:
 @as_json
 @with_keyring
 def show(keyring: Keyring, tenant: str | None, last: int, as_json: bool) -> None:
-    """Show key events, oldest first. Times are in UTC."""
+    """Show key events, oldest first. Times are in UTC.
+
+    \b
+    Examples:
+      cmk audit show --tenant acme --last 10
+      cmk audit show --last 0 --json
+    """
     entries = keyring.audit.entries(None if tenant is None else key_owner(tenant), last or None)
     if as_json:
         print_json([asdict(entry) for entry in entries])
@@ -70,6 +76,10 @@ def export(keyring: Keyring, tenant: str, since: datetime | None, form: ExportFo
     """Print one tenant's events as lines of JSON, for its owner to keep.
 
     No other tenant's events are in them. cmk audit check-export checks them without the database.
+
+    \b
+    Examples:
+      cmk audit export --tenant acme --since 2026-01-01 > acme.jsonl
     """
     for line in keyring.audit.export(tenant, since, form=form):
         click.echo(line)
@@ -83,6 +93,10 @@ def check_exported(file: BinaryIO, earlier: BinaryIO | None, as_json: bool) -> N
     """Check what cmk audit export printed; neither a keyring nor the database is needed.
 
     Finds rows that were changed or removed, and with --earlier also those that have changed since then.
+
+    \b
+    Examples:
+      cmk audit check-export acme.jsonl --earlier acme-before.jsonl
     """
     end, problems = check_export(file, earlier)
     if as_json:
@@ -104,6 +118,10 @@ def heads(keyring: Keyring, as_json: bool) -> None:
 
     Keep it where the database's administrators cannot write, and give it to verify --heads later. It has the
     record key's HMAC: anyone who holds the record key can verify it.
+
+    \b
+    Examples:
+      cmk audit heads > heads.json
     """
     click.echo(keyring.audit.heads().to_json())
 
@@ -122,6 +140,11 @@ def verify(keyring: Keyring, heads: BinaryIO | None, as_json: bool) -> None:
 
     With heads that were kept outside, also whether the trail was cut back or written anew, and whether a
     tenant's keys were put back to an older state. Ends with exit code 1 if something is found.
+
+    \b
+    Examples:
+      cmk audit verify
+      cmk audit verify --heads heads.json
     """
     noted = None if heads is None else Heads.from_json(heads.read(MAX_HEADS))
     verdict = keyring.audit.verify(noted)
@@ -141,6 +164,10 @@ def adopt(keyring: Keyring, reason: str, as_json: bool) -> None:
     """Vouch for the rows so far, and authenticate the trail from here on.
 
     Once for a trail that began without a record key, and for a broken one when it was looked into.
+
+    \b
+    Examples:
+      cmk audit adopt --reason "the first record key"
     """
     keyring.audit.adopt(reason)
     (row,) = keyring.audit.entries(last=1)

@@ -82,6 +82,12 @@ def make(
 
     Nothing in the blob is secret. Note the thumbprint: import shows it again. Make sure that the exchange key
     is the vault's: its private key opens the blob.
+
+    \b
+    Examples:
+      cmk byok make clinic.byok \\
+          --kid https://acme.vault.azure.net/keys/exchange/VERSION \\
+          --token-key "pkcs11:token=acme;object=clinic-kek" --pin env:PIN
     """
     exchange = _exchange_key(exchange_key, kid, trusted_hosts)
     if (token_key is None) == (key_file is None):
@@ -131,6 +137,10 @@ def import_(
     """Import the file BLOB as the key KEK_URI, https://VAULT/keys/NAME.
 
     The exchange key has to be in the same vault. Signs in as DefaultAzureCredential does.
+
+    \b
+    Examples:
+      cmk byok import https://acme.vault.azure.net/keys/clinic-kek clinic.byok
     """
     if (curve is None) == (kty == "EC-HSM"):
         raise click.UsageError("Give --curve with --kty EC-HSM, and with no other.")

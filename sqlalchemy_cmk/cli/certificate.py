@@ -40,6 +40,10 @@ def make_key(file: Path, as_json: bool) -> None:
     """Make a certificate key in a new file, readable by its owner only.
 
     Give it to the keyring: Keyring(certificate_key="file:FILE").
+
+    \b
+    Examples:
+      cmk certificate make-key certificate.key
     """
     fingerprint = fingerprint_of(make_certificate_key(file))
     result = {"file": str(file), "fingerprint": fingerprint}
@@ -50,7 +54,12 @@ def make_key(file: Path, as_json: bool) -> None:
 @as_json
 @with_keyring
 def public_key(keyring: Keyring, as_json: bool) -> None:
-    """Print the public key that verifies this application's certificates, for those who are given them."""
+    """Print the public key that verifies this application's certificates, for those who are given them.
+
+    \b
+    Examples:
+      cmk certificate public-key > vendor.pem
+    """
     key = certificate_key_of(keyring).public()
     pem, fingerprint = public_pem(key).decode(), fingerprint_of(key)
     if as_json:
@@ -75,6 +84,10 @@ def verify(file: BinaryIO, key: BinaryIO | None, fingerprint: str | None, as_jso
 
     Ends with exit code 1 if it was altered or another key has signed it, and with 7 if no key was given:
     it is intact then, and nothing says who has issued it.
+
+    \b
+    Examples:
+      cmk certificate verify acme.json --key vendor.pem
     """
     pem = None if key is None else key.read(MAX_CERTIFICATE)
     try:

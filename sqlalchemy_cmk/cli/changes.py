@@ -8,7 +8,7 @@ import click
 
 from sqlalchemy_cmk.cli.certified import certificate_option, certified
 from sqlalchemy_cmk.cli.options import as_json, kek_argument, print_result, tenant_argument, with_keyring
-from sqlalchemy_cmk.cli.output import note, plural, tenant_label
+from sqlalchemy_cmk.cli.output import next_step, note, plural, tenant_label
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.runtime.printable import printable
@@ -41,6 +41,11 @@ def rotate_dek(
     """Make a new active DEK for a tenant.
 
     The old one is retired, and still opens what it sealed.
+
+    \b
+    Examples:
+      cmk rotate-dek acme
+      cmk rotate-dek acme --purpose deterministic
     """
     if purpose == Purpose.DETERMINISTIC and not yes:
         note(DETERMINISTIC_CONSEQUENCE)
@@ -50,6 +55,7 @@ def rotate_dek(
         outcome["purpose"] = purpose
     sentence = f"{tenant_label(tenant)} has a new active DEK for {purpose}"
     print_result(as_json, {"tenant": tenant, "purpose": purpose}, sentence)
+    next_step(as_json, "rekey", "run", "--tenant", tenant)
 
 
 @click.command("add-wrapping")
@@ -61,10 +67,15 @@ def add_wrapping(keyring: Keyring, tenant: str, kek_uri: str, as_json: bool) -> 
     """Wrap a tenant's DEKs by a second KEK as well.
 
     Any one of them opens. The tenant's data is closed only when access to both has been taken away.
+
+    \b
+    Examples:
+      cmk add-wrapping acme https://acme-west.vault.azure.net/keys/clinic-kek
     """
     keyring.lifecycle.add_wrapping(tenant, kek_uri)
     sentence = f"{printable(kek_uri)} wraps every DEK of {tenant_label(tenant)} as well"
     print_result(as_json, {"tenant": tenant, "kek_uri": kek_uri, "wraps": True}, sentence)
+    next_step(as_json, "status", "--tenant", tenant)
 
 
 @click.command("drop-wrapping")
@@ -77,6 +88,11 @@ def drop_wrapping(keyring: Keyring, tenant: str, kek_uri: str, yes: bool, as_jso
     """Remove a KEK's wrappings from a tenant.
 
     Refused if no other KEK opens its DEKs.
+
+    \b
+    Examples:
+      cmk drop-wrapping acme local:old
+      cmk drop-wrapping acme local:old --yes
     """
     if not yes:
         question = f"Let {printable(kek_uri)} open no data of {tenant_label(tenant)} any more?"
@@ -88,6 +104,8 @@ def drop_wrapping(keyring: Keyring, tenant: str, kek_uri: str, yes: bool, as_jso
         sentence = f"{printable(kek_uri)} wrapped no DEK of {tenant_label(tenant)}: nothing was done"
     result = {"tenant": tenant, "kek_uri": kek_uri, "wraps": False, "dropped": dropped}
     print_result(as_json, result, sentence)
+    if dropped:
+        next_step(as_json, "status", "--tenant", tenant)
 
 
 @click.command("set-grace")
@@ -100,6 +118,11 @@ def set_grace(keyring: Keyring, tenant: str, seconds: str, as_json: bool) -> Non
 
     0 closes the tenant's data within revalidate_after when its vault cannot be reached; "default" is the
     keyring's outage_grace.
+
+    \b
+    Examples:
+      cmk set-grace acme 0
+      cmk set-grace acme default
     """
     try:
         grace = None if seconds == "default" else float(seconds)

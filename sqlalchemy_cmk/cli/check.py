@@ -49,6 +49,12 @@ def check(
     how long it takes here, measured on a sample. Then the lines of the source code that sealed
     columns would refuse, and the SQL text that names them. Nothing is changed, and no key is made.
     Ends with exit code 1 if something would stop a migration or be refused.
+
+    \b
+    Examples:
+      cmk check
+      cmk check patients.ssn --deterministic patients.email
+      cmk check --no-source
     """
     subjects = subjects_of(keyring, columns, deterministic)
     found = migrations(keyring, subjects)

@@ -28,6 +28,11 @@ def doctor(keyring: Keyring, as_json: bool) -> None:
     The key tables, every KEK, the sealed columns and the audit trail are checked.
     Each KEK is asked to wrap and to unwrap. One stored value of each sealed column is opened; none is shown.
     Ends with exit code 1 if there is a problem; warnings do not count.
+
+    \b
+    Examples:
+      cmk doctor
+      cmk doctor --json
     """
     findings = run_checks(keyring)
     levels = Counter(finding.level for finding in findings)

@@ -40,6 +40,11 @@ def drop_retired(
     Of one tenant, or of all. Every sealed column of the models is counted first, which reads whole tables,
     and every other table of the database is searched for values under these DEKs. Ends with exit code 1 if a
     retired DEK was kept, and says why.
+
+    \b
+    Examples:
+      cmk drop-retired
+      cmk drop-retired acme --ignore 'archive.*'
     """
     with certified(keyring, tenant, "drop-retired", certificate) as outcome:
         report = drop(keyring, tenant, ignoring=ignoring)

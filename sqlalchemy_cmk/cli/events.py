@@ -36,6 +36,10 @@ def send(keyring: Keyring, as_json: bool) -> None:
 
     For a job of cron or systemd, where no process of the application runs all the time. Ends with exit code 1
     if an attempt failed or an event was given up.
+
+    \b
+    Examples:
+      cmk events send
     """
     report = keyring.events.send()
     counts = f"{report.sent} sent, {report.failed} failed, {report.dead} given up, {report.waiting} waiting"
@@ -61,6 +65,11 @@ def show(keyring: Keyring, tenant: str | None, dead: bool, limit: int, as_json: 
     """Show the events that wait for webhooks, oldest first. Times are in UTC.
 
     Row is the event's number in cmk audit show.
+
+    \b
+    Examples:
+      cmk events list --tenant acme
+      cmk events list --dead --json
     """
     read = keyring.events.dead if dead else keyring.events.waiting
     found = read(tenant, limit=limit or None)
@@ -77,7 +86,12 @@ def show(keyring: Keyring, tenant: str | None, dead: bool, limit: int, as_json: 
 @as_json
 @with_keyring
 def retry(keyring: Keyring, tenant: str | None, as_json: bool) -> None:
-    """Let events that were given up wait anew, for three days more."""
+    """Let events that were given up wait anew, for three days more.
+
+    \b
+    Examples:
+      cmk events retry --tenant acme
+    """
     found = keyring.events.retry(tenant)
     print_result(as_json, {"waiting": found}, f"{plural(found, 'event')} will be sent again")
 

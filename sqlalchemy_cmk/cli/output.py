@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,6 +53,19 @@ def print_error(kind: str, message: str, as_json: bool, **more: str) -> None:
 def note(message: str) -> None:
     """Print a message for people, which is not part of the result."""
     click.echo(printable(message), err=True)
+
+
+def next_step(as_json: bool, *words: str) -> None:
+    """Say to people which command comes next, so that they can copy it.
+
+    Args:
+        as_json: whether a program reads the result.
+        words: the command's, without ``cmk``.
+    """
+    if not as_json:
+        path = click.get_current_context().command_path.split()
+        group = path[: path.index("cmk") + 1] if "cmk" in path else ["cmk"]  # under Flask: flask cmk
+        note(f"next: {shlex.join([*group, *words])}")
 
 
 def tenant_label(tenant: str) -> str:

@@ -18,7 +18,12 @@ def record_key() -> None:
 @as_json
 @with_keyring
 def show(keyring: Keyring, as_json: bool) -> None:
-    """Show where the record key is kept, and how many tenants are not authenticated by it."""
+    """Show where the record key is kept, and how many tenants are not authenticated by it.
+
+    \b
+    Examples:
+      cmk record-key show
+    """
     keys, origin = keyring.record_key.keys()
     others = len(keyring.store.tenants_not_under(keys[0].id))
     result = {
@@ -43,6 +48,10 @@ def rotate(keyring: Keyring, as_json: bool) -> None:
 
     A record key in a file is made here, and the old one is dropped at the end. Elsewhere put the new key
     before the old one in every process first, and take the old one away afterwards.
+
+    \b
+    Examples:
+      cmk record-key rotate
     """
     done = keyring.record_key.rotate()
     keys, origin = keyring.record_key.keys()
@@ -60,6 +69,11 @@ def adopt(keyring: Keyring, yes: bool, as_json: bool) -> None:
     """Authenticate what the key tables hold now, whatever it is.
 
     For an installation that is given its first record key, or has lost it.
+
+    \b
+    Examples:
+      cmk status --limit 0
+      cmk record-key adopt
     """
     keys, origin = keyring.record_key.keys()
     others = keyring.store.tenants_not_under(keys[0].id)

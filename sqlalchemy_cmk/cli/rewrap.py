@@ -9,7 +9,7 @@ import click
 from sqlalchemy_cmk.cli.certified import certificate_option, certified
 from sqlalchemy_cmk.cli.many import exit_if_failed, progress_bar, rate_option
 from sqlalchemy_cmk.cli.options import as_json, print_result, with_keyring
-from sqlalchemy_cmk.cli.output import plural
+from sqlalchemy_cmk.cli.output import next_step, plural
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.lifecycle.rewrapping import RewrapReport
 from sqlalchemy_cmk.keys.model import TenantState
@@ -28,6 +28,11 @@ def rewrap(
 
     Of one tenant, or of all. A run that was stopped continues where it stopped. Ends with exit code 1 if a
     tenant's KEK refuses or cannot be reached; the other tenants are rewrapped.
+
+    \b
+    Examples:
+      cmk rewrap acme
+      cmk rewrap --rate 50
     """
     with certified(keyring, tenant, "rewrap", certificate) as outcome:
         with progress_bar("rewrapping", 1 if tenant is not None else _living(keyring)) as advance:
@@ -35,6 +40,8 @@ def rewrap(
         outcome["rewrapped"] = report.rewrapped
     result = {"tenants": report.tenants, "rewrapped": report.rewrapped, "failed": report.failed}
     print_result(as_json, result, _sentence(report))
+    if not report.failed:
+        next_step(as_json, "status", "--newest")
     exit_if_failed(report.failed, as_json)
 
 

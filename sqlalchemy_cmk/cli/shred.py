@@ -8,7 +8,7 @@ import click
 
 from sqlalchemy_cmk.cli.certified import certificate_option, certified
 from sqlalchemy_cmk.cli.options import as_json, print_result, tenant_argument, with_keyring
-from sqlalchemy_cmk.cli.output import note, plural, tenant_label
+from sqlalchemy_cmk.cli.output import next_step, note, plural, tenant_label
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
@@ -28,12 +28,18 @@ def shred(
     """Destroy a tenant's keys. This cannot be undone.
 
     Every wrapping of its DEKs is destroyed, so that its data can never be opened again.
+
+    \b
+    Examples:
+      cmk shred acme
+      cmk shred acme --confirm acme
     """
     name = key_owner(tenant)
     typed = _asked(keyring, name) if confirm is None else confirm
     with certified(keyring, name, "shred", certificate):
         keyring.lifecycle.shred(name, confirm=typed)
     print_result(as_json, {"tenant": name, "state": "shredded"}, f"{tenant_label(name)} is shredded")
+    next_step(as_json, "audit", "show", "--tenant", name)
 
 
 def _asked(keyring: Keyring, name: str) -> str:

@@ -13,7 +13,9 @@ from sqlalchemy_cmk.cli.rows import counted_columns, described_column, mixed_col
 from sqlalchemy_cmk.cli.status_page import Choice, StatusPage, read_page
 from sqlalchemy_cmk.cli.status_table import StatusTable, needs_rewrap
 from sqlalchemy_cmk.keys import KekUse, Keyring
+from sqlalchemy_cmk.keys.lifecycle.unknown import refuse_unknown
 from sqlalchemy_cmk.keys.model import TenantState, TenantStatus
+from sqlalchemy_cmk.scope import key_owner
 
 LIMIT = 100
 
@@ -21,7 +23,7 @@ LIMIT = 100
 @click.command()
 @click.option("--tenant", metavar="NAME", help="This tenant only; '' is the platform.")
 @click.option("--state", type=click.Choice([str(one) for one in TenantState]), help="Tenants in this state.")
-@click.option("--kek", metavar="URI", help="Tenants whose new DEKs this KEK wraps.")
+@click.option("--kek", metavar="URI", help="Tenants of whose DEKs this KEK wraps any.")
 @click.option("--after", metavar="NAME", help="Tenants after this one: the next page.")
 @click.option(
     "--limit",
@@ -59,9 +61,18 @@ def status(
     """Show tenants' KEKs, DEKs and states, page by page.
 
     Each KEK version that the tenants of the page use unwraps one DEK, and none is shown.
+
+    \b
+    Examples:
+      cmk status
+      cmk status --state revoked --limit 0 --json
+      cmk status --newest
+      cmk status --kek local:acme
     """
     if stored and newest:
         raise click.UsageError("--stored asks no KEK, and --newest does: give one of them")
+    if tenant is not None:
+        refuse_unknown(keyring.store, [key_owner(tenant)])
     choice = Choice(tenant, state, kek, after, limit)
     page = read_page(keyring, choice, stored=stored, newest=newest)
     columns = list(counted_columns(keyring)) if rows else None
@@ -100,7 +111,7 @@ def _described(line: TenantStatus, page: StatusPage, newest: bool) -> dict[str, 
         "tenant": line.tenant,
         "owner": line.owner,
         "kek_uri": line.kek_uri,
-        "versions": list(line.versions),
+        "keks": [{"kek_uri": one.kek_uri, "versions": list(one.versions)} for one in line.keks],
         "deks": {"active": line.active, "retired": line.retired},
         "state": str(line.state),
         "reason": line.reason,

@@ -18,7 +18,7 @@ class Choice:
     Attributes:
         tenant: this one only.
         state: those in this state.
-        kek: those whose new DEKs this KEK wraps.
+        kek: those of whose DEKs this KEK wraps any.
         after: those whose names come after this one.
         limit: how many at most; 0 for all.
     """

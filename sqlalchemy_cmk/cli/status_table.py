@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 
 from rich import box
 from rich.table import Table
@@ -12,7 +13,7 @@ from sqlalchemy_cmk.cli.output import age, plural, tenant_label
 from sqlalchemy_cmk.cli.status_page import StatusPage
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import KekUse, Keyring
-from sqlalchemy_cmk.keys.model import TenantState, TenantStatus
+from sqlalchemy_cmk.keys.model import TenantKek, TenantState, TenantStatus
 from sqlalchemy_cmk.providers.base import SHORT
 from sqlalchemy_cmk.runtime.printable import printable
 
@@ -49,10 +50,12 @@ class StatusTable:
         if self._newest:
             table.add_column("newest", no_wrap=True)
         table.add_column("DEKs\nact/ret", justify="center", no_wrap=True)
-        table.add_column("state", overflow="fold", min_width=14)
-        table.add_column("last seen", no_wrap=True)
+        table.add_column("state", overflow="fold", min_width=12)
+        if not self._newest:  # there is no room for both in 80 columns
+            table.add_column("last\nseen", no_wrap=True)
         for line in self._page.lines:
-            table.add_row(*self._cells(line, self._page.uses_of(line)))
+            for cells in self._rows(line, self._page.uses_of(line)):
+                table.add_row(*cells)
         return table
 
     def summary(self) -> Text:
@@ -72,22 +75,18 @@ class StatusTable:
             summary += f"\nmore: --after {shlex.quote(printable(page.next))}"
         return Text(summary)
 
-    def _cells(self, line: TenantStatus, uses: list[KekUse]) -> list[Text]:
-        return [
-            Text(tenant_label(line.tenant)),
-            Text(line.owner),
-            Text(printable(line.kek_uri)),
-            self._versions(line, uses),
-            *([self._newest_of(uses)] if self._newest else []),
-            Text(f"{line.active}/{line.retired}"),
-            self._state(line, uses),
-            Text("never" if line.seen_at is None else f"{age(line.seen_at)} ago"),
-        ]
-
-    def _versions(self, line: TenantStatus, uses: list[KekUse]) -> Text:
-        known = [(use.kek_uri, use.version) for use in uses]
-        versions = known or [(line.kek_uri, version) for version in line.versions]
-        return Text("\n".join(self._short(*version) for version in versions) or "-")
+    def _rows(self, line: TenantStatus, uses: list[KekUse]) -> Iterator[list[Text]]:
+        """Return a row of cells for each KEK of a tenant; only the first says whose they are."""
+        first = [Text(tenant_label(line.tenant)), Text(line.owner)]
+        last = [Text(f"{line.active}/{line.retired}"), self._state(line, uses)]
+        if not self._newest:
+            last.append(Text("never" if line.seen_at is None else age(line.seen_at)))
+        for kek in line.keks or (TenantKek(line.kek_uri, ()),):
+            theirs = [use for use in uses if use.kek_uri == kek.kek_uri]
+            versions = "\n".join(self._short(kek.kek_uri, version) for version in kek.versions)
+            newest = [self._newest_of(theirs)] if self._newest else []
+            yield [*first, Text(printable(kek.kek_uri)), Text(versions or "-"), *newest, *last]
+            first, last = [Text(), Text("also")], [Text()] * len(last)
 
     def _newest_of(self, uses: list[KekUse]) -> Text:
         """Return the newest version of each KEK, on the line of the version in use."""

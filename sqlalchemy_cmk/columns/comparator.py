@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ClauseElement, ColumnElement, Null, literal, type_coerce
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.operators import OperatorType
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import Indexable, TypeDecorator
 
 from sqlalchemy_cmk.columns.answers import called
 from sqlalchemy_cmk.columns.asking import answer_by_index, as_parameter
 from sqlalchemy_cmk.columns.compounds import COMBINED, answered_together, compounds_of
 from sqlalchemy_cmk.columns.ignoring_case import iequals_op
 from sqlalchemy_cmk.columns.refused import RefusingComparator
+from sqlalchemy_cmk.errors import UnsupportedOperation
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.columns.type import EncryptedType
@@ -34,6 +35,9 @@ class SealedComparator(RefusingComparator, TypeDecorator.Comparator[Any]):
     def operate(self, op: OperatorType, *other: Any, **kwargs: Any) -> ColumnElement[Any]:
         """Build an operation on the column."""
         sealed: EncryptedType = self.type  # type: ignore[assignment]
+        if op is operators.getitem and not isinstance(sealed.plain, Indexable):
+            # At once, as SQLAlchemy does: a loop over the column would build one after the other without end.
+            raise UnsupportedOperation(self.advice(op))
         if not _answers(sealed, op, other):
             answer, reason = answer_by_index(self.expr, sealed, op, other, kwargs)
             if answer is not None:

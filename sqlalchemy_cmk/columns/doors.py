@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, inspect
+from sqlalchemy import ColumnElement, Table, inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import QueryableAttribute
@@ -23,6 +23,7 @@ from sqlalchemy_cmk.keys.binding.held_keys import HeldKeys
 from sqlalchemy_cmk.keys.declarations import refuse_wrong_declarations
 from sqlalchemy_cmk.keys.doors import Rows, door_makers
 from sqlalchemy_cmk.keys.keyring import Keyring
+from sqlalchemy_cmk.runtime.kinds import described
 
 
 def sealed_columns(model: Any) -> tuple[Any, ...]:
@@ -41,7 +42,7 @@ def sealed_columns(model: Any) -> tuple[Any, ...]:
     except NoInspectionAvailable:
         mapper = None
     if not isinstance(mapper, Mapper):
-        raise ConfigurationError(f"sealed_columns: give a mapped class or a Table, not {model!r}")
+        raise ConfigurationError(f"sealed_columns: give a mapped class or a Table, not {described(model)}")
     return tuple(
         getattr(mapper.class_, one.key)
         for one in mapper.column_attrs
@@ -137,8 +138,9 @@ def _sealed(column: Any) -> SealedColumn:
     type_ = getattr(element, "type", None)
     found = type_.sealed_column if isinstance(type_, EncryptedType) else None
     if found is None:
+        what = str(column) if isinstance(column, QueryableAttribute | ColumnElement) else described(column)
         raise ConfigurationError(
-            f"{column}: give a sealed column, as Model.attribute or table.c.column of an EncryptedType"
+            f"{what}: give a sealed column, as Model.attribute or table.c.column of an EncryptedType"
         )
     return found
 

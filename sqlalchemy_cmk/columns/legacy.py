@@ -14,6 +14,7 @@ from sqlalchemy_cmk.codec import Codec
 from sqlalchemy_cmk.databases.comparing import python_type_of
 from sqlalchemy_cmk.errors import ConfigurationError, TamperedError
 from sqlalchemy_cmk.format import begins_sealed
+from sqlalchemy_cmk.runtime.kinds import several
 
 Read = Callable[[Any], Any]
 
@@ -31,6 +32,7 @@ def legacy_types(given: Iterable[Any]) -> tuple[TypeEngine[Any], ...]:
             "EncryptedType: accept_legacy is a list of types, "
             "as in accept_legacy=[StringEncryptedType(String, key)]"
         )
+    several("a list of types").require("accept_legacy", given)
     types = tuple(to_instance(one) for one in given)
     for one in types:
         if not decrypts(one):

@@ -34,6 +34,7 @@ from sqlalchemy_cmk.columns.scheme import KEYS_COME_FROM, ContextName, OnRevoked
 from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
+from sqlalchemy_cmk.runtime.kinds import described
 
 # What a subclass must not take over: values would pass it by, or reach SQL unsealed.
 _OURS = (
@@ -325,7 +326,7 @@ def _type_of_values(type_: Any) -> Any:
     except Exception as error:
         made, kind = None, type(error).__name__
     if not isinstance(made, TypeEngine) or isinstance(made, NullType):
-        given = type(type_).__name__ if isinstance(type_, str | bytes) else repr(type_)
+        given = described(type_)
         raise ConfigurationError(
             f"EncryptedType({given}): give a SQLAlchemy type such as String(50), a dataclass, a model or an "
             f"annotation such as list[int] ({kind})"

@@ -10,8 +10,15 @@ from sqlalchemy import Connection, MetaData, Table
 
 from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases.quoting import Quoting
+from sqlalchemy_cmk.runtime.kinds import NUMBER, Kind, takes, text
 
 
+@takes(
+    connection=Kind((Connection,), "a Connection, such as engine.connect() gives"),
+    table=text("a table's name"),
+    schema=text("a schema's name").or_none,
+    patience=NUMBER,
+)
 def scrub(
     connection: Connection, table: str, schema: str | None = None, *, patience: float = 60
 ) -> list[str]:

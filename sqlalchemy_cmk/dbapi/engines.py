@@ -17,8 +17,10 @@ from sqlalchemy_cmk.errors import ConfigurationError, UnsupportedOperation
 from sqlalchemy_cmk.hooks.redaction import hidden_tokens, redact_rows
 from sqlalchemy_cmk.hooks.unsupported.parts import parts_of
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.keyring import KEYRING
 from sqlalchemy_cmk.keys.raw_sql import OPTION
 from sqlalchemy_cmk.runtime.blocking import on_the_bridge
+from sqlalchemy_cmk.runtime.kinds import takes
 
 AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
 
@@ -26,6 +28,7 @@ AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
 LABEL = "sealed text"
 
 
+@takes(keyring=KEYRING)
 def transparent(engine: AnyEngine, keyring: Keyring) -> AnyEngine:
     """Return an engine over the same connections, on which SQL text seals and opens.
 

@@ -115,7 +115,7 @@ def in_transaction(raw: Any) -> bool | None:
     raw = drivers_own(raw)
     if hasattr(raw, "in_transaction"):
         return bool(raw.in_transaction)
-    if hasattr(raw, "info"):
+    if hasattr(raw, "info") and hasattr(raw.info, "transaction_status"):
         return bool(raw.info.transaction_status != 0)
     if hasattr(raw, "server_status"):
         return bool(raw.server_status & 1)

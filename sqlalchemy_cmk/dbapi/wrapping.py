@@ -13,7 +13,9 @@ from sqlalchemy_cmk.dbapi.lent import bound_to, without_transaction
 from sqlalchemy_cmk.dbapi.statements import Statements
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.arguments import metadata_of
 from sqlalchemy_cmk.keys.declarations import refuse_wrong_declarations
+from sqlalchemy_cmk.keys.keyring import KEYRING
 from sqlalchemy_cmk.sql import Schema
 
 
@@ -49,7 +51,8 @@ def protected_metadata(keyring: Keyring, tables: MetaData | Any) -> MetaData:
     Raises:
         ConfigurationError: it does not, or a table is declared wrongly.
     """
-    metadata: MetaData = tables if isinstance(tables, MetaData) else tables.metadata
+    KEYRING.require("keyring", keyring)
+    metadata = metadata_of(tables, "tables")
     if metadata not in keyring.protected:
         raise ConfigurationError(
             "this keyring does not protect these tables: call keyring.protect(Base) first"

@@ -11,12 +11,15 @@ from sqlalchemy_cmk.doctor.keys import KeyChecks
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.keyring import KEYRING
 from sqlalchemy_cmk.runtime.because import doing
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
+from sqlalchemy_cmk.runtime.kinds import takes
 
 __all__ = ["Finding", "Level", "check_columns", "check_keys", "run_checks"]
 
 
+@takes(keyring=KEYRING)
 def run_checks(keyring: Keyring) -> list[Finding]:
     """Check the key tables, every KEK in use, the audit trail, and one value of each sealed column.
 
@@ -25,12 +28,14 @@ def run_checks(keyring: Keyring) -> list[Finding]:
     return [*check_keys(keyring), *check_columns(keyring)]
 
 
+@takes(keyring=KEYRING)
 def check_keys(keyring: Keyring) -> list[Finding]:
     """Check the key tables, every KEK in use and the audit trail; no row of the application is read."""
     with doing("doctor"):
         return off_the_loop(lambda: KeyChecks(keyring).findings())
 
 
+@takes(keyring=KEYRING)
 def check_columns(keyring: Keyring) -> list[Finding]:
     """Open one stored value of each sealed column, and look at search indexes.
 

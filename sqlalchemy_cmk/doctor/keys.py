@@ -84,8 +84,11 @@ class KeyChecks:
         yield Finding(Level.OK, "record key", f"is in {keys.origin}")
 
     def _tenants(self) -> Iterator[Finding]:
-        """Check every tenant's keys, and every KEK that is in use; a KEK of shredded tenants only is not."""
-        tenants = wrong = 0
+        """Check every tenant's keys, and every KEK that is in use.
+
+        A KEK of tenants that are shredded or locked, and of no others, is not asked.
+        """
+        tenants = locked = wrong = 0
         versions: dict[str, dict[str, Finding]] = {self._keyring.platform_key: {}}
         served = defaultdict[str, set[str]](set, {self._keyring.platform_key: {PLATFORM_TENANT}})
         keys = self._keyring.keys
@@ -94,7 +97,10 @@ class KeyChecks:
             for page in self._store.pages():
                 living = [one for _, one in page if isinstance(one, TenantKeys) and _is_living(one)]
                 tenants += len(living)
+                locked += sum(map(_is_locked, living))
                 for one in living:
+                    if _is_locked(one):
+                        continue
                     versions.setdefault(one.tenant.kek_uri, {})
                     served[one.tenant.kek_uri].add(one.tenant.name)
                 for use in questions.uses(living):
@@ -107,7 +113,8 @@ class KeyChecks:
         except CmkError as problem:
             yield Finding(Level.PROBLEM, "key tables", str(problem), "make the key tables readable")
         if not wrong:
-            yield Finding(Level.OK, "keys of tenants", f"hold together, {tenants} tenants")
+            unasked = f"; no KEK was asked for the {locked} that are locked" if locked else ""
+            yield Finding(Level.OK, "keys of tenants", f"hold together, {tenants} tenants{unasked}")
         not_owned = self._not_owned(served)
         for kek_uri, found in self._keks({one: min(names) for one, names in served.items()}).items():
             # A KEK that is out of reach says the same to all.
@@ -204,6 +211,10 @@ class KeyChecks:
 
 def _is_living(keys: TenantKeys) -> bool:
     return keys.tenant.state is not TenantState.SHREDDED
+
+
+def _is_locked(keys: TenantKeys) -> bool:
+    return keys.tenant.state is TenantState.LOCKED
 
 
 def _refused(kek_uri: str, answer: Future[dict[str, KekNotOwned]]) -> Iterator[Finding]:

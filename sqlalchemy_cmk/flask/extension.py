@@ -22,6 +22,7 @@ from sqlalchemy_cmk.flask.served import (
     served_here,
 )
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.runtime.kinds import Kind
 
 if TYPE_CHECKING:
     from sqlalchemy_cmk.flask.served import AnyEngine
@@ -105,6 +106,7 @@ class CMK:
             ConfigurationError: the application is served already, no engine is found, a setting is wrong or
                 not known, or something is declared wrongly; see :meth:`Keyring.protect`.
         """
+        Kind((Flask,), "a Flask application").require("app", app)
         if EXTENSION in app.extensions:
             raise ConfigurationError("this application is served by a CMK already: call init_app once")
         configuration = Configuration(app)

@@ -71,6 +71,6 @@ def _neighbours(keyring: Keyring, name: str, kek_uri: str) -> Neighbours:
     states = keyring.count(kek=kek_uri)
     lines = keyring.status(kek=kek_uri, limit=NAMED + 1)
     others = [one.tenant for one in lines if one.tenant != name and one.state is not TenantState.SHREDDED]
-    itself = any(one.kek_uri == kek_uri for one in keyring.status([name]))
+    itself = any(kek_uri == kek.kek_uri for one in keyring.status([name]) for kek in one.keks)
     living = states.total() - states[TenantState.SHREDDED] - itself
     return Neighbours(kek_uri, max(0, living), tuple(others[:NAMED]))

@@ -16,7 +16,7 @@ from sqlalchemy_cmk.keys.lifecycle.assigning import AssignReport
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
 from sqlalchemy_cmk.keys.lifecycle.rewrapping import RewrapReport
 from sqlalchemy_cmk.keys.loading import load_keyring
-from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantState, TenantStatus
+from sqlalchemy_cmk.keys.model import DekState, Purpose, TenantKek, TenantState, TenantStatus
 from sqlalchemy_cmk.keys.onboarding import Onboarding, OnboardingReport
 from sqlalchemy_cmk.keys.policy import KekPolicy
 
@@ -42,6 +42,7 @@ __all__ = [
     "RequestState",
     "RewrapReport",
     "SendReport",
+    "TenantKek",
     "TenantState",
     "TenantStatus",
     "Webhook",

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import cast
+
+from sqlalchemy import Connection, MetaData
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.opening.cache_policy import CachePolicy
 from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.runtime.clock import duration
+from sqlalchemy_cmk.runtime.kinds import NUMBER, Kind, described, named, several
 from sqlalchemy_cmk.scope import key_owner
+
+TENANTS = several("a list of tenants' names, such as ['acme']")
+PURPOSES = several("a list of purposes, such as ['randomized', 'deterministic']")
+METADATA = Kind((MetaData,), "a MetaData, which metadata.reflect(engine) has filled")
+CONNECTION = Kind((Connection,), "a Connection, such as engine.connect() gives")
+
+
+def metadata_of(base: object, name: str = "base") -> MetaData:
+    """Return the metadata of a declarative base, or the metadata itself.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    found = getattr(base, "metadata", base)
+    Kind((MetaData,), "a declarative base or its MetaData").require(name, found)
+    return cast(MetaData, found)
 
 
 def check_engine(engine: object) -> None:
@@ -19,9 +39,9 @@ def check_engine(engine: object) -> None:
     Raises:
         ConfigurationError: it is none.
     """
-    if not hasattr(engine, "dialect"):
+    if not hasattr(engine, "dialect") or not hasattr(engine, "dispose"):
         raise ConfigurationError(
-            f"Keyring takes an Engine or AsyncEngine, not {type(engine).__name__}: give it create_engine(...)"
+            f"Keyring takes an Engine or AsyncEngine, not {described(engine)}: give it create_engine(...)"
         )
 
 
@@ -49,6 +69,7 @@ def names_of(tenants: Iterable[object]) -> tuple[str, ...]:
     """
     if isinstance(tenants, str):
         raise ConfigurationError(f"a list of tenants is needed, and this is one: give it [{tenants!r}]")
+    TENANTS.require("tenants", tenants)
     return tuple(map(key_owner, tenants))
 
 
@@ -67,6 +88,7 @@ def cache_policy(
     Raises:
         ConfigurationError: a duration is none, or ``jitter`` no fraction.
     """
+    NUMBER.require("revalidation_jitter", jitter)
     if not 0 <= jitter < 1:
         raise ConfigurationError(
             "revalidation_jitter is a fraction of revalidate_after: give a number from 0 up to 1"
@@ -91,10 +113,16 @@ def event_kinds(names: Iterable[str]) -> frozenset[EventKind]:
     """
     if isinstance(names, str):
         raise ConfigurationError(f"a list of events is needed, and this is one: give it [{names!r}]")
-    try:
-        return frozenset(map(EventKind, names))
-    except ValueError as error:
-        raise ConfigurationError(f"{error}: give names of audit events, such as shred") from None
+    several("a list of audit events, such as ['shred']").require("reason_for", names)
+    found = set[EventKind]()
+    for name in names:
+        try:
+            found.add(EventKind(name))
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"reason_for: {named(name)} is none: give names of audit events, such as shred"
+            ) from None
+    return frozenset(found)
 
 
 # What cannot be undone, or undoes what a customer has asked for.
@@ -107,7 +135,7 @@ def guarded_operations(names: Iterable[str]) -> frozenset[EventKind]:
     Raises:
         ConfigurationError: it is one name and no list of them, or a second person cannot be asked for.
     """
-    if isinstance(names, str) or not all(one in GUARDED for one in names):
+    if not isinstance(names, list | tuple | set | frozenset) or not all(one in GUARDED for one in names):
         raise ConfigurationError(
             f"two_people is a list of operations, some of {', '.join(GUARDED)}: give two_people=['shred']"
         )

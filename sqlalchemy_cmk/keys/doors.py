@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
+from sqlalchemy_cmk.runtime.kinds import several, takes
 
 Rows = Sequence[Mapping[str, Any]]
+VALUES = several("a list of values")
 
 
 class Door(Protocol):
@@ -82,6 +84,7 @@ class ValueDoors(ABC):
         """
         return self.open_all(column, (stored,), tenant=tenant, rows=None if row is None else (row,))[0]
 
+    @takes(values=VALUES)
     def seal_all(
         self, column: Any, values: Sequence[Any], *, tenant: object = None, rows: Rows | None = None
     ) -> list[bytes | None]:
@@ -95,6 +98,7 @@ class ValueDoors(ABC):
         """
         return self._door(column).seal(values, tenant, rows)
 
+    @takes(stored=VALUES)
     def open_all(
         self, column: Any, stored: Sequence[Any], *, tenant: object = None, rows: Rows | None = None
     ) -> list[Any]:

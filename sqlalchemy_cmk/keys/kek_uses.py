@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy_cmk.errors import CmkError, KeyRevoked
+from sqlalchemy_cmk.keys.model import TenantState
 from sqlalchemy_cmk.keys.opening.observations import Observations
 from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.keys.records import DekRecord, TenantKeys
@@ -72,14 +73,15 @@ class KekQuestions:
     def uses(self, page: Iterable[TenantKeys]) -> list[KekUse]:
         """Return which KEK versions wrap tenants' living DEKs, in the order of tenants and KEKs.
 
-        Each version that was not asked before unwraps one stored wrapping.
+        Each version that was not asked before unwraps one stored wrapping. No KEK is asked for a tenant that
+        is locked.
 
         Args:
             page: the tenants' keys.
         """
         stored: dict[tuple[str, str], list[_Stored]] = {}
         for keys in page:
-            for dek in keys.living:
+            for dek in () if keys.tenant.state is TenantState.LOCKED else keys.living:
                 for wrapped in dek.wrappings:
                     kek = wrapped.kek_uri, wrapped.kek_version
                     stored.setdefault(kek, []).append(_Stored(keys, dek, wrapped))

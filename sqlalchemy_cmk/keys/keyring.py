@@ -12,11 +12,14 @@ from sqlalchemy import Connection, Engine, MetaData
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.arguments import (
+    CONNECTION,
+    METADATA,
     cache_policy,
     check_arguments,
     check_engine,
     event_kinds,
     guarded_operations,
+    metadata_of,
 )
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.binding.engines import Engines
@@ -43,6 +46,7 @@ from sqlalchemy_cmk.providers.base import KeyProvider
 from sqlalchemy_cmk.providers.owners import TENANT_TAG
 from sqlalchemy_cmk.runtime.blocking import in_a_thread, off_the_loop
 from sqlalchemy_cmk.runtime.clock import duration, elapsed
+from sqlalchemy_cmk.runtime.kinds import COUNT, KEK_URI, Kind, takes
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -162,6 +166,7 @@ class Keyring(KeyOperations, ValueDoors):
         check_arguments(platform_key, providers)
         check_raw_sql(raw_sql)
         for name, count in (("max_open_keys", max_open_keys), ("kek_concurrency", kek_concurrency)):
+            COUNT.require(name, count)
             if count < 1:
                 raise ConfigurationError(f"{name} is a count: give 1 or more")
         self._settings = Settings(
@@ -250,6 +255,7 @@ class Keyring(KeyOperations, ValueDoors):
         """
         check_engine(engine)
         if replica_of is not None:
+            check_engine(replica_of)
             self.engines.add_replica(engine, replica_of)
             return
         self.engines.bind(engine)
@@ -262,8 +268,10 @@ class Keyring(KeyOperations, ValueDoors):
         Raises:
             ConfigurationError: the engine is not served.
         """
+        check_engine(engine)
         return self._only_for(self.engines.require(engine))
 
+    @takes(connection=CONNECTION)
     def for_connection(self, connection: Connection) -> Keyring:
         """Return this keyring for the database that a connection leads to; see :meth:`for_engine`.
 
@@ -300,7 +308,7 @@ class Keyring(KeyOperations, ValueDoors):
                 constraint over a randomized column, or a table beside tenants' tables that does not say whose
                 rows it holds.
         """
-        metadata = base if isinstance(base, MetaData) else base.metadata
+        metadata = metadata_of(base)
         begin(metadata, self.dry_run)
         if self.dry_run is None:
             forget_when_dropped(make_all_tables(metadata, self.table_prefix).tenants)
@@ -312,6 +320,7 @@ class Keyring(KeyOperations, ValueDoors):
         if self.raw_sql != "allow":
             guarded.add(metadata)
 
+    @takes(metadata=METADATA)
     def apply_to(self, metadata: MetaData) -> None:
         """Give reflected tables their sealed columns back, as recorded by migrations, and protect them.
 
@@ -371,6 +380,7 @@ class Keyring(KeyOperations, ValueDoors):
         """What sealing would refuse, as a dry run has seen so far; empty if this is no dry run."""
         return () if self.dry_run is None else self.dry_run.refusals
 
+    @takes(kek_uri=KEK_URI)
     def onboarding(
         self, tenant: object, kek_uri: str, *, application: str | None = None, other_directory: bool = False
     ) -> Onboarding:
@@ -388,6 +398,7 @@ class Keyring(KeyOperations, ValueDoors):
         """
         return Onboarding(self._settings, tenant, kek_uri, application, other_directory)
 
+    @takes(kek_uri=KEK_URI)
     def provider_of(self, kek_uri: str) -> KeyProvider:
         """Return the provider of a KEK.
 
@@ -395,3 +406,6 @@ class Keyring(KeyOperations, ValueDoors):
             ConfigurationError: no provider handles its URI.
         """
         return provider_for(self._settings.providers, kek_uri)
+
+
+KEYRING = Kind((Keyring,), "a Keyring")

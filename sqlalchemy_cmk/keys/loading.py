@@ -15,12 +15,14 @@ from typing import Any, NoReturn
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError
 from sqlalchemy_cmk.keys.keyring import Keyring
+from sqlalchemy_cmk.runtime.kinds import takes, text
 
 # The error of a module that cannot be imported may quote its settings: "could not parse postgresql://app:PASSWORD@db".
 _CREDENTIALS = re.compile(r"://\S*@")
 _SETTING = re.compile(r"(?i)(\w*(?:password|passwd|pwd|secret|token|key)\w*['\"]?\s*[=:]\s*)\S+")
 
 
+@takes(keyring_path=text("a text, MODULE:ATTRIBUTE"))
 def load_keyring(keyring_path: str) -> Keyring:
     """Return the keyring at ``MODULE:ATTRIBUTE``.
 

@@ -10,6 +10,7 @@ from sqlalchemy_cmk.ciphers import ColumnCipher, Opener, cipher_for, opener_for
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.format import Context, Suite, column_info, header_of
 from sqlalchemy_cmk.keys.column_keys import DekWithColumnKeys
+from sqlalchemy_cmk.runtime.kinds import named
 from sqlalchemy_cmk.runtime.secret import Secret
 
 
@@ -39,9 +40,9 @@ class Purpose(StrEnum):
         """
         try:
             return cls(name)
-        except ValueError:
+        except (TypeError, ValueError):
             raise ConfigurationError(
-                f"there is no purpose {name!r}: give randomized, deterministic or search"
+                f"there is no purpose {named(name)}: give randomized, deterministic or search"
             ) from None
 
     @property
@@ -88,8 +89,21 @@ class TenantState(StrEnum):
         """
         try:
             return cls(name)
-        except ValueError:
-            raise ConfigurationError(f"there is no state {name!r}: give {', '.join(cls)}") from None
+        except (TypeError, ValueError):
+            raise ConfigurationError(f"there is no state {named(name)}: give {', '.join(cls)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class TenantKek:
+    """A KEK that wraps a tenant's DEKs.
+
+    Attributes:
+        kek_uri: the KEK's URI.
+        versions: its versions that wrap them now; none while the tenant has no DEK.
+    """
+
+    kek_uri: str
+    versions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +114,7 @@ class TenantStatus:
         tenant: the tenant's name; ``""`` is the platform.
         owner: ``"platform"`` where the platform's KEK wraps its DEKs, ``"customer"`` elsewhere.
         kek_uri: the KEK that wraps its new DEKs.
-        versions: the versions of its KEKs that wrap its DEKs now.
+        keks: every KEK that opens its DEKs, that of new ones first; any one of them opens the data.
         active: the number of active DEKs (at most one for each purpose).
         retired: the number of retired DEKs, which still open values.
         open: the number of DEKs that are open in this process now.
@@ -115,7 +129,7 @@ class TenantStatus:
     tenant: str
     owner: str
     kek_uri: str
-    versions: tuple[str, ...]
+    keks: tuple[TenantKek, ...]
     active: int
     retired: int
     open: int

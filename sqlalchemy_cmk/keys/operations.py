@@ -10,7 +10,7 @@ from itertools import islice
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.approvals.approvals import Approvals
-from sqlalchemy_cmk.keys.arguments import names_of
+from sqlalchemy_cmk.keys.arguments import PURPOSES, TENANTS, names_of
 from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.binding.engine_keys import EngineKeys
 from sqlalchemy_cmk.keys.dry_run import DryRun
@@ -34,7 +34,12 @@ from sqlalchemy_cmk.keys.storage.tenant_filter import TenantFilter
 from sqlalchemy_cmk.keys.warming import warm
 from sqlalchemy_cmk.runtime.because import because
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
+from sqlalchemy_cmk.runtime.kinds import COUNT, KEK_URI, Kind, takes, text
 from sqlalchemy_cmk.scope import key_owner
+
+DEK_ID = Kind((bytes,), "the id of a DEK, 8 bytes")
+TENANT = text("a tenant's name")
+PURPOSE = Kind((Purpose,), "a Purpose, such as Purpose.RANDOMIZED")
 
 
 class KeyOperations(ABC):
@@ -101,6 +106,7 @@ class KeyOperations(ABC):
         """Reads and writes the key tables."""
         return self.keys.store
 
+    @takes(kek_uri=KEK_URI)
     def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
         """Wrap a tenant's DEKs with another KEK; no data row is touched. A dry run does nothing.
 
@@ -109,6 +115,7 @@ class KeyOperations(ABC):
         if self.dry_run is None:
             off_the_loop(lambda: self.lifecycle.assign(tenant, kek_uri, fresh_dek=fresh_dek))
 
+    @takes(tenants=TENANTS, kek_uri=KEK_URI)
     def assign_many(
         self, tenants: Iterable[object], kek_uri: str, *, fresh_dek: bool = False
     ) -> AssignReport:
@@ -135,6 +142,7 @@ class KeyOperations(ABC):
         """
         return because(reason, actor)
 
+    @takes(reason=text("a text"))
     def lock(self, tenant: object, *, reason: str = "") -> None:
         """Close a tenant's keys now, in every process, even if its KEK allows access, until :meth:`unlock`.
 
@@ -155,6 +163,7 @@ class KeyOperations(ABC):
         if self.dry_run is None:
             off_the_loop(lambda: self.keys.locking.lock(tenant, reason))
 
+    @takes(reason=text("a text"))
     def unlock(self, tenant: object, *, reason: str = "") -> None:
         """Let a tenant's keys be used again; its KEK is asked at the next use. A dry run does nothing.
 
@@ -167,6 +176,7 @@ class KeyOperations(ABC):
         if self.dry_run is None:
             off_the_loop(lambda: self.keys.locking.unlock(tenant, reason))
 
+    @takes(purposes=PURPOSES)
     def warm(
         self,
         tenants: Iterable[object],
@@ -210,6 +220,7 @@ class KeyOperations(ABC):
         for dek_id in off_the_loop(lambda: store.no_longer_active(opened.active_ids())):
             opened.deactivate(dek_id)
 
+    @takes(kek=KEK_URI.or_none, after=text("a tenant's name").or_none, limit=COUNT.or_none)
     def status(
         self,
         tenants: Iterable[object] | None = None,
@@ -230,7 +241,7 @@ class KeyOperations(ABC):
         Args:
             tenants: only tenants with these names; ``None`` for all.
             state: only tenants in this state.
-            kek: only tenants whose new DEKs this KEK wraps.
+            kek: only tenants of whose DEKs this KEK wraps any, or is to wrap the first.
             after: only tenants whose names come after this one, in the database's order.
             limit: the most lines to return, 1 or more; ``None`` for all.
 
@@ -250,6 +261,7 @@ class KeyOperations(ABC):
 
         return off_the_loop(read)
 
+    @takes(kek=KEK_URI.or_none)
     def count(self, *, kek: str | None = None) -> Counter[TenantState]:
         """Return how many tenants there are in each state, counted in the database.
 
@@ -257,7 +269,7 @@ class KeyOperations(ABC):
         :meth:`status` verifies each tenant that it returns.
 
         Args:
-            kek: only tenants whose new DEKs this KEK wraps.
+            kek: as for :meth:`status`.
         """
         keys = self.keys
 
@@ -269,6 +281,8 @@ class KeyOperations(ABC):
 
     def kek_uses(self, tenants: Iterable[object] | None = None, *, newest: bool = True) -> list[KekUse]:
         """Return which KEK versions wrap tenants' DEKs, and whether each still unwraps what it wrapped.
+
+        No KEK is asked for a tenant that is locked.
 
         Args:
             tenants: their names; ``None`` for all.
@@ -303,6 +317,7 @@ class KeyOperations(ABC):
         """The opened keys of this process."""
         return self.keys.opened
 
+    @takes(dek_id=DEK_ID)
     def dek(self, dek_id: bytes) -> OpenedDek | None:
         """Return an opened DEK by its id; ``None`` if no such DEK exists.
 
@@ -313,6 +328,7 @@ class KeyOperations(ABC):
         self._refuse_dry_run()
         return self.keys.dek(dek_id)
 
+    @takes(tenant=TENANT, purpose=PURPOSE)
     def active(self, tenant: str, purpose: Purpose) -> OpenedDek:
         """Return the DEK that seals a tenant's new values; it is made at first use.
 
@@ -323,6 +339,7 @@ class KeyOperations(ABC):
         self._refuse_dry_run()
         return self.keys.active(tenant, purpose)
 
+    @takes(tenant=TENANT, purpose=PURPOSE)
     def existing(self, tenant: str, purpose: Purpose) -> OpenedDek | None:
         """Return the DEK that seals a tenant's new values; ``None`` if there is none, and none is made.
 

@@ -10,6 +10,7 @@ from sqlalchemy_cmk.keys.opening.wrapper import Wrapper
 from sqlalchemy_cmk.providers.owners import TENANT_TAG, tag_word
 from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
+from sqlalchemy_cmk.runtime.kinds import named
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 TenantTag = str | Callable[[str, str], bool] | None
@@ -74,7 +75,8 @@ def check_tenant_tag(tenant_tag: TenantTag) -> TenantTag:
     if tenant_tag is None or callable(tenant_tag) or (isinstance(tenant_tag, str) and tenant_tag):
         return tenant_tag
     raise ConfigurationError(
-        f"tenant_tag is the name of a tag, such as {TENANT_TAG!r}, a function, or None, not {tenant_tag!r}"
+        f"tenant_tag is the name of a tag, such as {TENANT_TAG!r}, a function, or None, "
+        f"not {named(tenant_tag)}"
     )
 
 

@@ -8,10 +8,13 @@ from urllib.parse import urlsplit
 
 from sqlalchemy_cmk.errors import ConfigurationError, KekNotAllowed
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
+from sqlalchemy_cmk.runtime.kinds import Kind, several
 
 KekAllowed = Callable[[str, str], bool]
 
 _LABEL = re.compile(r"[a-z0-9-]+")
+SERVES = several("a mapping from tenants to KEKs or hosts", str)
+VAULTS = Kind((str, Mapping), "a mapping from tenants to KEKs or hosts, or a pattern")
 
 
 class KekPolicy:
@@ -35,8 +38,10 @@ class KekPolicy:
     def __init__(
         self, vaults: Mapping[str, str | Iterable[str]] | str, *, everyone: Iterable[str] = ()
     ) -> None:
+        VAULTS.require("vaults", vaults)
         if isinstance(everyone, str):
             raise ConfigurationError(f"everyone is a list of KEKs or hosts: give [{everyone!r}]")
+        several("a list of KEKs or hosts").require("everyone", everyone)
         self._pattern = vaults if isinstance(vaults, str) else ""
         if self._pattern and "{tenant}" not in self._pattern:
             raise ConfigurationError("a pattern holds {tenant}: list what serves every tenant in everyone=")
@@ -85,7 +90,9 @@ class PolicyCheck:
 
 
 def _listed(one: str | Iterable[str]) -> frozenset[str]:
-    return frozenset((one,) if isinstance(one, str) else one)
+    given = (one,) if isinstance(one, str) else one
+    SERVES.require("vaults", given)
+    return frozenset(given)
 
 
 def _host(kek_uri: str) -> str:

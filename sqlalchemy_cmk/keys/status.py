@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from sqlalchemy_cmk.errors import TamperedError
-from sqlalchemy_cmk.keys.model import DekState, TenantState, TenantStatus
+from sqlalchemy_cmk.keys.model import DekState, TenantKek, TenantState, TenantStatus
 from sqlalchemy_cmk.keys.opening.cache import OpenedKeys
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.reader import PAGE
@@ -42,7 +42,7 @@ def _line(keys: TenantKeys, open_deks: int, platform_key: str) -> TenantStatus:
         tenant=tenant.name,
         owner="platform" if tenant.kek_uri == platform_key else "customer",
         kek_uri=tenant.kek_uri,
-        versions=tuple(sorted({one.kek_version for dek in keys.deks for one in dek.wrappings})),
+        keks=_keks(keys),
         active=states[DekState.ACTIVE],
         retired=states[DekState.RETIRED],
         open=open_deks,
@@ -53,7 +53,16 @@ def _line(keys: TenantKeys, open_deks: int, platform_key: str) -> TenantStatus:
     )
 
 
+def _keks(keys: TenantKeys) -> tuple[TenantKek, ...]:
+    versions: dict[str, set[str]] = {keys.tenant.kek_uri: set()}
+    for dek in keys.living:
+        for one in dek.wrappings:
+            versions.setdefault(one.kek_uri, set()).add(one.kek_version)
+    first, *others = versions
+    return tuple(TenantKek(uri, tuple(sorted(versions[uri]))) for uri in (first, *sorted(others)))
+
+
 def _altered(tenant: str, reason: str) -> TenantStatus:
-    unknown = {"owner": "", "kek_uri": "", "versions": (), "active": 0, "retired": 0, "open": 0}
+    unknown = {"owner": "", "kek_uri": "", "keks": (), "active": 0, "retired": 0, "open": 0}
     state = TenantState.TAMPERED
     return TenantStatus(tenant, **unknown, state=state, reason=reason, state_since=None, seen_at=None)  # type: ignore[arg-type]

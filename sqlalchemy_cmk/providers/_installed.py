@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.providers.base import KeyProvider
+from sqlalchemy_cmk.runtime.kinds import takes, text
 
 GROUP = "sqlalchemy_cmk.providers"
 
@@ -25,6 +26,7 @@ def installed_providers() -> dict[str, str]:
     return dict(sorted((one.name, one.value) for one in entry_points(group=GROUP)))
 
 
+@takes(name=text("the name of an installed provider, such as 'azure'"))
 def load_provider(name: str, /, **options: Any) -> KeyProvider:
     """Return a new provider of an installed package.
 

@@ -28,6 +28,7 @@ from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked, KeyUnavailable
 from sqlalchemy_cmk.providers._files import file_lock, read_private, write_private
 from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped, foreign_algorithm, foreign_version
 from sqlalchemy_cmk.providers.uris import escaped, shown
+from sqlalchemy_cmk.runtime.kinds import KEK_URI, takes
 from sqlalchemy_cmk.runtime.secret import Secret
 
 SCHEME = "local:"
@@ -173,13 +174,20 @@ class LocalKeyProvider(KeyProvider):
         return self._kek(kek_uri).versions[-1].id
 
     def ensure(self, kek_uri: str, *, first: bool = True) -> None:
-        """Make the KEK if it does not exist, and the file if nothing depends on one yet."""
+        """Make the KEK if it does not exist, and the file if nothing depends on one yet.
+
+        Raises:
+            ConfigurationError: the KEKs are in an environment variable, and it is not among them.
+        """
         name = self._name(kek_uri)
         if not first:
             self._read()
-        if self._variable is None and not self._holds(name):
+        if self._variable is not None:
+            self._existing(self._read(), kek_uri)
+        elif not self._holds(name):
             self._change(lambda keys: keys.keks.setdefault(name, Kek([_new_version()])))
 
+    @takes(kek_uri=KEK_URI)
     def has(self, kek_uri: str) -> bool:
         """Return whether there is such a KEK; :meth:`ensure` would make one that is not there.
 
@@ -194,17 +202,20 @@ class LocalKeyProvider(KeyProvider):
         """Return a file beside the key file; ``None`` where the KEKs are in an environment variable."""
         return None if self._variable else self._path.with_name(f"{self._path.name}.record-key")
 
+    @takes(kek_uri=KEK_URI)
     def rotate(self, kek_uri: str) -> None:
         """Add a version to the KEK; older versions still unwrap."""
-        self._change(lambda keys: self._find(keys, kek_uri).versions.append(_new_version()))
+        self._change(lambda keys: self._existing(keys, kek_uri).versions.append(_new_version()))
 
+    @takes(kek_uri=KEK_URI)
     def disable(self, kek_uri: str) -> None:
         """Take access away: every use raises ``KeyRevoked`` until :meth:`enable` is called."""
-        self._change(lambda keys: setattr(self._find(keys, kek_uri), "enabled", False))
+        self._change(lambda keys: setattr(self._existing(keys, kek_uri), "enabled", False))
 
+    @takes(kek_uri=KEK_URI)
     def enable(self, kek_uri: str) -> None:
         """Give access back."""
-        self._change(lambda keys: setattr(self._find(keys, kek_uri), "enabled", True))
+        self._change(lambda keys: setattr(self._existing(keys, kek_uri), "enabled", True))
 
     def _name(self, kek_uri: str) -> str:
         if not self.handles(kek_uri):
@@ -231,14 +242,23 @@ class LocalKeyProvider(KeyProvider):
         raw = read_private(self._path)
         return raw is not None and name in _parse(raw, self._origin).keks
 
-    def _find(self, keys: KeyFile, kek_uri: str) -> Kek:
+    def _find(self, keys: KeyFile, kek_uri: str) -> Kek | None:
         kek = keys.keks.get(self._name(kek_uri))
-        if kek is None or not kek.versions:
-            raise KeyRevoked(f"{shown(kek_uri)}: there is no such KEK in {self._origin}")
+        return kek if kek is not None and kek.versions else None
+
+    def _existing(self, keys: KeyFile, kek_uri: str) -> Kek:
+        """Return a KEK that nothing needs yet: one that is not there never was."""
+        kek = self._find(keys, kek_uri)
+        if kek is None:
+            raise ConfigurationError(f"there is no KEK {shown(kek_uri)} in {self._origin}: check its name")
         return kek
 
     def _kek(self, kek_uri: str) -> Kek:
         kek = self._find(self._read(), kek_uri)
+        if kek is None:
+            raise KeyRevoked(
+                f"{shown(kek_uri)} is gone from {self._origin}: restore the file or variable that holds it"
+            )
         if not kek.enabled:
             raise KeyRevoked(f"{shown(kek_uri)} is disabled in {self._origin}")
         return kek

@@ -11,6 +11,7 @@ from enum import StrEnum
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.providers.owners import tag_word
 from sqlalchemy_cmk.providers.uris import shown
+from sqlalchemy_cmk.runtime.kinds import text
 
 WRAPS = "wraps and unwraps"
 
@@ -100,6 +101,7 @@ class OnboardingRequest:
 
     def __post_init__(self) -> None:
         """Refuse what must not stand in a command that a customer pastes."""
+        text("a client id, or the ARN of a role").or_none.require("application", self.application)
         if self.application is not None and not _APPLICATION.fullmatch(self.application):
             raise ConfigurationError(
                 "application is a client id, or the ARN of a role: give it without spaces and quotes"

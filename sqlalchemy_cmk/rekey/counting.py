@@ -6,7 +6,7 @@ A value names its DEK in its first nine bytes; no key is opened, and no value le
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +31,11 @@ from sqlalchemy import (
 from sqlalchemy_cmk.columns.tenants import sealed_columns
 from sqlalchemy_cmk.databases.comparing import is_binary
 from sqlalchemy_cmk.databases.reflection import reflected_columns
+from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.format import HEADER_BYTES, SUITES
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.arguments import CONNECTION
+from sqlalchemy_cmk.runtime.kinds import Kind, named, several, takes
 
 _BEGINNINGS = [bytes((suite,)) for suite in SUITES]
 _ONE: ColumnElement[int] = literal_column("1")
@@ -71,6 +74,13 @@ class RowCounts:
         return self.plain + self.by_dek.get(None, 0)
 
 
+@takes(
+    connection=CONNECTION,
+    table=Kind((FromClause,), "a Table, such as Model.__table__"),
+    columns=several("a list of columns' names"),
+    known=Kind((Set, Mapping, list, tuple), "the ids of DEKs, such as keyring.dek_states()"),
+    where=Kind((ColumnElement,), "a criterion, such as table.c.id < 1000").or_none,
+)
 def count_rows(
     connection: Connection,
     table: FromClause,
@@ -88,6 +98,9 @@ def count_rows(
         where: a criterion, to count only some rows.
     """
     by_name = {str(column.name): column for column in table.columns}
+    for name in columns:
+        if not isinstance(name, str) or name not in by_name:
+            raise ConfigurationError(f"columns: the table has no column {named(name)}")
     criteria = () if where is None else (where,)
     kinds = (_kind(by_name[name]).label(f"kind_{i}") for i, name in enumerate(columns))
     # The kinds in a query of their own: PostgreSQL holds two bound parameters for different in SELECT and in

@@ -13,6 +13,7 @@ from sqlalchemy_cmk.databases import database_of
 from sqlalchemy_cmk.databases.errors import first_line
 from sqlalchemy_cmk.errors import ApprovalRequired, ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.keyring import KEYRING
 from sqlalchemy_cmk.keys.lifecycle.dropping import DropReport
 from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.tenant_filter import TenantFilter
@@ -20,6 +21,7 @@ from sqlalchemy_cmk.rekey.counting import TableCount, count_table, sealed_tables
 from sqlalchemy_cmk.rekey.every_row import refuse_contradicted, refuse_hidden
 from sqlalchemy_cmk.rekey.searching import Findings, SnapshotTooOld, search
 from sqlalchemy_cmk.runtime.clock import utc_now
+from sqlalchemy_cmk.runtime.kinds import Kind, several, takes
 from sqlalchemy_cmk.scope import key_owner
 
 Rows = dict[bytes, dict[str, int]]
@@ -28,6 +30,11 @@ Rows = dict[bytes, dict[str, int]]
 SNAPSHOTS = 5
 
 
+@takes(
+    keyring=KEYRING,
+    ignoring=several("a list of tables' names", str),
+    connection=Kind((Connection,), "the application's Connection").or_none,
+)
 def drop_retired(
     keyring: Keyring,
     tenant: object | None = None,

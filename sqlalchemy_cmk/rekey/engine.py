@@ -17,6 +17,7 @@ from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.stamping import MAX_DETAIL
+from sqlalchemy_cmk.keys.keyring import KEYRING
 from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey.batches import Batches
@@ -32,6 +33,7 @@ from sqlalchemy_cmk.rekey.scheduler import ProgressCallback, ProgressReporter, R
 from sqlalchemy_cmk.rekey.too_long import refuse_too_long
 from sqlalchemy_cmk.rekey.worker import Settings, WorkerContext
 from sqlalchemy_cmk.runtime.because import doing
+from sqlalchemy_cmk.runtime.kinds import COUNT, FUNCTION, NUMBER, Kind, takes, text
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 T = TypeVar("T")
@@ -39,6 +41,9 @@ T = TypeVar("T")
 CHUNK = 2000
 RATE = 10_000.0
 MAX_PASSES = 4
+JOB = Kind((Job,), "a Job, such as Job.of(Model)")
+PROGRESS = FUNCTION.or_none
+RUN_ID = text("a run's name, as in runs()")
 
 
 class Rekey:
@@ -76,6 +81,10 @@ class Rekey:
         keyring_path: str | None = None,
         insecure: bool = False,
     ) -> None:
+        KEYRING.require("keyring", keyring)
+        COUNT.require("chunk", chunk)
+        COUNT.require("workers", workers)
+        NUMBER.or_none.require("rate", rate)
         if chunk < 1 or workers < 1 or (rate is not None and rate <= 0):
             raise ConfigurationError("chunk and workers are at least 1, and rate is more than 0, or None")
         if executor is not None and keyring_path is None:
@@ -94,6 +103,7 @@ class Rekey:
         self._context = WorkerContext(keyring)
         self._store = self._context.store
 
+    @takes(job=JOB, progress=PROGRESS)
     def run(self, job: Job, progress: ProgressCallback | None = None) -> Report:
         """Do a job, or continue it, and return its outcome.
 
@@ -128,10 +138,12 @@ class Rekey:
             executor = self._executor or stack.enter_context(ThreadPoolExecutor(self._workers))
             return self._passes(run, layout, reporter, executor)
 
+    @takes(job=JOB)
     def rows_left(self, job: Job) -> int:
         """Count the rows that still need a job; this reads the whole table, and opens no key."""
         return self._using(job, lambda layout, connection: count_remaining(self._keyring, layout, connection))
 
+    @takes(job=JOB, progress=PROGRESS)
     def verify(self, job: Job, progress: ProgressCallback | None = None) -> Report:
         """Open every value that a job has written, or has to read, and list those that do not open.
 
@@ -150,6 +162,7 @@ class Rekey:
 
         return self._using(checked, work)
 
+    @takes(job=JOB, progress=PROGRESS)
     def check(self, job: Job, progress: ProgressCallback | None = None) -> Report:
         """Read every plain value that a job is to seal, and list those that it could not bring back.
 
@@ -170,6 +183,7 @@ class Rekey:
         """Return every run that is recorded, oldest first."""
         return self._store.runs()
 
+    @takes(run_id=RUN_ID)
     def report(self, run_id: str) -> Report:
         """Return the outcome of a run so far; ``rows_left`` is not counted here.
 
@@ -180,10 +194,12 @@ class Rekey:
         damaged = self._store.damaged(run_id)
         return Report(run_id, run.description, counts.rows_read, counts.rows_changed, 0, damaged)
 
+    @takes(run_id=RUN_ID)
     def pause(self, run_id: str) -> bool:
         """Have every worker of a run stop after its batch; ``False`` where it is not running."""
         return self._store.set_state(self._store.run(run_id).id, RunState.RUNNING, RunState.PAUSED)
 
+    @takes(run_id=RUN_ID)
     def resume(self, run_id: str) -> bool:
         """Let a paused run go on; where its process is gone, run the job again."""
         return self._store.set_state(self._store.run(run_id).id, RunState.PAUSED, RunState.RUNNING)

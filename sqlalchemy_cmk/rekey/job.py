@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import FromClause, Table
+from sqlalchemy import FromClause, Table, inspect
 from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.columns.column import SealedColumn
@@ -22,6 +22,7 @@ from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.format import Context
 from sqlalchemy_cmk.rekey.token_type import TokensOf
+from sqlalchemy_cmk.runtime.kinds import Kind, described, several, takes, text
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 # A column of the table itself, or (table, column) or (schema, table, column) of a base table.
@@ -41,7 +42,10 @@ def row_columns(given: GivenRowColumns) -> RowColumns:
         return tuple(given.items())
     if isinstance(given, str):
         raise ConfigurationError(f"row_columns is a tuple of names, such as ({given!r},)")
+    several("a tuple of columns' names").or_none.require("row_columns", given)
     pairs = [(one, None) if isinstance(one, str) else one for one in given or ()]
+    if not all(isinstance(one, tuple) and len(one) == 2 for one in pairs):
+        raise ConfigurationError("row_columns is a tuple of columns' names, or a mapping from them to types")
     return tuple((name, type_) for name, type_ in pairs)
 
 
@@ -122,6 +126,10 @@ class Move:
         return _is_for_row(self.seals)
 
 
+MOVES = Kind((tuple,), "a tuple with a Move for each column")
+MOVE = Kind((Move,), "a tuple with a Move for each column")
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """The changes of the rows of one table.
@@ -148,6 +156,12 @@ class Job:
     row_columns: GivenRowColumns = None
 
     def __post_init__(self) -> None:
+        text("the name of a table").require("table", self.table)
+        text("the name of a schema").or_none.require("schema", self.schema)
+        text("a tenant's name").or_none.require("tenant", self.tenant)
+        MOVES.require("moves", self.moves)
+        for move in self.moves:
+            MOVE.require("moves", move)
         if not self.moves:
             raise ConfigurationError(f"{self.fullname}: no column to work on")
         if len({move.makes_tokens for move in self.moves}) > 1:
@@ -202,19 +216,28 @@ class Job:
         return sha256("\n".join(parts).encode()).hexdigest()
 
     @classmethod
-    def of(cls, table: FromClause, columns: tuple[str, ...] = (), *, tenant: str | None = None) -> Job:
+    @takes(
+        columns=several("the names of columns, such as ('ssn',)", str), tenant=text("a tenant's name").or_none
+    )
+    def of(
+        cls, table: FromClause | type[Any], columns: tuple[str, ...] = (), *, tenant: str | None = None
+    ) -> Job:
         """Return the job that re-encrypts a model's sealed columns under their owners' active DEKs.
 
         Args:
-            table: the table, ``Model.__table__``, of a protected ``MetaData``.
+            table: the model, or its table, ``Model.__table__``, of a protected ``MetaData``.
             columns: the names of its sealed columns; all without it.
             tenant: only values of this tenant; ``""`` for those of the platform, whose rows are anybody's.
 
         Raises:
             ConfigurationError: the table has no such sealed columns, or it is a join, a view or the like.
         """
+        if not isinstance(table, FromClause):
+            table = getattr(inspect(table, raiseerr=False), "local_table", table)
         if not isinstance(table, Table):
-            raise ConfigurationError(f"re-keying goes through one table: {type(table).__name__} is none")
+            raise ConfigurationError(
+                f"re-keying goes through one table: give a model or its table, not {described(table)}"
+            )
         sealed = {one.column.name: one for one in sealed_columns(table).values()}
         chosen = [name for name in columns or sealed if name in sealed and _can_be(sealed[name], tenant)]
         unknown = sorted(set(columns) - set(chosen))
@@ -271,6 +294,7 @@ def context_of(type_: EncryptedType) -> Context | None:
     return type_.sealed_column.context if type_.sealed_column else None
 
 
+@takes(type_=Kind((EncryptedType,), "the EncryptedType of a column"))
 def pinned(type_: EncryptedType) -> EncryptedType:
     """Return a column's type with its context pinned, to be used where there is no column."""
     rebuild, arguments = type_.__reduce__()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.runtime.kinds import described
 
 __all__ = ["as_utc", "duration", "elapsed", "this_second", "utc_now"]
 
@@ -44,7 +45,7 @@ def duration(given: float | timedelta, name: str) -> float:
     seconds = given.total_seconds() if isinstance(given, timedelta) else given
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
         raise ConfigurationError(
-            f"{name} is a duration: give seconds, 0 or more, or a timedelta, not {given!r}"
+            f"{name} is a duration: give seconds, 0 or more, or a timedelta, not {described(given)}"
         )
     return float(seconds)
 

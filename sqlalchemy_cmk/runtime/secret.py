@@ -5,7 +5,11 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import NoReturn
 
+from sqlalchemy_cmk.errors import ConfigurationError
+
 __all__ = ["Secret"]
+
+_BYTES = (bytes, bytearray, memoryview)
 
 
 class Secret:
@@ -22,6 +26,8 @@ class Secret:
     __slots__ = ("__value",)
 
     def __init__(self, value: bytes) -> None:
+        if not isinstance(value, _BYTES):  # bytes(32) would be 32 zeros
+            raise ConfigurationError(f"Secret takes bytes, not {type(value).__name__}")
         self.__value = bytes(value)
 
     def reveal(self) -> bytes:

@@ -40,4 +40,5 @@ def tenant_name(value: object) -> str:
 
 def key_owner(tenant: object) -> str:
     """Return the name under which a tenant's keys are kept; the platform's is ``""``."""
-    return PLATFORM_TENANT if tenant == PLATFORM_TENANT else tenant_name(tenant)
+    platform = isinstance(tenant, str) and tenant == PLATFORM_TENANT
+    return PLATFORM_TENANT if platform else tenant_name(tenant)

@@ -18,7 +18,7 @@ from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from tests.cli.conftest import ROOT, SECRET, Application
 
 COMMANDS = ["status", "doctor", "assign", "rewrap", "rotate-dek", "add-wrapping", "drop-wrapping", "shred"]
-COMMANDS += ["audit", "byok", "rekey", "drop-retired", "certificate"]
+COMMANDS += ["audit", "byok", "rekey", "drop-retired", "scrub", "local", "lock", "unlock", "certificate"]
 
 SUBCOMMANDS = [
     ["audit", "show"],

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from alembic.operations import MigrateOperation
+from sqlalchemy.types import TypeEngine
 
 from sqlalchemy_cmk.alembic.names import ColumnName
 from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.runtime.kinds import described, text
 from sqlalchemy_cmk.runtime.printable import printable
 
 
@@ -16,6 +18,8 @@ class TableOp(MigrateOperation):
     """An operation on a table, and the comments that autogenerate puts above it."""
 
     def __init__(self, table_name: str, schema: str | None) -> None:
+        text("the name of a table").require("table_name", table_name)
+        text("the name of a schema").or_none.require("schema", schema)
         self.table_name = table_name
         self.schema = schema
         self.comments: list[str] = []
@@ -35,6 +39,7 @@ class ColumnOp(TableOp):
 
     def __init__(self, table_name: str, column_name: str, schema: str | None) -> None:
         super().__init__(table_name, schema)
+        text("the name of a column").require("column_name", column_name)
         self.column_name = column_name
 
     @property
@@ -60,4 +65,5 @@ def expect(type_: Any, *, sealed: bool, name: str) -> None:
     """
     if isinstance(type_, EncryptedType) is not sealed:
         wanted = "an EncryptedType" if sealed else "the type of the plain values"
-        raise ConfigurationError(f"{name} is {wanted}, not {type_!r}")
+        given = repr(type_) if isinstance(type_, TypeEngine) else described(type_)
+        raise ConfigurationError(f"{name} is {wanted}, not {given}")

@@ -14,6 +14,7 @@ from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey.job import GivenRowColumns, TenantColumn
 from sqlalchemy_cmk.rekey.job import row_columns as identity
+from sqlalchemy_cmk.runtime.kinds import named
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
@@ -49,7 +50,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.phase not in PHASES:
-            raise ConfigurationError(f"phase is one of {', '.join(PHASES)}, not {self.phase!r}")
+            raise ConfigurationError(f"phase is one of {', '.join(PHASES)}, not {named(self.phase)}")
 
 
 class ConversionOp(ColumnOp):

@@ -22,9 +22,12 @@ from sqlalchemy_cmk.columns.type import EncryptedType
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey.job import GivenRowColumns, TenantColumn
 from sqlalchemy_cmk.rekey.job import row_columns as identity
+from sqlalchemy_cmk.runtime.kinds import Kind
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
+
+MAPPING = Kind((Mapping,), "a mapping by the columns' names")
 
 
 class ConversionsOp(TableOp):
@@ -52,6 +55,10 @@ class ConversionsOp(TableOp):
         schema: str | None,
     ) -> Self:
         """Return the conversions of some columns: each has its own types beside what all share."""
+        for name, given in (("types", types), ("existing_types", existing_types)):
+            MAPPING.require(name, given)
+        MAPPING.or_none.require("existing_nullable", nullable)
+        MAPPING.or_none.require("server_defaults", defaults)
         seals, nullable, defaults = cls.kind is EncryptColumnOp, nullable or {}, defaults or {}
         unknown = {*nullable, *defaults} - set(types)
         if unknown:

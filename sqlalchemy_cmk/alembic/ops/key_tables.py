@@ -7,12 +7,14 @@ from typing import Any
 from alembic.operations import MigrateOperation, Operations
 
 from sqlalchemy_cmk.alembic.configuration import DEFAULT_PREFIX
+from sqlalchemy_cmk.runtime.kinds import text
 
 
 class _KeyTablesOp(MigrateOperation):
     name: str
 
     def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        text("the prefix of the key tables' names").require("prefix", prefix)
         self.prefix = prefix
 
     def to_diff_tuple(self) -> tuple[Any, ...]:

@@ -14,12 +14,16 @@ from sqlalchemy_cmk.alembic.rows import PLATFORM, TableRows
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey.job import GivenRowColumns, RowColumns, TenantColumn
 from sqlalchemy_cmk.rekey.job import row_columns as identity
+from sqlalchemy_cmk.runtime.kinds import several, text
 from sqlalchemy_cmk.runtime.printable import printable
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
     from sqlalchemy_cmk.columns.type import EncryptedType
+
+COLUMNS = several("a list of columns' names, or one name", str).or_none
+TENANT = text("a tenant's name").or_none
 
 
 @Operations.register_operation("reencrypt")
@@ -74,7 +78,10 @@ class ReencryptOp(TableOp):
         Raises:
             ConfigurationError: the columns are not known as sealed ones, or only one of the types is given.
         """
-        names = (columns,) if isinstance(columns, str) else tuple(columns or ())
+        columns = (columns,) if isinstance(columns, str) else columns
+        COLUMNS.require("columns", columns)
+        TENANT.require("tenant", tenant)
+        names = tuple(columns or ())
         if type_ is None and existing_type is None:
             operations.invoke(cls(table_name, names, tenant, schema=schema))
             return

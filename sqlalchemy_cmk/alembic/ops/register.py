@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.operations import MigrateOperation, Operations
 
-from sqlalchemy_cmk.alembic.ops.base import ColumnOp, TableOp
+from sqlalchemy_cmk.alembic.ops.base import ColumnOp, TableOp, expect
 from sqlalchemy_cmk.alembic.ops.undo import NothingToUndoOp
 from sqlalchemy_cmk.alembic.rows import PLATFORM, TableRows
 from sqlalchemy_cmk.rekey.job import GivenRowColumns, TenantColumn
@@ -64,6 +64,7 @@ class RegisterSealedColumnOp(ColumnOp):
             row_columns: the columns that identify a row, likewise.
             schema: the table's schema.
         """
+        expect(type_, sealed=True, name="type_")
         rows = TableRows(tenant_column, tenant_type, identity(row_columns))
         operations.invoke(cls(table_name, column_name, type_, rows=rows, schema=schema))
 

@@ -13,6 +13,7 @@ from sqlalchemy_cmk.columns.indexes import SearchIndex
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.rekey.job import GivenRowColumns, TenantColumn
 from sqlalchemy_cmk.rekey.job import row_columns as identity
+from sqlalchemy_cmk.runtime.kinds import described, named
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
@@ -59,11 +60,13 @@ class SealedIndexOp(ColumnOp):
         schema: str | None,
     ) -> None:
         if not isinstance(index, SearchIndex):
-            raise ConfigurationError(f"op.{cls.function} takes an index, such as Exact(), not {index!r}")
+            raise ConfigurationError(
+                f"op.{cls.function} takes an index, such as Exact(), not {described(index)}"
+            )
         if existing_type is not None:
             expect(existing_type, sealed=True, name="existing_type")
         if phase not in cls.phases:
-            raise ConfigurationError(f"phase is one of {', '.join(cls.phases)}, not {phase!r}")
+            raise ConfigurationError(f"phase is one of {', '.join(cls.phases)}, not {named(phase)}")
         operations.invoke(
             cls(table_name, column_name, index, existing_type, rows=rows, phase=phase, schema=schema)
         )

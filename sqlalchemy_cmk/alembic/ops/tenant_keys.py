@@ -9,6 +9,7 @@ from alembic.operations import MigrateOperation, Operations
 
 from sqlalchemy_cmk.alembic.ops.undo import NothingToUndoOp, RefuseDowngradeOp
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.runtime.kinds import KEK_URI, named, several, text
 
 Rows = Literal["null", "delete", "keep"]
 ROWS = ("null", "delete", "keep")
@@ -18,6 +19,7 @@ class KeyOp(MigrateOperation):
     """An operation on a tenant's keys; ``tenant`` is ``None`` for those of all tenants."""
 
     def __init__(self, tenant: str | None) -> None:
+        text("a tenant's name").or_none.require("tenant", tenant)
         self.tenant = tenant
 
     @property
@@ -84,6 +86,8 @@ class AssignTenantKeyOp(KeyOp):
         self, tenant: str, kek: str, fresh_dek: bool = False, *, existing_kek: str | None = None
     ) -> None:
         super().__init__(tenant)
+        KEK_URI.require("kek", kek)
+        KEK_URI.or_none.require("existing_kek", existing_kek)
         self.kek = kek
         self.fresh_dek = fresh_dek
         self.existing_kek = existing_kek
@@ -123,7 +127,7 @@ class ShredTenantOp(KeyOp):
     def __init__(self, tenant: str, rows: Rows = "null", *, confirm: str) -> None:
         super().__init__(tenant)
         if rows not in ROWS:
-            raise ConfigurationError(f"rows is one of {', '.join(ROWS)}, not {rows!r}")
+            raise ConfigurationError(f"rows is one of {', '.join(ROWS)}, not {named(rows)}")
         self.rows = rows
         self.confirm = confirm
 
@@ -156,6 +160,7 @@ class DropRetiredDeksOp(KeyOp):
 
     def __init__(self, tenant: str | None, ignoring: Sequence[str] = ()) -> None:
         super().__init__(tenant)
+        several("a list of tables' names", str).require("ignoring", ignoring)
         self.ignoring = tuple(ignoring)
 
     @classmethod

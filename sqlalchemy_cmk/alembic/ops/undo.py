@@ -6,12 +6,15 @@ from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
 
+from sqlalchemy_cmk.runtime.kinds import text
+
 
 @Operations.register_operation("nothing_to_undo")
 class NothingToUndoOp(MigrateOperation):
     """A downgrade that has nothing to do."""
 
     def __init__(self, reason: str) -> None:
+        text("a text that says why").require("reason", reason)
         self.reason = reason
 
     @classmethod
@@ -38,6 +41,7 @@ class RefuseDowngradeOp(MigrateOperation):
     """A downgrade that is refused."""
 
     def __init__(self, reason: str) -> None:
+        text("a text that says why").require("reason", reason)
         self.reason = reason
 
     @classmethod

@@ -46,6 +46,12 @@ def indexes(keyring: Keyring, build: bool, check: bool, rotate: bool, rate: floa
 
     With --build or --rotate, work on them: the application may run meanwhile, and what was stopped continues
     when the same command is run again. The account alters the tables. How far a job is: cmk rekey report.
+
+    \b
+    Examples:
+      cmk rekey indexes
+      cmk rekey indexes --check
+      cmk rekey indexes --rotate
     """
     if build + check + rotate > 1:
         raise click.UsageError("Build first, then rotate, then check: give one of them.")

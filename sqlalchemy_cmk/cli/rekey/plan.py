@@ -22,7 +22,13 @@ from sqlalchemy_cmk.runtime.printable import printable
 def plan(
     keyring: Keyring, tables: tuple[str, ...], columns: tuple[str, ...], tenant: str | None, as_json: bool
 ) -> None:
-    """Count the rows that a run would have to change. Reads whole tables, opens nothing."""
+    """Count the rows that a run would have to change. Reads whole tables, opens nothing.
+
+    \b
+    Examples:
+      cmk rekey plan
+      cmk rekey plan --table patients
+    """
     rekey = Rekey(keyring)
     jobs = chosen_jobs(keyring, tables, columns, tenant)
     lines = [(job, [move.source for move in job.moves], rekey.rows_left(job)) for job in jobs]

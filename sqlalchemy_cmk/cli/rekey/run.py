@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy_cmk.cli.certified import certificate_option, certified
 from sqlalchemy_cmk.cli.exits import ExitCode, exit_code
 from sqlalchemy_cmk.cli.options import as_json, keyring_path, with_keyring
-from sqlalchemy_cmk.cli.output import note, plural, print_line, tenant_label
+from sqlalchemy_cmk.cli.output import next_step, note, plural, print_line, tenant_label
 from sqlalchemy_cmk.cli.rekey.jobs import chosen_jobs, job_options, rate_option
 from sqlalchemy_cmk.cli.rekey.progress import print_event, showing_progress
 from sqlalchemy_cmk.cli.rekey.workers import worker_pool
@@ -73,6 +73,13 @@ def run(
     A run that was stopped, by Ctrl-C or a crash, continues where it stopped when the same command is run
     again. Ends with exit code 1 if rows are left: damaged, of a tenant whose KEK refuses, or written
     meanwhile.
+
+    \b
+    Examples:
+      cmk rekey run --tenant acme
+      cmk rekey run --table patients --column ssn --rate 5000
+      cmk rekey run --workers 4
+      cmk rekey run --dry-run
     """
     if dry_run and certificate is not None:
         raise click.UsageError("A dry run changes nothing that could be certified: leave one of them out.")
@@ -104,6 +111,7 @@ def run(
         if code not in (ExitCode.DONE, ExitCode.FOUND):
             _end(code)  # nothing is certified of a run that has failed
     _end(code)
+    next_step(as_json, "rekey", "verify", *(() if tenant is None else ("--tenant", tenant)))
 
 
 @click.command()
@@ -113,9 +121,15 @@ def run(
 def verify(
     keyring: Keyring, tables: tuple[str, ...], columns: tuple[str, ...], tenant: str | None, as_json: bool
 ) -> None:
-    """Open every value, and list those that do not open. Nothing is written."""
+    """Open every value, and list those that do not open. Nothing is written.
+
+    \b
+    Examples:
+      cmk rekey verify --table patients
+    """
     rekey = Rekey(keyring)
     _end(_work(chosen_jobs(keyring, tables, columns, tenant), as_json, rekey.verify, "changed"))
+    next_step(as_json, "drop-retired", *(() if tenant is None else (tenant,)))
 
 
 def _tried(rekey: Rekey, job: Job, progress: ProgressCallback) -> Report:

@@ -25,7 +25,12 @@ run_argument = click.argument("run_id", metavar="RUN")
 @as_json
 @with_keyring
 def pause(keyring: Keyring, run_id: str, as_json: bool) -> None:
-    """Stop every worker of a run after its batch, in every process."""
+    """Stop every worker of a run after its batch, in every process.
+
+    \b
+    Examples:
+      cmk rekey pause 5f0c12ab77aa
+    """
     done = Rekey(keyring).pause(run_id)
     sentence = f"run {run_id} is paused" if done else f"run {run_id} was not running"
     print_result(as_json, {"run": run_id, "changed": done}, sentence)
@@ -36,7 +41,12 @@ def pause(keyring: Keyring, run_id: str, as_json: bool) -> None:
 @as_json
 @with_keyring
 def resume(keyring: Keyring, run_id: str, as_json: bool) -> None:
-    """Let a paused run continue. If its process has ended, run the same command again instead."""
+    """Let a paused run continue. If its process has ended, run the same command again instead.
+
+    \b
+    Examples:
+      cmk rekey resume 5f0c12ab77aa
+    """
     done = Rekey(keyring).resume(run_id)
     sentence = f"run {run_id} continues" if done else f"run {run_id} was not paused"
     print_result(as_json, {"run": run_id, "changed": done}, sentence)
@@ -50,6 +60,11 @@ def report(keyring: Keyring, run_id: str | None, as_json: bool) -> None:
     """Show the report of a run, or list every recorded run.
 
     Ends with exit code 1 if a value of the run did not open.
+
+    \b
+    Examples:
+      cmk rekey report
+      cmk rekey report 5f0c12ab77aa
     """
     rekey = Rekey(keyring)
     runs = rekey.runs()

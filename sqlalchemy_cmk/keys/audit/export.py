@@ -25,6 +25,7 @@ from sqlalchemy_cmk.keys.audit.authentication import Authenticity, Checker
 from sqlalchemy_cmk.keys.audit.chain import AuditEntry
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKey
 from sqlalchemy_cmk.runtime.clock import as_utc, utc_now
+from sqlalchemy_cmk.runtime.kinds import named
 
 ExportFormat = Literal["jsonl", "ocsf"]
 FORMATS: tuple[ExportFormat, ...] = ("jsonl", "ocsf")
@@ -83,7 +84,7 @@ def export_lines(
         ConfigurationError: there is no such form.
     """
     if form not in FORMATS:
-        raise ConfigurationError(f"{form!r} is no format of an export: give one of {', '.join(FORMATS)}")
+        raise ConfigurationError(f"{named(form)} is no format of an export: give one of {', '.join(FORMATS)}")
     start = None if since is None else as_utc(since)
     rows, digest = 0, sha256()
     for entry in entries:

@@ -40,6 +40,7 @@ from sqlalchemy_cmk.runtime import because
 from sqlalchemy_cmk.runtime.background import BackgroundWriter
 from sqlalchemy_cmk.runtime.clock import utc_now
 from sqlalchemy_cmk.runtime.forks import watch_forks
+from sqlalchemy_cmk.runtime.kinds import COUNT, Kind, takes, text
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
 
 
@@ -127,6 +128,7 @@ class AuditTrail:
         stamped = self._stamp.on(event)
         self._in_own_transaction(partial(self._append, events=[stamped]))
 
+    @takes(reason=text("a text that says why"))
     def adopt(self, reason: str) -> None:
         """Vouch for the rows so far, and authenticate the trail from here on.
 
@@ -147,6 +149,7 @@ class AuditTrail:
         stamped = self._stamp.on(AuditEvent(EventKind.TRAIL_ADOPTED, PLATFORM_TENANT, detail=reason))
         self._in_own_transaction(partial(self._append, events=[stamped], adopt=True))
 
+    @takes(tenant=text("a tenant's name").or_none, last=COUNT.or_none, after=COUNT)
     def entries(
         self, tenant: str | None = None, last: int | None = None, *, after: int = 0
     ) -> list[AuditEntry]:
@@ -160,6 +163,7 @@ class AuditTrail:
         self._background.flush()
         return self._rows.newest(tenant, last, after)
 
+    @takes(since=Kind((datetime,), "a datetime").or_none)
     def export(
         self, tenant: object, since: datetime | None = None, *, form: ExportFormat = "jsonl"
     ) -> Iterator[str]:
@@ -213,6 +217,7 @@ class AuditTrail:
         """Return who acts now, as rows of the trail name them."""
         return self._stamp.actor()
 
+    @takes(heads=Kind((Heads,), "the Heads that keyring.audit.heads() returned").or_none)
     def verify(self, heads: Heads | None = None) -> AuditVerdict:
         """Check every link and every MAC of the trail.
 

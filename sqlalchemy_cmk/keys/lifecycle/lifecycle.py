@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys.approvals.guard import Guard, joined
-from sqlalchemy_cmk.keys.arguments import names_of
+from sqlalchemy_cmk.keys.arguments import TENANTS, names_of
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.indexes.users import TokenUsers
@@ -27,8 +27,12 @@ from sqlalchemy_cmk.keys.ownership import Ownership
 from sqlalchemy_cmk.keys.records import KeyChange, TenantKeys
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.runtime.clock import duration, utc_now
+from sqlalchemy_cmk.runtime.kinds import FUNCTION, KEK_URI, NUMBER, Kind, takes
 from sqlalchemy_cmk.runtime.pace import Pace
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
+
+RATE = replace(NUMBER, words="a number of DEKs a second").or_none
+MOMENT = Kind((datetime,), "a datetime")
 
 
 class Lifecycle:
@@ -66,6 +70,7 @@ class Lifecycle:
         self._guard = guard
         self._leaving = Leaving(guard, platform_key)
 
+    @takes(kek_uri=KEK_URI)
     def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
         """Wrap a tenant's DEKs by another KEK, its own or the platform's, and by that one only.
 
@@ -78,6 +83,7 @@ class Lifecycle:
         """
         self._assigning(kek_uri, fresh_dek=fresh_dek).tenant(key_owner(tenant))
 
+    @takes(tenants=TENANTS, kek_uri=KEK_URI, rate=RATE, progress=FUNCTION)
     def assign_many(
         self,
         tenants: Iterable[object],
@@ -105,6 +111,7 @@ class Lifecycle:
         """
         return self._assigning(kek_uri, fresh_dek=fresh_dek, rate=rate).tenants(names_of(tenants), progress)
 
+    @takes(rate=RATE, progress=FUNCTION)
     def rewrap(
         self,
         tenant: object | None = None,
@@ -129,6 +136,7 @@ class Lifecycle:
             return report
         return rewrapping.tenants(self._store.tenants_with_keys(), progress)
 
+    @takes(kek_uri=KEK_URI)
     def rewrap_under(self, kek_uri: str) -> RewrapReport:
         """Rewrap the DEKs of every tenant that a KEK wraps, as :meth:`rewrap` does."""
         return self._rewrapping(None).tenants(self._store.tenants_under(kek_uri), lambda: None)
@@ -152,6 +160,7 @@ class Lifecycle:
         self._token_users.refuse_rotation(kind)
         Rotating(self._changes, self._observations, kind).rotate(tenant)
 
+    @takes(purpose=Kind((Purpose,), "a Purpose, such as Purpose.SEARCH"))
     def retire_search(self, purpose: Purpose) -> int:
         """Retire every tenant's DEK of a purpose under which no index has tokens any more.
 
@@ -164,6 +173,7 @@ class Lifecycle:
         rotating = Rotating(self._changes, self._observations, purpose)
         return sum(rotating.retire(tenant) for tenant in self._store.tenants_with_keys())
 
+    @takes(kek_uri=KEK_URI)
     def add_wrapping(self, tenant: object, kek_uri: str) -> None:
         """Wrap a tenant's DEKs by a second KEK as well, in another region for example. Any one of them opens.
 
@@ -173,6 +183,7 @@ class Lifecycle:
         self._ownership.require(key_owner(tenant), kek_uri)
         Wrappings(self._changes, self._leaving, kek_uri).add(tenant)
 
+    @takes(kek_uri=KEK_URI)
     def drop_wrapping(self, tenant: object, kek_uri: str) -> int:
         """Remove a KEK's wrappings from a tenant's DEKs; return how many DEKs it wrapped.
 
@@ -181,6 +192,7 @@ class Lifecycle:
         """
         return Wrappings(self._changes, self._leaving, kek_uri).drop(tenant)
 
+    @takes(rows_left=FUNCTION, as_of=MOMENT.or_none)
     def drop_retired(
         self, tenant: object, rows_left: RowsLeft, *, as_of: datetime | None = None
     ) -> DropReport:

@@ -11,6 +11,7 @@ from sqlalchemy_cmk.keys.audit.trail import AuditTrail
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKey, RecordKeys
 from sqlalchemy_cmk.keys.records import KeyChange
 from sqlalchemy_cmk.keys.storage.store import KeyStore
+from sqlalchemy_cmk.runtime.kinds import FUNCTION, takes
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
 ATTEMPTS = 10
@@ -42,6 +43,7 @@ class RecordKeyLifecycle:
         """Return the record keys of now, the one that authenticates first, and where they are kept."""
         return self._record_keys.load(), self._record_keys.origin
 
+    @takes(progress=FUNCTION)
     def rotate(self, progress: Callable[[int], None] = lambda _: None) -> int:
         """Authenticate every tenant's keys by a new record key; return how many there are.
 
@@ -70,6 +72,7 @@ class RecordKeyLifecycle:
             self._record_keys.drop_old()
         return done
 
+    @takes(progress=FUNCTION)
     def adopt(self, progress: Callable[[int], None] = lambda _: None) -> int:
         """Authenticate what the key tables and the audit trail hold now; return the number of tenants.
 

@@ -20,7 +20,7 @@ class TenantFilter:
     Attributes:
         names: their names.
         state: the state that is stored.
-        kek_uri: the KEK that wraps their new DEKs.
+        kek_uri: a KEK that wraps any of their DEKs, or is to wrap their first.
         after: only tenants whose names come later, in the database's order.
         with_retired: only tenants that have retired DEKs.
     """
@@ -46,13 +46,15 @@ class TenantFilter:
 
     def criteria(self, tables: KeyTables) -> Iterator[ColumnElement[bool]]:
         """Return the criteria for a query of the table of tenants."""
-        tenants, deks = tables.tenants.c, tables.deks.c
+        tenants, deks, wrappings = tables.tenants.c, tables.deks.c, tables.wrappings
         if self.names is not None:
             yield tenants.tenant.in_(self.names)
         if self.state is not None:
             yield tenants.state == self.state
         if self.kek_uri is not None:
-            yield tenants.kek_uri == self.kek_uri
+            wrapped = select(deks.tenant).join(wrappings, wrappings.c.dek_id == deks.id)
+            under = select(tenants.tenant).where(tenants.kek_uri == self.kek_uri)
+            yield tenants.tenant.in_(under.union(wrapped.where(wrappings.c.kek_uri == self.kek_uri)))
         if self.after is not None:
             yield tenants.tenant > self.after
         if self.with_retired:

@@ -19,6 +19,7 @@ from sqlalchemy_cmk.providers.base import KeyProvider, Wrapped, foreign_algorith
 from sqlalchemy_cmk.providers.onboarding import KekOnboarding, OnboardingRequest
 from sqlalchemy_cmk.providers.owners import Owners, tag_word
 from sqlalchemy_cmk.providers.uris import shown
+from sqlalchemy_cmk.runtime.kinds import FUNCTION, described, several
 from sqlalchemy_cmk.runtime.secret import Secret
 
 ALGORITHM = "SYMMETRIC_DEFAULT"
@@ -76,9 +77,11 @@ class AwsKmsProvider(KeyProvider):
             )
         if isinstance(accounts, str):
             raise ConfigurationError("accounts is a list of account ids: give accounts=['111122223333']")
+        several("a list of account ids").or_none.require("accounts", accounts)
+        FUNCTION.or_none.require("session_for", session_for)
         for name, value in (("retries", retries), ("retry_bound", retry_bound)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise ConfigurationError(f"{name} is a number, 0 or more, not {value!r}")
+                raise ConfigurationError(f"{name} is a number, 0 or more, not {described(value)}")
         _check_endpoint(options.get("endpoint_url"))
         self._accounts = None if accounts is None else frozenset(accounts)
         sessions = session_for or (lambda account: session or default_session())

@@ -33,6 +33,7 @@ from sqlalchemy_cmk.providers.onboarding import KekOnboarding, OnboardingRequest
 from sqlalchemy_cmk.providers.owners import Owners
 from sqlalchemy_cmk.providers.uris import shown
 from sqlalchemy_cmk.runtime.forks import watch_forks
+from sqlalchemy_cmk.runtime.kinds import described
 from sqlalchemy_cmk.runtime.secret import Secret
 
 DEFAULTS = {"retry_total": 0, "connection_timeout": 3, "read_timeout": 5, "user_agent": "sqlalchemy_cmk"}
@@ -98,7 +99,7 @@ class AzureKeyVaultProvider(KeyProvider):
             ("retry_bound", retry_bound),
         ):
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise ConfigurationError(f"{name} is a number, 0 or more, not {value!r}")
+                raise ConfigurationError(f"{name} is a number, 0 or more, not {described(value)}")
         if not 0 < retry_bound < math.inf:
             raise ConfigurationError("retry_bound is how long a request may take: give seconds, more than 0")
         self._credential = credential

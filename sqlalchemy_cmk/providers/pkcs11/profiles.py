@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.runtime.kinds import named
 
 PREFERENCE = ("AES-KW", "AES-KWP", "AES-GCM", "RSA-OAEP-SHA256", "RSA-OAEP")
 
@@ -199,6 +200,8 @@ def find_profile(profile: Profile | str) -> Profile:
     """
     if isinstance(profile, Profile):
         return profile
-    if profile not in PROFILES:
-        raise ConfigurationError(f"there is no profile {profile!r}: the profiles are {', '.join(PROFILES)}")
+    if not isinstance(profile, str) or profile not in PROFILES:
+        raise ConfigurationError(
+            f"there is no profile {named(profile)}: the profiles are {', '.join(PROFILES)}"
+        )
     return PROFILES[profile]

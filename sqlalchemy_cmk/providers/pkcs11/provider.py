@@ -26,6 +26,7 @@ from sqlalchemy_cmk.providers.pkcs11.pins import Pin, PinSource
 from sqlalchemy_cmk.providers.pkcs11.profiles import Profile, find_profile
 from sqlalchemy_cmk.providers.pkcs11.sessions import DoesNotOpen, Sessions
 from sqlalchemy_cmk.providers.pkcs11.tokens import TokenAbsent, name_in
+from sqlalchemy_cmk.runtime.kinds import Kind, several
 from sqlalchemy_cmk.runtime.secret import Secret
 
 _VERSION = re.compile(r"(?:[0-9a-f]{2}){1,127}", re.ASCII)
@@ -62,11 +63,13 @@ class Pkcs11KeyProvider(KeyProvider):
         make_keys: bool = False,
     ) -> None:
         self._profile = find_profile(profile)
+        Kind((str, os.PathLike), "the path of a PKCS#11 module").or_none.require("module", module)
         path = os.fspath(module) if module is not None else self._profile.module
         if not path:
             raise ConfigurationError("give Pkcs11KeyProvider module=, the path of a PKCS#11 module")
         if isinstance(tokens, str):
             raise ConfigurationError(f"tokens is a list of labels: give [{tokens!r}]")
+        several("a list of tokens' labels").require("tokens", tokens)
         self._path = path
         self._pin = None if pin is None else PinSource(pin)
         self._tokens = tuple(tokens)
@@ -210,10 +213,12 @@ class Pkcs11KeyProvider(KeyProvider):
 
         It is an AES key of 256 bits, or an RSA key of 2048 bits where the token has no algorithm for AES
         keys. A token that may not be written to serves the KEKs that it has.
+
+        Raises:
+            ConfigurationError: it does not exist, and ``make_keys`` does not allow it.
+            KeyRevoked, KeyUnavailable, CredentialError: as for :meth:`wrap`.
         """
         identifier = self._identify(kek_uri)
-        if not self._make_keys:
-            return
 
         def exists(session: Any) -> bool:
             return bool(find_versions(session, identifier))
@@ -223,8 +228,15 @@ class Pkcs11KeyProvider(KeyProvider):
                 self._choice.make(session, identifier, kek_uri)
 
         with _translated(kek_uri):
-            if not self._sessions.use(identifier, kek_uri, exists):
+            if self._sessions.use(identifier, kek_uri, exists):
+                return
+            if self._make_keys:
                 self._sessions.use(identifier, kek_uri, make, rw=True)
+                return
+        raise ConfigurationError(
+            f"{kek_uri}: there is no such key in the token: check its label and id, make it there, or give "
+            "Pkcs11KeyProvider(make_keys=True)"
+        )
 
     def rotate(self, kek_uri: str) -> None:
         """Make a new version in the token, of the newest one's kind and size; older versions still unwrap.

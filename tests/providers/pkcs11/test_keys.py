@@ -62,7 +62,8 @@ def test_a_key_that_is_made_is_sensitive_not_extractable_and_only_wraps(place: T
 def test_a_provider_makes_no_key_unless_it_is_told_to(place: TokenPlace) -> None:
     uri = place.hsm.uri(place.label, f"none-{os.urandom(6).hex()}")
     plain = place.new_provider()
-    plain.ensure(uri)
+    with pytest.raises(ConfigurationError, match="there is no such key in the token: check its label"):
+        plain.ensure(uri)
     with pytest.raises(KeyRevoked, match="no such key"):
         plain.wrap(uri, DEK)
     with pytest.raises(KeyRevoked):
