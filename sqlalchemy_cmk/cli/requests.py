@@ -19,7 +19,13 @@ request_argument = click.argument("request_id", metavar="ID")
 @as_json
 @with_keyring
 def requests(keyring: Keyring, tenant: str | None, as_json: bool) -> None:
-    """Show the requests that wait for a second person, or were approved and not used yet."""
+    """Show the requests that wait for a second person, or were approved and not used yet.
+
+    \b
+    Examples:
+      cmk requests
+      cmk requests --json
+    """
     found = keyring.approvals.pending(tenant)
     if as_json:
         print_json({"requests": list(map(described_request, found))})
@@ -41,6 +47,10 @@ def approve(keyring: Keyring, request_id: str, yes: bool, as_json: bool) -> None
 
     Nothing is done yet: the same command as before, given again, does it. Who you are is what the keyring's
     actor says.
+
+    \b
+    Examples:
+      cmk approve 5f0c12ab77aa
     """
     if not yes:
         for line in request_lines(keyring.approvals.find(request_id)):
@@ -59,7 +69,12 @@ def approve(keyring: Keyring, request_id: str, yes: bool, as_json: bool) -> None
 @as_json
 @with_keyring
 def refuse(keyring: Keyring, request_id: str, reason: str, as_json: bool) -> None:
-    """Refuse a request, also one that was approved and not used yet."""
+    """Refuse a request, also one that was approved and not used yet.
+
+    \b
+    Examples:
+      cmk refuse 5f0c12ab77aa
+    """
     found = keyring.approvals.refuse(request_id, reason)
     print_result(as_json, described_request(found), f"{found.id} is refused by {found.decided_by}")
 
