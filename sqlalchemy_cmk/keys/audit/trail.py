@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -31,27 +30,18 @@ from sqlalchemy_cmk.keys.audit.emission import emit
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.audit.export import ExportFormat, export_lines
 from sqlalchemy_cmk.keys.audit.heads import Heads
+from sqlalchemy_cmk.keys.audit.others import Others
+from sqlalchemy_cmk.keys.audit.reasons import require
 from sqlalchemy_cmk.keys.audit.rows import TrailRows
 from sqlalchemy_cmk.keys.audit.stamping import Stamp
 from sqlalchemy_cmk.keys.audit.verification import DOUBTS, AuditVerdict, Verification
 from sqlalchemy_cmk.keys.manifest.record_key import RecordKeys
 from sqlalchemy_cmk.keys.storage.database import KeyDatabase
-from sqlalchemy_cmk.runtime import because
 from sqlalchemy_cmk.runtime.background import BackgroundWriter
 from sqlalchemy_cmk.runtime.clock import utc_now
 from sqlalchemy_cmk.runtime.forks import watch_forks
 from sqlalchemy_cmk.runtime.kinds import COUNT, Kind, takes, text
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
-
-
-class Others(Protocol):
-    """Others who are told of what is appended to the trail."""
-
-    def write(self, connection: Connection, entries: Sequence[AuditEntry]) -> None:
-        """Note rows, in the transaction that appends them."""
-
-    def committed(self, entries: Sequence[AuditEntry]) -> None:
-        """Tell of rows that have been committed; must not raise."""
 
 
 class AuditTrail:
@@ -105,15 +95,7 @@ class AuditTrail:
         Raises:
             ConfigurationError: a reason is missing.
         """
-        if because.current() is not None:
-            return
-        for event in events:
-            said = event.event in (EventKind.LOCK, EventKind.UNLOCK) and event.detail
-            if event.event in self._reason_for and not said:
-                raise ConfigurationError(
-                    f"{event.event} needs a reason here, and nothing was changed: put it into "
-                    'with keyring.because("..."), or give cmk --because'
-                )
+        require(self._reason_for, events)
 
     def soon(self, event: AuditEvent) -> None:
         """Tell logs of an event now, and append it a moment later, in a transaction of its own."""
