@@ -45,11 +45,16 @@ def test_a_worker_process_stops_changing_a_locked_tenants_rows(
             executor=executor,
             keyring_path=worker_keyring.LOCKED_PATH,
         )
-        report = rekey.run(Job.of(world.notes))
+        with world.keyring.because("DPIA 12"):
+            report = rekey.run(Job.of(world.notes))
     locking.join()
     assert "tenant 'acme' is locked" in report.refused["acme"]
     moved = report.rows_changed - 60  # all of globex's
     assert 2 * CHUNK <= moved <= MOST and report.rows_left == 60 - moved
+    # What was said here is in the trail of the worker's process too.
+    opened = [one for one in world.keyring.audit.entries("acme") if one.event == "unwrap"]
+    told = [one.detail for one in opened if one.detail.startswith(f"rekey run {report.run_id}, call ")]
+    assert told and all(one.endswith("; because: DPIA 12") for one in told)
     world.keyring.unlock("acme")
     again = rekey_all(world)
     assert again == 60 - moved
