@@ -22,6 +22,7 @@ from examples.clinic.web import (
     onboarding,
     patients,
     record,
+    requests,
     sign_in,
     start,
     stored,
@@ -63,6 +64,7 @@ def application(storage: Storage) -> Flask:
         impact,
         onboarding,
         record,
+        requests,
         stored,
     ):
         app.register_blueprint(one.pages)

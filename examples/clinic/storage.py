@@ -25,6 +25,8 @@ WITH_VAULT = ("riverside", "hillside")
 AT_FIRST = ("hillside",)
 # Short, so that nobody waits long to see what a revocation does. The library's default is 300 seconds.
 REVALIDATE_AFTER = 20
+# What one person alone cannot do.
+TWO_PEOPLE = ("shred", "unlock")
 
 
 class OldData(Exception):
@@ -62,6 +64,7 @@ class Storage:
             providers=[*providers, LocalKeyProvider(folder / "keys.json")],
             kek_allowed=self.may_serve,
             actor=lambda: self.acting(),
+            two_people=TWO_PEOPLE,
             webhooks=self.announcements.of,
             certificate_key=f"file:{_certificate_key(folder)}",
             revalidate_after=REVALIDATE_AFTER,

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from examples.clinic.models import Patient
 from examples.clinic.services.keys import jobs
 from examples.clinic.storage import Storage
-from sqlalchemy_cmk import KeyLocked, KeyRevoked
+from sqlalchemy_cmk import ApprovalRequired, KeyLocked, KeyRevoked
 from sqlalchemy_cmk.format import parse_header
 from sqlalchemy_cmk.impact import impact_of
 from sqlalchemy_cmk.keys.audit.events import EventKind
@@ -113,7 +113,7 @@ def lock(storage: Storage) -> Sequence[str]:
             said = [f"KeyLocked: {error}"]
         else:
             raise AssertionError("a patient was read although the clinic was locked")
-        keyring.unlock(CLINIC)
+        _approved(storage, lambda: keyring.unlock(CLINIC))
     (noted,) = (one for one in keyring.audit.entries(CLINIC) if one.event == EventKind.UNLOCK)
     return [*said, f"Unlocked again; the trail has: {noted.event} by {noted.actor}, {noted.detail}."]
 
@@ -151,12 +151,13 @@ def restore(storage: Storage) -> Sequence[str]:
 
 
 def shred(storage: Storage) -> Sequence[str]:
-    storage.keyring.lifecycle.shred(CLINIC, confirm=CLINIC)
+    with storage.keyring.because("end of contract", actor="security@riverside.example"):
+        said = _approved(storage, lambda: storage.keyring.lifecycle.shred(CLINIC, confirm=CLINIC))
     try:
         _names(storage)
     except KeyRevoked as error:
         rows = len(_stored(storage))
-        return [f"{rows} rows are still there, and nobody can open them: {error}"]
+        return [*said, f"{rows} rows are still there, and nobody can open them: {error}"]
     raise AssertionError("a patient was read although the keys were destroyed")
 
 
@@ -175,6 +176,19 @@ CHAPTERS = (
     Chapter("Restore", "The customer switches it on again.", restore),
     Chapter("Shred", "The customer leaves: every wrapping is destroyed.", shred),
 )  # fmt: skip
+
+
+def _approved(storage: Storage, work: Callable[[], object]) -> Sequence[str]:
+    """Do what takes two people: one asks, the other approves, and it is done."""
+    keyring = storage.keyring
+    try:
+        work()
+    except ApprovalRequired as error:
+        with keyring.because("they have called us", actor="keys@operations.example"):
+            request = keyring.approvals.approve(error.request)
+        work()
+        return [f"{request.requested_by} asked to {request.operation}, {request.decided_by} approved."]
+    raise AssertionError("one person alone has done what takes two")
 
 
 def _line(storage: Storage) -> TenantStatus:

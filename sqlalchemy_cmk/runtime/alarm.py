@@ -59,20 +59,27 @@ class Alarm:
             else:
                 self._start()
 
-    def close(self) -> None:
-        """End the thread; :meth:`set` starts another."""
+    def close(self, wait: float = 0) -> None:
+        """End the thread; :meth:`set` starts another.
+
+        Args:
+            wait: for how many seconds at most a call that is under way is waited for.
+        """
         state = self._state
         with state.lock:
             state.at = inf
             state.closed += 1
             if state.running:
                 state.woken.put(None)
+        if wait and threading.get_ident() != state.thread:
+            state.resting.wait(wait)
 
     def after_fork(self) -> None:
         """Start a thread in the child: the parent's does not run there."""
         state = self._state
         state.lock = threading.Lock()
         state.woken = SimpleQueue()
+        state.resting = _set_event()
         state.running = False
         if state.at < inf:
             self._start()
@@ -98,6 +105,8 @@ class _State:
             the thread that it interrupts holds.
         at: when to call, by the clock.
         running: whether there is a thread.
+        thread: its ident; 0 before there was one.
+        resting: set while no call is under way.
         gone: whether the owner is gone.
         closed: how often it was closed: a call that was under way then sets nothing.
     """
@@ -109,6 +118,8 @@ class _State:
         self.longest = longest
         self.at = inf
         self.running = False
+        self.thread = 0
+        self.resting = _set_event()
         self.gone = False
         self.closed = 0
 
@@ -128,6 +139,7 @@ class _State:
                 left = self.at - self.clock()
                 if left <= 0 or overslept:
                     self.at = inf
+                    self.resting.clear()
                     return True
             overslept = not self._woken_within(min(left, self.longest))
 
@@ -139,10 +151,20 @@ class _State:
         return True
 
 
+def _set_event() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
+
+
 def _wait_and_ring(state: _State, ring: WeakMethod[Callable[[], float | None]]) -> None:
+    state.thread = threading.get_ident()
     while state.wait():
         closed, method = state.closed, ring()
-        again = method() if method is not None else None
+        try:
+            again = method() if method is not None else None
+        finally:
+            state.resting.set()
         del method
         if again is not None:
             with state.lock:

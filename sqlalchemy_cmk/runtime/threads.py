@@ -72,12 +72,18 @@ class Threads:
         at = self._crew.places.get(place)
         return 0 if at is None else at.threads
 
-    def close(self) -> None:
-        """Let idle threads end now. Work that is under way is finished."""
-        with self._crew.wanted:
-            self._crew.closing = True
-            self._crew.wanted.notify_all()
-        self._crew = _Crew()
+    def close(self, wait: float = 0) -> None:
+        """Let idle threads end now. Work that is under way is finished.
+
+        Args:
+            wait: for how many seconds at most that is waited for.
+        """
+        crew, self._crew = self._crew, _Crew()
+        with crew.wanted:
+            crew.closing = True
+            crew.wanted.notify_all()
+            if wait:
+                crew.wanted.wait_for(lambda: not crew.places, wait)
 
     def after_fork(self) -> None:
         """Forget the parent's threads, which do not run in the child."""
@@ -178,6 +184,8 @@ class _Crew:
         place.threads -= 1
         if place.threads == 0:  # there may be many places in a process's life
             del self.places[place.name]
+            if self.closing:
+                self.wanted.notify_all()
 
     def _next(self) -> _Place | None:
         if not self.ready and not self.closing:

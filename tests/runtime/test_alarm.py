@@ -107,3 +107,31 @@ def test_an_object_that_goes_waits_for_no_lock_that_a_stopped_thread_has_left() 
     assert not stuck
     holder.join()
     until(lambda: waiting() == 0)
+
+
+def test_closing_waits_for_a_call_that_is_under_way_unless_it_is_the_call_that_closes() -> None:
+    class Slow(Bell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun, self.end = threading.Event(), threading.Event()
+            self.closes = False
+
+        def ring(self) -> float | None:
+            self.begun.set()
+            if self.closes:
+                self.alarm.close(3600)
+            elif self.end.wait(30):
+                self.rung.append(0.0)
+            return None
+
+    slow = Slow()
+    slow.alarm.set(0)
+    assert slow.begun.wait(30)
+    slow.alarm.close(0.01)
+    assert slow.rung == []
+    threading.Timer(0.2, slow.end.set).start()
+    slow.alarm.close(30)
+    assert slow.rung == [0.0]
+    slow.closes = True
+    slow.alarm.set(0)
+    until(lambda: waiting() == 0)

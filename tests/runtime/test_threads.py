@@ -95,6 +95,24 @@ def test_an_idle_thread_ends_at_once_when_they_are_closed_and_work_still_runs_af
     assert threads.submit("a", lambda: 1).result(SOON) == 1
 
 
+def test_closing_waits_for_what_is_under_way_and_no_longer_than_it_is_given() -> None:
+    threads, begun, end = Threads("t", 2), threading.Event(), threading.Event()
+
+    def work() -> bool:
+        begun.set()
+        return end.wait(SOON)
+
+    running = threads.submit("a", work)
+    assert begun.wait(SOON)
+    threads.close(0.01)
+    assert not running.done()
+    slow = threads.submit("b", lambda: time.sleep(0.2))
+    threads.close(SOON)
+    assert slow.done()
+    end.set()
+    assert running.result(SOON)
+
+
 def test_an_idle_thread_holds_neither_the_result_nor_the_error() -> None:
     class Key:
         pass

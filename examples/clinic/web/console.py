@@ -12,9 +12,9 @@ from flask import Blueprint, Response, abort, current_app, flash, redirect, rend
 from examples.clinic.clinics import OPERATIONS
 from examples.clinic.services import keys
 from examples.clinic.services.reencryption import Reencryptions
-from examples.clinic.web.current import identity, signed_in, storage
+from examples.clinic.web.current import acting, identity, signed_in, storage
 from examples.clinic.web.officers import allowed, is_own
-from sqlalchemy_cmk import CmkError
+from sqlalchemy_cmk import ApprovalRequired, CmkError
 
 pages = Blueprint("console", __name__, url_prefix="/keys")
 
@@ -50,6 +50,8 @@ def show(tenant: str) -> str:
         events=keyring.audit.entries(tenant, last=EVENTS)[::-1],
         verdict=keyring.audit.verify(),
         work=works().state(tenant),
+        requests=keyring.approvals.pending(tenant),
+        me=acting(),
         mine=is_own(tenant),
         bound=keyring.revalidate_after,
         portal=current_app.config.get("PORTAL"),
@@ -76,6 +78,8 @@ def act(tenant: str, action: str) -> Any:
         flash(keys.do(storage(), tenant, action, request.form.get("typed", "")))
     except KeyError:
         abort(404)
+    except ApprovalRequired:
+        flash("Asked for. Another person has to approve it here; then do it again.")
     except CmkError as error:
         flash(f"{type(error).__name__}: {error}", "problem")
     return redirect(url_for("console.show", tenant=tenant), 303)

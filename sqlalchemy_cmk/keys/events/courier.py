@@ -29,6 +29,8 @@ PAGE = 200
 EVERY = 60.0
 # Seconds after which it is looked at again at the earliest, unless somebody wakes it.
 SOON = 0.5
+# Seconds for which a keyring that is closed waits for what is under way. A webhook may hang for longer.
+CLOSING = 1.0
 # Seconds after which it is tried again to take SQLite's lock.
 LOCKED_AGAIN, LOCKED_TRIES = 0.5, 60
 
@@ -102,9 +104,12 @@ class Courier:
         return ended
 
     def close(self) -> None:
-        """Look no more. What is being sent is finished, or sent again by somebody else."""
-        self._alarm.close()
-        self._threads.close()
+        """Look no more. What is being sent is finished, or sent again by somebody else.
+
+        Short work is waited for: it would open connections that the keyring has closed.
+        """
+        self._alarm.close(CLOSING)
+        self._threads.close(CLOSING)
 
     def after_fork(self) -> None:
         """Leave what the parent sends to the parent."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests.examples.clinic.browsing import ADA
 from tests.examples.clinic.pages import DESKTOP, PHONE, Person, Served, chromium
+from tests.examples.clinic.test_console import approve
 from tests.support.skips import unavailable
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def test_an_officer_looks_after_the_key(person: Person, served: Served) -> None:
     assert "Your keys are locked" in person.text
     person.go("/keys/hillside")
     person.press("Unlock")
+    approve(served.clinic, "hillside")
+    person.press("Unlock")
     person.go(f"{served.portal}/")
     person.follow("Hillside Practice")
     person.press("Disable the key")
@@ -137,6 +140,12 @@ def test_an_officer_looks_after_the_key(person: Person, served: Served) -> None:
     person.press("Enable the key")
     served.clinic.storage.keyring.forget("hillside")
     person.go("/patients")
+    person.go("/keys/hillside")
+    person.page.get_by_text("Leave, and destroy all keys").click()
+    person.page.get_by_label("to confirm").fill("hillside")
+    person.press("Destroy our keys")
+    assert "Another person has to approve it" in person.text
+    approve(served.clinic, "hillside")
     person.go("/keys/hillside")
     person.page.get_by_text("Leave, and destroy all keys").click()
     person.page.get_by_label("to confirm").fill("hillside")

@@ -31,6 +31,21 @@ def press(browser: Browser, tenant: str, action: str, **form: str) -> str:
     return answer.text
 
 
+def request_on(page: str) -> str:
+    """Return the address at which the request that a page shows is approved."""
+    found = re.search(r'action="(/keys/\w+/requests/[^"]+/approve)"', page)
+    assert found is not None
+    return found[1]
+
+
+def approve(clinic: Clinic, tenant: str) -> None:
+    """Have the platform's operator approve what a clinic's officer has asked for."""
+    operator, where = clinic.browser("keys@operations.example"), f"/keys/{tenant}"
+    address = request_on(operator.page(where))
+    answer = operator.post(address, {}, seen_at=where, follow_redirects=True)
+    assert "Approved." in answer.text
+
+
 def test_an_officer_sees_the_clinics_own_keys_and_the_platform_sees_all(
     clinic: Clinic, officer: Browser
 ) -> None:
@@ -132,6 +147,9 @@ def test_a_re_encryption_is_cancelled_and_goes_on(
 def test_leaving_takes_the_name_and_is_for_good(clinic: Clinic, officer: Browser) -> None:
     assert "nothing was shredded" in press(officer, "hillside", "shred", typed="hilside")
     assert officer.get("/patients").status_code == 200
+    assert "Another person has to approve it" in press(officer, "hillside", "shred", typed="hillside")
+    assert officer.get("/patients").status_code == 200
+    approve(clinic, "hillside")
     assert "nobody can read these rows" in press(officer, "hillside", "shred", typed="hillside")
     answer = officer.get("/patients")
     assert answer.status_code == 403 and "Your keys were destroyed" in answer.text
@@ -163,6 +181,8 @@ def test_a_clinic_locks_its_keys_says_why_and_unlocks_them(clinic: Clinic, offic
     answer = officer.get("/patients")
     assert answer.status_code == 403 and "Your keys are locked" in answer.text
     assert clinic.browser("reception@riverside.example").get("/patients").status_code == 200
+    assert "Another person has to approve it" in press(officer, "hillside", "unlock")
+    approve(clinic, "hillside")
     assert "Lock now" in press(officer, "hillside", "unlock")
     assert officer.get("/patients").status_code == 200
 
@@ -187,3 +207,20 @@ def test_a_clinic_sees_whether_its_own_key_is_fit_before_it_is_taken(clinic: Cli
     assert "Switch to this key" in officer.page(f"{where}?check=now")
     assert "the customer (CMK)" in press(officer, "riverside", "own_key")
     assert officer.get(f"{HILLSIDE}/onboarding").status_code == 404
+
+
+def test_nobody_approves_what_they_have_asked_for_or_what_is_anothers(
+    clinic: Clinic, officer: Browser
+) -> None:
+    page = press(officer, "hillside", "shred", typed="hillside")
+    assert "Waiting for a second person" in page and "/approve" not in page
+    address = request_on(clinic.browser("keys@operations.example").page(HILLSIDE))
+    answer = officer.post(address, {}, seen_at=HILLSIDE, follow_redirects=True)
+    assert "another person has to approve it" in answer.text
+    other = clinic.browser("security@riverside.example")
+    assert other.post(address, {}, seen_at="/keys/riverside").status_code == 404
+    assert "Another person" in press(officer, "hillside", "shred", typed="hillside")
+    refuse = address.removesuffix("approve") + "refuse"
+    operator = clinic.browser("keys@operations.example")
+    assert "Refused." in operator.post(refuse, {}, seen_at=HILLSIDE, follow_redirects=True).text
+    assert "Waiting for" not in officer.page(HILLSIDE) and officer.get("/patients").status_code == 200
