@@ -13,7 +13,6 @@ from sqlalchemy_cmk.keys.audit.chain import AuditEntry, AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.keys.opening.foreign import guarded
 from sqlalchemy_cmk.keys.storage.store import KeyStore
-from sqlalchemy_cmk.keys.storage.tenant_filter import TenantFilter
 from sqlalchemy_cmk.providers.base import KekExpiry, KeyProvider
 from sqlalchemy_cmk.runtime.background import BackgroundWriter
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
@@ -86,9 +85,7 @@ class ExpiryWatch:
         self._noted[event.kek_uri] = event
 
     def _served(self, kek_uri: str) -> Iterable[str]:
-        if kek_uri == self._platform_key:
-            return [PLATFORM_TENANT]
-        return [name for page in self._store.pages(TenantFilter(kek_uri=kek_uri)) for name, _ in page]
+        return [PLATFORM_TENANT] if kek_uri == self._platform_key else self._store.tenants_under(kek_uri)
 
 
 def _says(entry: AuditEntry, event: AuditEvent) -> bool:

@@ -50,6 +50,17 @@ def test_each_version_is_told_at_each_threshold(dated: Dated) -> None:
     assert dated.told(KekExpiry("2", now - 1))[2:] == [("expired", "2")]
 
 
+def test_a_second_kek_that_expires_is_told_too(dated: Dated) -> None:
+    dated.world.keyring.lifecycle.add_wrapping("acme", "local:second")
+    dated.world.provider.expiry_of = lambda kek_uri: (  # type: ignore[method-assign]
+        KekExpiry("1", time.time() + DAY / 2) if kek_uri == "local:second" else None
+    )
+    dated.world.keyring.lifecycle.rewrap()
+    dated.world.keyring.keys.background.flush()
+    (told,) = (one for one in dated.world.keyring.audit.entries() if one.event == "expiring")
+    assert (told.tenant, told.kek_uri) == ("acme", "local:second")
+
+
 def test_what_somebody_has_planted_in_the_trail_keeps_nothing_back(dated: Dated) -> None:
     at = time.time() + 5 * DAY
     assert len(dated.told(KekExpiry("1", at))) == 1
