@@ -47,7 +47,8 @@ What it does not do:
 - Propagation delays: grants, deletions and changes of keys take effect at once.
 - Automatic rotation: a rotation policy is stored, and applied when a key is rotated, but rotates nothing
 itself.
-- Checks of a token's claims: tokens look like JWTs but are looked up. Only client secrets can log in.
+- Checks of a token's claims: tokens look like JWTs but are looked up. Client secrets and the tokens
+  of managed identities (``login.trust()``) can log in.
 - Host names: a vault's address is an IP address, so that nothing is resolved and DNS errors cannot be tested.
   Public addresses such as ``https://acme.vault.azure.net`` are not served.
 - The exact messages of the service: rely on codes and inner codes only. Those for a key outside its dates

@@ -19,6 +19,7 @@ from sqlalchemy_cmk.testing.clock import Clock
 from sqlalchemy_cmk.testing.control import Control
 from sqlalchemy_cmk.testing.faults import Faults
 from sqlalchemy_cmk.testing.https import Acceptor, HttpsServer
+from sqlalchemy_cmk.testing.identity import IdentityEndpoint
 from sqlalchemy_cmk.testing.log import RequestLog
 from sqlalchemy_cmk.testing.login import Login
 from sqlalchemy_cmk.testing.site import Site
@@ -136,9 +137,19 @@ class KeyVaultEmulator:
         """Return the Managed HSM of this name; the first call makes it, with these options."""
         return self._vault(name, VaultOptions(True, purge_protection, rbac=rbac))
 
-    def principal(self, name: str) -> Principal:
-        """Make another principal, without any permission."""
-        return self.login.tokens.register(Principal(name))
+    def principal(self, name: str, client_id: str | None = None) -> Principal:
+        """Make another principal, without any permission; by its client id, an application of elsewhere."""
+        made = Principal(name) if client_id is None else Principal(name, client_id)
+        return self.login.tokens.register(made)
+
+    def managed_identity(self, identity: Principal) -> dict[str, str]:
+        """Serve an identity's tokens; return the environment by which the SDK finds them."""
+        server = self._server(LOCALHOST, 0)
+        log = RequestLog(self.requests)
+        endpoint = IdentityEndpoint(self.login.tokens, identity, log, self._faults(server))
+        self._serve(server, endpoint)
+        url = f"https://{LOCALHOST}:{server.server_port}/msi/token"
+        return {"IDENTITY_ENDPOINT": url, "IDENTITY_HEADER": endpoint.header}
 
     def credential(
         self, principal: Principal | None = None, *, secret: str | None = None, **options: Any

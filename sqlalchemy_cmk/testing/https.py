@@ -52,6 +52,7 @@ class Handler(BaseHTTPRequestHandler):
             body=self.rfile.read(length),
             request_id=self.headers.get("x-ms-client-request-id", ""),
             user_agent=self.headers.get("User-Agent", ""),
+            identity_header=self.headers.get("X-IDENTITY-HEADER", ""),
         )
         try:
             self._send(self._site.respond(request))

@@ -1,4 +1,4 @@
-"""The token endpoint, as Entra ID serves it to an application with a client secret."""
+"""The token endpoint, as Entra ID serves it to an application with a secret or a federated credential."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qs
 from uuid import uuid4
 
+from sqlalchemy_cmk.testing.access import Principal
 from sqlalchemy_cmk.testing.faults import Fault, Faults
 from sqlalchemy_cmk.testing.log import RequestLog, Seen
 from sqlalchemy_cmk.testing.messages import Answer, Request
 from sqlalchemy_cmk.testing.site import Site
 from sqlalchemy_cmk.testing.tokens import TokenIssuer
 
+# RFC 7523, section 2.2
+ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 OPERATIONS = {
     ("GET", "v2.0/.well-known/openid-configuration"): "openidConfiguration",
     ("POST", "oauth2/v2.0/token"): "token",
@@ -37,6 +40,16 @@ class Login(Site):
         continuous access evaluation does, and the client gets a new token at once.
         """
         self.tokens.expire(ask_for_claims)
+
+    def trust(self, application: Principal, identity: Principal, directory: Login) -> None:
+        """Let an application sign in by a managed identity's token, as a federated credential does.
+
+        Args:
+            application: the application, in this directory.
+            identity: the managed identity.
+            directory: where the identity is, which may be another emulator's.
+        """
+        self.tokens.trust(application, identity, directory.tokens)
 
     def respond(self, request: Request) -> Answer:
         """Answer one request."""
@@ -78,7 +91,7 @@ class Login(Site):
             "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
             "token_endpoint": f"{base}/oauth2/v2.0/token",
             "jwks_uri": f"{base}/discovery/v2.0/keys",
-            "token_endpoint_auth_methods_supported": ["client_secret_post"],
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
             "response_types_supported": ["code"],
             "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": ["RS256"],
@@ -92,7 +105,10 @@ class Login(Site):
         if principal is None:
             text = f"AADSTS700016: Application '{client_id}' was not found in the directory."
             return _error(400, "unauthorized_client", text)
-        if form.get("client_secret") != principal.secret:
+        if form.get("client_assertion_type") == ASSERTION:
+            if not self.tokens.trusts(principal, form.get("client_assertion", "")):
+                return _error(401, "invalid_client", "AADSTS700213: No matching federated identity record.")
+        elif form.get("client_secret") != principal.secret:
             return _error(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
         audience, dot, default = form.get("scope", "").rpartition("/.default")
         if not dot or default or not audience.startswith("https://"):

@@ -24,6 +24,7 @@ class Request:
     body: bytes
     request_id: str = ""
     user_agent: str = ""
+    identity_header: str = ""
 
     def json(self) -> dict[str, Any]:
         """Return the body's JSON object; raises :class:`ValueError` for anything else."""

@@ -13,6 +13,9 @@ from uuid import uuid4
 from sqlalchemy_cmk.testing.access import Principal
 from sqlalchemy_cmk.testing.messages import encode
 
+EXCHANGE = "api://AzureADTokenExchange"
+"""The audience of tokens that stand for an application."""
+
 CAE_CLAIMS = base64.b64encode(
     json.dumps({"access_token": {"nbf": {"essential": True, "value": "0"}}}).encode()
 ).decode()
@@ -44,6 +47,7 @@ class TokenIssuer:
         self._principals: dict[str, Principal] = {}
         self._tokens: dict[str, Token] = {}
         self._expired: set[str] = set()
+        self._trusted: dict[str, tuple[Principal, TokenIssuer]] = {}
         self._ask_for_claims = False
 
     def register(self, principal: Principal) -> Principal:
@@ -56,6 +60,18 @@ class TokenIssuer:
         """Return the principal with this application id."""
         with self._lock:
             return self._principals.get(client_id)
+
+    def trust(self, application: Principal, identity: Principal, issuer: TokenIssuer) -> None:
+        """Let the tokens that an issuer gives an identity, for the exchange, stand for an application."""
+        with self._lock:
+            self._trusted[application.client_id] = identity, issuer
+
+    def trusts(self, application: Principal, assertion: str) -> bool:
+        """Return whether a token stands for an application."""
+        with self._lock:
+            identity, issuer = self._trusted.get(application.client_id, (None, self))
+        token = issuer.find(assertion, EXCHANGE)
+        return token is not None and token.principal == identity
 
     def issue(self, principal: Principal, audience: str) -> str:
         """Issue a token. It looks like a JWT, but its signature is random bytes."""

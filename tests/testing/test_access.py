@@ -27,6 +27,8 @@ MANAGEMENT: dict[str, Callable[[Client], Any]] = {
     "listDeleted": lambda client: list(client.list_deleted_keys()),
     "encrypt": lambda client: client.use("encrypt", "kek", "RSA-OAEP", DEK).raise_for_status(),
     "decrypt": lambda client: client.use("decrypt", "kek", "RSA-OAEP", DEK).raise_for_status(),
+    "sign": lambda client: client.use("sign", "kek", "RS256", DEK).raise_for_status(),
+    "verify": lambda client: client.use("verify", "kek", "RS256", DEK).raise_for_status(),
 }
 
 

@@ -151,7 +151,7 @@ def test_the_clock_for_keys_does_not_expire_tokens(own: KeyVaultEmulator) -> Non
     assert own.login.requests.count(operation="token") == 1
 
 
-@pytest.mark.parametrize("path", ["secrets/one", "keys/kek/0/sign", "keys/kek/0/1/2", "", "certificates"])
+@pytest.mark.parametrize("path", ["secrets/one", "keys/kek/0/backup", "keys/kek/0/1/2", "", "certificates"])
 def test_what_the_emulator_does_not_have_is_not_found(admin: Client, path: str) -> None:
     answer = admin.send_request(HttpRequest("POST", path, json={}))
     assert problem(answer) == (404, "NotFound", None)
