@@ -64,21 +64,22 @@ def test_no_connection_is_held_while_no_key_is_open(clinic: World, monkeypatch: 
 
 
 def test_many_announcements_are_few_looks(clinic: World) -> None:
-    other = listening(clinic.url, clinic.folder)
     with looks() as seen:
         began = time.monotonic()
+        other = listening(clinic.url, clinic.folder)
         for _ in range(200):
             clinic.execute("NOTIFY cmk_locks")
         clinic.keyring.lock("acme")
         until(lambda: is_shut(other))
         most = 2 + (time.monotonic() - began) / lock_listener.GATHER
+        other.close()
     assert sum("SELECT" in one for one in seen) <= most
-    other.close()
 
 
-def test_a_lost_connection_is_made_again(clinic: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["sync", "asyncpg", "async"])
+def test_a_lost_connection_is_made_again(clinic: World, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_listener, "PAUSE", 0.0)
-    other = listening(clinic.url, clinic.folder)
+    other = listening(clinic.url, clinic.folder, by)
     clinic.execute(f"SELECT pg_terminate_backend(pid) {LISTENERS}")
     locks = other.keyring.keys.locks
     until(lambda: not locks.is_listening)

@@ -114,8 +114,13 @@ class AsyncpgListener(AsyncListener):
         self._adapted.run_async(lambda driver: self._listen(driver, channel))
 
     async def _listen(self, driver: Any, channel: str) -> None:
+        from asyncpg import InterfaceError, PostgresError
+
         driver.add_termination_listener(lambda *_: self._event.set())
-        await driver.add_listener(channel, self._hear)
+        try:
+            await driver.add_listener(channel, self._hear)
+        except (InterfaceError, PostgresError) as error:
+            raise ConnectionError(str(error)) from error
 
     def _hear(self, *_: object) -> None:
         self._announced = True

@@ -176,11 +176,11 @@ class LockWatch:
             self._looking, self._failing = False, True
 
     def _look_and_note(self) -> None:
-        self._hurried = True
-        while self._hurried:  # also what was announced during a look
+        while self._looking:
             self._hurried = False
             self._look_once()
-        self._looking = False
+            with self._lock:
+                self._looking = self._hurried  # something was announced during the look
 
     def _look_once(self) -> None:
         failure: str | None = None
