@@ -22,6 +22,7 @@ PUBLIC = (
     ".check",
     ".impact",
     ".certificates",
+    ".offboarding",
     ".dbapi",
     ".eventgrid",
     ".flask",

@@ -93,7 +93,7 @@ def _counted(keyring: Keyring, tenant: str, keys: TenantKeys | None) -> tuple[Co
 def _tables(keyring: Keyring, tenant: str) -> Iterator[tuple[Table, list[str]]]:
     for table, _ in sealed_tables(keyring):
         theirs = tenant != PLATFORM_TENANT
-        names = [one.column.name for one in sealed_columns(table).values() if one.is_tenants is theirs]
+        names = [str(one.column.name) for one in sealed_columns(table).values() if one.is_tenants is theirs]
         if names:
             yield table, names
 
@@ -104,7 +104,7 @@ def _count(
     where = None if tenant == PLATFORM_TENANT else tenants_rows(table, tenant, connection.dialect)
     counts = count_rows(connection, table, names, known, where)
     rows = next(iter(counts.values())).total
-    return CountedTable(table.fullname, rows, tuple(_values(name, counts[name]) for name in names))
+    return CountedTable(str(table.fullname), rows, tuple(_values(name, counts[name]) for name in names))
 
 
 def _values(name: str, counts: RowCounts) -> CountedValues:

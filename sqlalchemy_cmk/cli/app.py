@@ -20,6 +20,7 @@ from sqlalchemy_cmk.cli.exits import EPILOG, ExitCode, exit_code
 from sqlalchemy_cmk.cli.impact import impact
 from sqlalchemy_cmk.cli.local import local
 from sqlalchemy_cmk.cli.lock import lock, unlock
+from sqlalchemy_cmk.cli.offboard import offboard, open_export
 from sqlalchemy_cmk.cli.onboard import onboard
 from sqlalchemy_cmk.cli.options import VARIABLE, because_option, say_why, use_keyring
 from sqlalchemy_cmk.cli.output import print_error
@@ -146,6 +147,8 @@ for command in (
     audit,
     certificate,
     events,
+    offboard,
+    open_export,
     record_key,
     byok,
     scrub,

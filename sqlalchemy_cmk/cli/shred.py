@@ -35,14 +35,15 @@ def shred(
       cmk shred acme --confirm acme
     """
     name = key_owner(tenant)
-    typed = _asked(keyring, name) if confirm is None else confirm
+    typed = asked(keyring, name) if confirm is None else confirm
     with certified(keyring, name, "shred", certificate):
         keyring.lifecycle.shred(name, confirm=typed)
     print_result(as_json, {"tenant": name, "state": "shredded"}, f"{tenant_label(name)} is shredded")
     next_step(as_json, "audit", "show", "--tenant", name)
 
 
-def _asked(keyring: Keyring, name: str) -> str:
+def asked(keyring: Keyring, name: str) -> str:
+    """Ask for the name of a tenant whose DEKs are to be destroyed, and return what was typed."""
     line = next(iter(keyring.status([name])), None)
     if line is None:
         raise unknown_tenant(keyring.store, name)

@@ -19,6 +19,7 @@ from tests.cli.conftest import ROOT, SECRET, Application
 
 COMMANDS = ["status", "doctor", "assign", "rewrap", "rotate-dek", "add-wrapping", "drop-wrapping", "shred"]
 COMMANDS += ["audit", "byok", "rekey", "drop-retired", "scrub", "local", "lock", "unlock", "certificate"]
+COMMANDS += ["offboard", "open-export"]
 
 SUBCOMMANDS = [
     ["audit", "show"],
