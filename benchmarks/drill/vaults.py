@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.drill.child import Child
 from benchmarks.drill.setting import KEK
+from sqlalchemy_cmk.providers.owners import TENANT_TAG, tag_word
 
 
 class Vaults(Child):
@@ -44,8 +45,11 @@ class Vaults(Child):
 
     def make_keys(self) -> None:
         with ThreadPoolExecutor(4) as pool:
-            made = pool.map(lambda tenant: self.call(tenant, "create_key", name=KEK), self.urls)
+            made = pool.map(self._make_key, self.urls)
             self.first = {tenant: key["version"] for tenant, key in zip(self.urls, made, strict=True)}
+
+    def _make_key(self, tenant: str) -> Any:
+        return self.call(tenant, "create_key", name=KEK, tags={TENANT_TAG: tag_word(tenant)})
 
     def call(self, tenant: str, call: str, **arguments: Any) -> Any:
         """Call a method of a tenant's vault."""
