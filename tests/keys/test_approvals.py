@@ -257,14 +257,18 @@ def test_requests_are_refused_and_withdrawn_also_when_they_were_approved(lite: W
     assert events(lite, "refused") == ["refused", "refused"]
 
 
-def test_a_refused_approval_that_is_put_back_is_void(lite: World) -> None:
+@pytest.mark.parametrize("was_approved", [False, True])
+def test_a_refused_request_that_is_put_back_is_void(lite: World, was_approved: bool) -> None:
     request = asked(lite, shred)
-    approve(lite, request)
+    if was_approved:
+        approve(lite, request)
     with lite.engine.connect() as connection:
         approved = dict(connection.execute(text("SELECT * FROM cmk_requests")).mappings().one())
     lite.keyring.approvals.refuse(request)
     put_back(lite, approved)
-    with pytest.raises(ApprovalRequired, match="is void"):
+    with pytest.raises(ConfigurationError, match=r"keys have changed since|is approved already"):
+        approve(lite, request)
+    with pytest.raises(ApprovalRequired, match="is void" if was_approved else "and nothing was changed"):
         shred(lite)
     assert state(lite) is TenantState.OK
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy_cmk.errors import ConfigurationError
+from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KeyUnavailable
 from sqlalchemy_cmk.keys.approvals.guard import CHANGED, LONGEST_REASON
 from sqlalchemy_cmk.keys.approvals.request import Request, RequestState
 from sqlalchemy_cmk.keys.approvals.rows import RequestRows
 from sqlalchemy_cmk.keys.approvals.steps import Steps
+from sqlalchemy_cmk.keys.records import TenantKeys
 from sqlalchemy_cmk.keys.storage.store import KeyStore
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
 from sqlalchemy_cmk.scope import key_owner
@@ -66,6 +68,8 @@ class Approvals:
     def refuse(self, request_id: str, reason: str = "") -> Request:
         """Refuse a request, also one that was approved and not used yet; return it.
 
+        The tenant's other open requests are void then, as after a change of its keys.
+
         Args:
             request_id: its id.
             reason: why, for the audit trail; no secret.
@@ -76,7 +80,7 @@ class Approvals:
         return off_the_loop(lambda: self._closed(self.find(request_id), RequestState.REFUSED, reason))
 
     def withdraw(self, request_id: str) -> Request:
-        """Withdraw a request that you have made; return it.
+        """Withdraw a request that you have made, as :meth:`refuse` refuses one; return it.
 
         Raises:
             ConfigurationError: somebody else has made it, or it is not open any more.
@@ -104,10 +108,19 @@ class Approvals:
 
     def _living(self, tenant: str | None) -> list[Request]:
         found = self._rows.open(tenant)
-        over = [one for one in found if self._steps.is_over(one)]
-        for one in over:
-            self._steps.take(one, RequestState.EXPIRED)
-        return [one for one in found if one not in over]
+        stored = self._store.keys_of_all({one.tenant for one in found})
+        return [one for one in found if self._is_living(one, stored[one.tenant])]
+
+    def _is_living(self, request: Request, keys: TenantKeys | CmkError | None) -> bool:
+        """Return whether a request may still be approved or used; note that it may not."""
+        state, why = RequestState.EXPIRED, ""
+        if not self._steps.is_over(request):
+            if not isinstance(keys, TenantKeys) or keys.tenant.epoch == request.epoch:
+                return True
+            state, why = RequestState.VOID, CHANGED
+        with suppress(KeyUnavailable):  # it is noted by whoever looks next
+            self._steps.take(request, state, why)
+        return False
 
     def _approved(self, request_id: str) -> Request:
         request, actor = self.find(request_id), self._steps.actor()

@@ -22,7 +22,7 @@ from sqlalchemy_cmk.runtime.clock import this_second
 
 ATTEMPTS = 10
 
-# Their approved rows could be put back: they have not expired, and nothing else has changed.
+# The row from before could be put back: it has not expired, and nothing else has changed.
 _BY_PEOPLE = (RequestState.REFUSED, RequestState.WITHDRAWN)
 
 _EVENTS = {
@@ -102,7 +102,7 @@ class Steps:
         )
         columns, event = self._rows.columns(after), _event(after)
         self._audit.require_reasons([event])
-        if request.state is RequestState.APPROVED and state in _BY_PEOPLE:
+        if state in _BY_PEOPLE:
             return self._revoke(request, lambda c: self._rows.change(c, request.state, columns), event)
 
         def work(connection: Connection) -> bool:
@@ -128,7 +128,7 @@ class Steps:
         return self.now() >= request.expires_at
 
     def _revoke(self, request: Request, beside: Callable[[Connection], bool], event: AuditEvent) -> bool:
-        """Close a request that was approved, and change the tenant's epoch, by which it would be void."""
+        """Close a request for good, by changing the tenant's epoch: a row that is put back is void."""
         for _ in range(ATTEMPTS):
             keys = self._store.keys_of(request.tenant)
             if keys is None or self._store.apply(keys, KeyChange((event,), beside=beside)):

@@ -44,7 +44,8 @@ class Lifecycle:
 
     Every method raises :class:`ConfigurationError` if no provider handles a KEK's URI or the tenant is
     unknown, :class:`KeyRevoked` if a KEK that is needed refuses, and :class:`KeyUnavailable` if a KEK or the
-    key tables cannot be reached now. Nothing is changed then.
+    key tables cannot be reached now. Nothing is changed then. With ``Keyring(two_people=)`` those that need a
+    second person raise :class:`ApprovalRequired` until one has approved.
     """
 
     def __init__(
