@@ -28,7 +28,7 @@ def test_an_archive_keeps_a_dek_until_it_is_ignored(app: Application) -> None:
     result = app.run("drop-retired", "acme")
     assert result.exit_code == 1 and "archive.ssn (of no model: see --ignore)" in result.stderr
     done = app.json("drop-retired", "acme", "--ignore", "archive")
-    assert done == {"dropped": [old], "kept": {}, "sampled": []}
+    assert done == {"dropped": [old], "kept": {}, "sampled": [], "requested": {}}
 
 
 def test_a_view_in_the_place_of_a_table_is_an_error(app: Application) -> None:
