@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sqlalchemy_cmk.errors import (
+    CmkError,
+    ConfigurationError,
+    CredentialError,
+    KeyRevoked,
+    KeyUnavailable,
+    TamperedError,
+)
+
 
 class Level(StrEnum):
     """How serious a finding is."""
@@ -29,3 +38,23 @@ class Finding:
     subject: str
     what: str
     remedy: str = ""
+
+
+_REMEDIES: tuple[tuple[type[CmkError], str], ...] = (
+    (KeyRevoked, "ask its owner to give access back: what is sealed under it opens again by itself then"),
+    (
+        CredentialError,
+        "renew the application's own sign-in or PIN: the KEK's owner has taken nothing away",
+    ),
+    (
+        KeyUnavailable,
+        "check the network and the service: open DEKs serve until outage_grace is over",
+    ),
+    (TamperedError, "find out who can write to the key tables, and restore these rows from a backup"),
+    (ConfigurationError, "correct it, or move its tenants to another KEK: cmk assign --from-kek"),
+)
+
+
+def remedy_for(error: CmkError) -> str:
+    """Return what to do about a KEK that fails with an error."""
+    return next((remedy for kind, remedy in _REMEDIES if isinstance(error, kind)), "")

@@ -191,5 +191,5 @@ def _few_values(index: TokenIndex, tokens: dict[str, list[Any]]) -> Iterator[Fin
             index.where,
             f"few values: {distinct} in {len(most)} rows: who knows how frequent each is knows them all from "
             "a stolen table",
-            "drop the index and search in Python, or see docs/search.md",
+            "drop the index and search in Python, unless a reader of the table may know them",
         )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqlalchemy_cmk.errors import CmkError, ConfigurationError, KekNotOwned, TamperedError
-from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.findings import Finding, Level, remedy_for
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
@@ -60,9 +60,10 @@ class KeyChecks:
                 "check the engine's URL, the network, and the account's rights",
             )
             return
-        for name in missing:
-            yield Finding(Level.PROBLEM, name, "is not in the database", MAKE_TABLES)
-        if not missing:
+        if missing:
+            what = f"not in the database: {', '.join(missing)}"
+            yield Finding(Level.PROBLEM, "key tables", what, MAKE_TABLES)
+        else:
             yield Finding(Level.OK, "key tables", "are all there")
 
     def _record_key(self) -> Iterator[Finding]:
@@ -79,7 +80,11 @@ class KeyChecks:
             if self._store.is_authenticated():
                 keys.current()
         except CmkError as error:
-            yield Finding(Level.PROBLEM, "record key", str(error), "see docs/threat-model.md")
+            remedy = (
+                "give the keyring the record key that authenticated the tables; where it is lost, look at "
+                "cmk status, and then run cmk record-key adopt"
+            )
+            yield Finding(Level.PROBLEM, "record key", str(error), remedy)
             return
         yield Finding(Level.OK, "record key", f"is in {keys.origin}")
 
@@ -146,9 +151,7 @@ class KeyChecks:
         except ConfigurationError as error:
             return [Finding(Level.PROBLEM, shown(kek_uri), str(error), "give the keyring a provider for it")]
         except CmkError as error:
-            return [
-                Finding(Level.PROBLEM, shown(kek_uri), str(error), "see docs/revocation.md for this error")
-            ]
+            return [Finding(Level.PROBLEM, shown(kek_uri), str(error), remedy_for(error))]
         provider = self._keyring.provider_of(kek_uri)
         if all(one.level is Level.OK for one in found) or not self._made_at_first_use(provider, kek_uri):
             return found
@@ -171,7 +174,12 @@ class KeyChecks:
         try:
             found = self._keyring.approvals.pending()
         except CmkError as error:
-            yield Finding(Level.PROBLEM, "requests", str(error), "see docs/two-people.md")
+            yield Finding(
+                Level.PROBLEM,
+                "requests",
+                str(error),
+                "find out who can write to the key tables, and refuse the request: cmk refuse",
+            )
             return
         for one in found:
             what = f"by {one.requested_by} is {one.state}: {one.operation} of tenant {one.tenant!r}"
@@ -231,4 +239,4 @@ def _unwrapped(use: KekUse) -> Finding:
     subject = shown(use.kek_uri)
     if use.failure is None:
         return Finding(Level.OK, subject, f"unwraps what its version {escaped(use.version)} has wrapped")
-    return Finding(Level.PROBLEM, subject, str(use.failure), "see docs/revocation.md for this error")
+    return Finding(Level.PROBLEM, subject, str(use.failure), remedy_for(use.failure))

@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_bytes
 
 from sqlalchemy_cmk.errors import CmkError, TamperedError
-from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.findings import Finding, Level, remedy_for
 from sqlalchemy_cmk.providers.onboarding import AnyKek, KekOnboarding, OnboardingRequest
 from sqlalchemy_cmk.providers.owners import Owners
 from sqlalchemy_cmk.providers.uris import shown
@@ -179,9 +179,7 @@ class KeyProvider(ABC):
         try:
             self.check(kek_uri)
         except CmkError as error:
-            return [
-                Finding(Level.PROBLEM, shown(kek_uri), str(error), "see docs/revocation.md for this error")
-            ]
+            return [Finding(Level.PROBLEM, shown(kek_uri), str(error), remedy_for(error))]
         return [Finding(Level.OK, shown(kek_uri), "wraps and unwraps")]
 
     def onboarding(self, kek_uri: str, request: OnboardingRequest) -> KekOnboarding:

@@ -41,5 +41,5 @@ def refuse_open_addresses(addresses: Iterable[str], override: str) -> None:
         if not address.startswith(CLOSED):
             raise ConfigurationError(
                 f"the Dask cluster at {address} is open: anyone who reaches it runs code where keys are "
-                f"open; use tls:// (docs/rekeying.md), or {override} where nobody else reaches its network"
+                f"open; use tls://, or {override} where nobody else reaches its network"
             )

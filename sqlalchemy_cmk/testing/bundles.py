@@ -17,6 +17,8 @@ def attributes(store: KeyStore, version: KeyVersion) -> dict[str, Any]:
         "recoverableDays": RETENTION_DAYS,
         "exportable": False,
     }
+    if version.material.public()["kty"].endswith("-HSM"):
+        shown["hsmPlatform"] = "2"
     if version.not_before is not None:
         shown["nbf"] = int(version.not_before)
     if version.expires is not None:

@@ -190,7 +190,6 @@ def test_each_missing_permission_is_named_by_itself(
 @pytest.mark.parametrize(
     ("permission", "words"),
     [
-        ("list", "list the vault's keys"),
         ("encrypt", "encrypt"),
         ("decrypt", "decrypt"),
         ("sign", "sign"),

@@ -61,7 +61,7 @@ def _cluster(workers: int | None, address: str) -> Iterator[WorkerPool]:
         # Dask's answer where it has no certificate to show.
         raise ConfigurationError(
             f"the scheduler at {address} wants a certificate: set Dask's distributed.comm.tls.ca-file and "
-            "distributed.comm.tls.client (docs/rekeying.md)"
+            "distributed.comm.tls.client"
         ) from None
     except (OSError, TimeoutError, ValueError) as error:
         raise KeyUnavailable(

@@ -111,6 +111,11 @@ def summary(answer: Answer, uri: str, operation: str) -> str:
     return f"{uri}: {operation} was answered {answer.status} {answer.code}".rstrip()
 
 
+def is_ungranted(message: str) -> bool:
+    """Return whether an error's message says that the application lacks its role or access policy."""
+    return any(REMEDIES[code] in message for code in ("ForbiddenByPolicy", "ForbiddenByRbac"))
+
+
 def _meaning(answer: Answer, what: str, operation: str) -> CmkError:
     if not answer.is_verdict or answer.status == 200:
         return KeyUnavailable(f"{what}: that is not an answer of Key Vault to this")

@@ -7,18 +7,26 @@ from collections.abc import Iterator
 
 from sqlalchemy_cmk.errors import CmkError
 from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.providers.azure.commands import Commands
 from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier
 from sqlalchemy_cmk.providers.azure.keys import NEEDED, VaultKey
 from sqlalchemy_cmk.providers.azure.vault import Vault
 
 SOON = 30 * 86400
+# The attribute hsmPlatform of a key (learn.microsoft.com/azure/key-vault/keys/about-keys).
+PLATFORMS = {"1": ", in an HSM of FIPS 140-2 Level 2", "2": ", in an HSM of FIPS 140-3 Level 3"}
 
 
 def check_key(key: VaultKey, kek_uri: str, identifier: KeyIdentifier, vault: Vault) -> list[Finding]:
     """Return the findings about a key that wraps and unwraps."""
-    findings = [*_recovery(key, kek_uri), *_dates(key, kek_uri, identifier), *_kind(key, kek_uri)]
+    commands = Commands(identifier, key)
+    findings = [
+        *_recovery(key, kek_uri, commands),
+        *_dates(key, kek_uri, identifier),
+        *_kind(key, kek_uri, commands),
+    ]
     try:
-        findings += [*_rotation(kek_uri, identifier, vault), *_permissions(kek_uri, vault)]
+        findings += _rotation(kek_uri, identifier, vault, commands)
     except CmkError as error:
         findings.append(
             Finding(Level.WARNING, kek_uri, f"not everything could be checked: {error}", "try again")
@@ -26,16 +34,16 @@ def check_key(key: VaultKey, kek_uri: str, identifier: KeyIdentifier, vault: Vau
     return findings
 
 
-def _recovery(key: VaultKey, kek_uri: str) -> Iterator[Finding]:
+def _recovery(key: VaultKey, kek_uri: str, commands: Commands) -> Iterator[Finding]:
     if not key.recovery:
         yield Finding(Level.WARNING, kek_uri, "the vault does not say whether deleted keys can be recovered")
     elif "Recoverable" not in key.recovery:
-        remedy = "turn on soft delete: az keyvault update --enable-soft-delete true"
+        remedy = f"turn on soft delete: {commands.update} --enable-soft-delete true"
         yield Finding(
             Level.PROBLEM, kek_uri, "soft delete is off: a deleted key is gone, and the data with it", remedy
         )
     elif "Purgeable" in key.recovery:
-        remedy = "turn it on: az keyvault update --enable-purge-protection true"
+        remedy = f"turn it on: {commands.update} --enable-purge-protection true"
         what = "purge protection is off: a deleted key can be purged, and the data with it"
         yield Finding(Level.PROBLEM, kek_uri, what, remedy)
     else:
@@ -52,16 +60,17 @@ def _dates(key: VaultKey, kek_uri: str, identifier: KeyIdentifier) -> Iterator[F
         yield Finding(Level.WARNING, kek_uri, "the identifier names a version", remedy)
 
 
-def _kind(key: VaultKey, kek_uri: str) -> Iterator[Finding]:
+def _kind(key: VaultKey, kek_uri: str, commands: Commands) -> Iterator[Finding]:
     size = f" of {key.bits} bits" if key.bits else ""
-    yield Finding(Level.OK, kek_uri, f"{key.kty}{size}, enabled")
+    validated = PLATFORMS.get(key.hsm_platform, "")
+    yield Finding(Level.OK, kek_uri, f"{key.kty}{size}, enabled{validated}")
     extra = sorted(key.operations - NEEDED)
     if extra:
-        remedy = f"restrict its permitted operations to {' and '.join(sorted(NEEDED))}"
+        remedy = f"restrict them: {commands.key('set-attributes')} --ops wrapKey unwrapKey"
         yield Finding(Level.WARNING, kek_uri, f"the key may also be used to {', '.join(extra)}", remedy)
 
 
-def _rotation(kek_uri: str, identifier: KeyIdentifier, vault: Vault) -> Iterator[Finding]:
+def _rotation(kek_uri: str, identifier: KeyIdentifier, vault: Vault, commands: Commands) -> Iterator[Finding]:
     answer = vault.get(f"keys/{identifier.name}/rotationpolicy")
     if answer.status == 403:
         yield Finding(Level.OK, kek_uri, "the application cannot read the rotation policy, as it should be")
@@ -69,7 +78,7 @@ def _rotation(kek_uri: str, identifier: KeyIdentifier, vault: Vault) -> Iterator
     if _rotates(answer.body.get("lifetimeActions")):
         yield Finding(Level.OK, kek_uri, "the key rotates by a policy")
     else:
-        remedy = "set one: az keyvault key rotation-policy update"
+        remedy = f"set one: {commands.key('rotation-policy update')} --value policy.json"
         yield Finding(Level.WARNING, kek_uri, "the key has no rotation policy", remedy)
 
 
@@ -77,13 +86,3 @@ def _rotates(actions: object) -> bool:
     listed = actions if isinstance(actions, list) else []
     kinds = [one.get("action") for one in listed if isinstance(one, dict)]
     return any(str(kind.get("type")).lower() == "rotate" for kind in kinds if isinstance(kind, dict))
-
-
-def _permissions(kek_uri: str, vault: Vault) -> Iterator[Finding]:
-    if vault.get("keys?maxresults=1").status == 403:
-        yield Finding(Level.OK, kek_uri, "the application cannot list the vault's keys, as it should be")
-    else:
-        remedy = "grant it Key Vault Crypto Service Encryption User only: get, wrapKey, unwrapKey"
-        yield Finding(
-            Level.WARNING, kek_uri, "the application may do more than it needs: it can list keys", remedy
-        )

@@ -31,6 +31,7 @@ class VaultKey:
         expires: when it expires, in seconds since 1970.
         recovery: Key Vault's ``recoveryLevel``.
         tags: its owner's tags.
+        hsm_platform: Key Vault's ``hsmPlatform``: ``1`` or ``2``; empty where the vault does not say.
     """
 
     version: str
@@ -42,6 +43,7 @@ class VaultKey:
     expires: float | None
     recovery: str
     tags: Mapping[str, str]
+    hsm_platform: str = ""
 
     @classmethod
     def read(cls, bundle: dict[str, Any], key: KeyIdentifier) -> VaultKey:
@@ -68,6 +70,7 @@ class VaultKey:
                     expires=found.attributes.exp,
                     recovery=found.attributes.recoveryLevel or "",
                     tags={name: one for name, one in (found.tags or {}).items() if isinstance(one, str)},
+                    hsm_platform=found.attributes.hsmPlatform or "",
                 )
         except (msgspec.ValidationError, ValueError):
             pass
@@ -89,6 +92,7 @@ class _Attributes(msgspec.Struct):
     nbf: float | None = None
     exp: float | None = None
     recoveryLevel: _Word | None = None
+    hsmPlatform: _Word | None = None
 
 
 class _Bundle(msgspec.Struct):

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy_cmk.errors import (
@@ -18,9 +19,10 @@ from sqlalchemy_cmk.errors import (
 )
 from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.format import DEK_BYTES
-from sqlalchemy_cmk.providers.azure.answers import Answer, refuse, summary
+from sqlalchemy_cmk.providers.azure.answers import Answer, is_ungranted, refuse, summary
 from sqlalchemy_cmk.providers.azure.checks import check_key
 from sqlalchemy_cmk.providers.azure.clients import AsyncClient, BlockingClient, Loop, is_async
+from sqlalchemy_cmk.providers.azure.commands import Commands
 from sqlalchemy_cmk.providers.azure.descriptions import Descriptions
 from sqlalchemy_cmk.providers.azure.hosts import TrustedHosts
 from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier, is_version, parse_identifier
@@ -215,7 +217,8 @@ class AzureKeyVaultProvider(KeyProvider):
         """Check what Microsoft requires or recommends for a customer-managed key."""
         findings = super().health_checks(kek_uri)
         if any(one.level is Level.PROBLEM for one in findings):
-            return findings
+            grant = Commands(self._identify(kek_uri)).grant
+            return [replace(one, remedy=grant) if is_ungranted(one.what) else one for one in findings]
         key = self._identify(kek_uri)
         return findings + check_key(self._look_up(kek_uri), kek_uri, key, self._vault(key))
 

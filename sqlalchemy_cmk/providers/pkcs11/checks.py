@@ -75,7 +75,7 @@ def _protection(kek: Kek, kek_uri: str) -> Iterator[Finding]:
 def _versions(newest: Kek, versions: list[Kek], kek_uri: str) -> Iterator[Finding]:
     if newest.made_here and not all(kek.made_here for kek in versions):
         remedy = "rotate with Pkcs11KeyProvider.rotate, or name a version with id= in the KEK's URI"
-        what = "some versions were made by other tools: they never become the newest (docs/hsm.md)"
+        what = "some versions were made by other tools: they never become the newest"
         yield Finding(Level.WARNING, kek_uri, what, remedy)
     else:
         yield Finding(Level.OK, kek_uri, f"versions: {len(versions)}, the newest is {newest.version}")

@@ -62,7 +62,7 @@ class Choice:
                 return name
         raise ConfigurationError(
             f"{kek_uri}: the token unwraps nothing with {', '.join(name for name, _ in fit)}: "
-            "check its mechanisms and the key's permissions (docs/hsm.md)"
+            "check its mechanisms and the key's permissions"
         )
 
     def make(

@@ -84,11 +84,15 @@ def meaning(error: PKCS11Error, kek_uri: str) -> CmkError:
     """Return the library's error for a failure that says nothing about the wrapped bytes."""
     what = f"{kek_uri}: the token answered {name_of(error)}"
     if isinstance(error, LOGIN):
-        return CredentialError(f"{what}: the application cannot log in; see docs/hsm.md")
+        return CredentialError(
+            f"{what}: the application cannot log in: check the PIN, and whether the token has locked it"
+        )
     if code_of(error) in _NOT_PERMITTED:
         return KeyRevoked(f"{what}: the key's owner does not allow it to wrap and unwrap")
     if is_permanent(error):
-        return ConfigurationError(f"{what}, and will again: see in docs/hsm.md what its make needs")
+        return ConfigurationError(
+            f"{what}, and will again: give profile= the make of the HSM, or choose a KEK that it can use"
+        )
     return KeyUnavailable(what)
 
 

@@ -16,7 +16,6 @@ from sqlalchemy_cmk.providers.azure.vault_request import VaultRequest
 def extra_permissions(key: KeyIdentifier, version: str) -> Iterator[tuple[str, VaultRequest]]:
     """Return what should be refused, in words, and the request that tries it."""
     path = key.at(version)
-    yield "list the vault's keys", VaultRequest("GET", "keys?maxresults=1")
     yield "encrypt", VaultRequest("POST", f"{path}/encrypt", {"alg": "RSA-OAEP-256"})
     yield "decrypt", VaultRequest("POST", f"{path}/decrypt", {"alg": "RSA-OAEP-256"})
     yield "sign", VaultRequest("POST", f"{path}/sign", {"alg": "RS256"})
