@@ -92,6 +92,10 @@ def open_export(source: Path, target: Path, key: Path, as_json: bool) -> None:
     """Open a file that cmk offboard --for-key has sealed, into a new file.
 
     Neither a keyring nor a database is needed. Nothing is written where the file was altered or cut off.
+
+    \b
+    Examples:
+      cmk open-export acme.sealed acme.jsonl --key private.pem
     """
     open_exported(source, target, key)
     print_result(as_json, {"file": str(target)}, f"{source} is opened in {target}")
