@@ -64,6 +64,7 @@ def offboard(
         ConfigurationError: ``confirm`` is another name, the tenant is unknown or the platform, the keyring
             has no certificate key, or the folder is there; also where rows changed since they were exported:
             stop the application's writing for the tenant. Nothing is destroyed then.
+        ApprovalRequired: a second person has to approve it first. Nothing is exported then.
         KeyRevoked: the tenant's KEK refuses, so that nothing can be exported; likewise
             :class:`KeyUnavailable`. Nothing is destroyed then.
     """
@@ -78,6 +79,7 @@ def offboard(
         raise ConfigurationError(f"{name!r} was offboarded already: {place.certificate} says so")
     key = None if sealed_for is None else recipient(sealed_for)
     tables, others = tenants_tables(keyring)
+    keyring.lifecycle.ask_to_shred(name)
     done = _progress(keyring, name, place, export=export)
     if done.files is None and export:
         _require_open(keyring, name)

@@ -116,7 +116,7 @@ class Clinic:
             return [one.name for one in session.query(Patient).filter(Patient.clinic == clinic)]
 
 
-def open_clinic(url: str, folder: Path) -> Clinic:
+def open_clinic(url: str, folder: Path, **options: Any) -> Clinic:
     """The application as a process of its own opens it, over the keys in a folder."""
     engine, provider = create_engine(url), LocalKeyProvider(folder / "keys.json")
     keyring = Keyring(
@@ -124,6 +124,7 @@ def open_clinic(url: str, folder: Path) -> Clinic:
         platform_key="local:pmk",
         providers=[provider],
         certificate_key=f"file:{folder / 'certificate.pem'}",
+        **options,
     )
     keyring.protect(Base)
     return Clinic(engine, keyring, provider, folder, folder / "out")

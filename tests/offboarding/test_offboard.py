@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from sqlalchemy_cmk import ConfigurationError, KeyRevoked, TamperedError
+from sqlalchemy_cmk import ApprovalRequired, ConfigurationError, KeyRevoked, TamperedError
 from sqlalchemy_cmk.certificates import verify
 from sqlalchemy_cmk.offboarding import offboard, open_export
 from sqlalchemy_cmk.offboarding.folder import Folder
-from tests.offboarding.conftest import PATIENT, Base, Clinic, Patient
+from tests.offboarding.conftest import PATIENT, Base, Clinic, Patient, open_clinic
 from tests.support.databases import Database
 
 ROOT = Path(__file__).parents[2]
@@ -205,3 +205,19 @@ def test_a_tenant_shredded_by_other_means_is_not_called_exported(sqlite_clinic: 
     done = offboard(sqlite_clinic.keyring, "acme", sqlite_clinic.out, confirm="acme", export=False)
     assert done.certificate.certificate.before.keys.state == "shredded"
     assert Base.metadata.tables
+
+
+def test_nothing_is_exported_before_a_second_person_has_approved(
+    sqlite_clinic: Clinic, sqlite_database: Database
+) -> None:
+    sqlite_clinic.keyring.close()
+    clinic = open_clinic(sqlite_database.url, sqlite_clinic.folder, two_people=["shred"], actor="ann")
+    with pytest.raises(ApprovalRequired) as caught:
+        offboard(clinic.keyring, "acme", clinic.out, confirm="acme")
+    assert not clinic.out.exists() and state(clinic) == "ok"
+    with clinic.keyring.because("the contract has ended", actor="bob"):
+        clinic.keyring.approvals.approve(caught.value.request)
+    done = offboard(clinic.keyring, "acme", clinic.out, confirm="acme")
+    assert done.files and state(clinic) == "shredded"
+    assert any(f"request {caught.value.request}" in one.detail for one in done.certificate.certificate.trail)
+    clinic.keyring.close()

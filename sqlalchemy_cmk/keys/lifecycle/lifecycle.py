@@ -250,17 +250,27 @@ class Lifecycle:
                 "nothing was shredded: give confirm= the tenant's name, exactly as in tenant="
             )
 
-        def plan(keys: TenantKeys) -> KeyChange | None:
-            owner, ids = keys.tenant, tuple(dek.id for dek in keys.living)
-            if owner.state is TenantState.SHREDDED and not ids:
-                return None
-            passed = self._guard.passed(keys, EventKind.SHRED, {"deks": sorted(one.hex() for one in ids)})
-            detail = joined(f"{len(ids)} DEKs", passed.note)
-            event = AuditEvent(EventKind.SHRED, name, "", owner.kek_uri, detail=detail)
-            shredded = replace(owner, state=TenantState.SHREDDED, reason=None)
-            return KeyChange((event,), shredded, destroy=ids, beside=passed.beside)
+        self._changes.make(name, self._shredding, shredded_too=True)
 
-        self._changes.make(name, plan, shredded_too=True)
+    def ask_to_shred(self, tenant: object) -> None:
+        """Find out whether a tenant may be shredded, before work that only makes sense if it is.
+
+        Raises:
+            ApprovalRequired: a second person has to approve it first.
+        """
+        keys = self._store.keys_of(key_owner(tenant))
+        if keys is not None:
+            self._shredding(keys)
+
+    def _shredding(self, keys: TenantKeys) -> KeyChange | None:
+        owner, ids = keys.tenant, tuple(dek.id for dek in keys.living)
+        if owner.state is TenantState.SHREDDED and not ids:
+            return None
+        passed = self._guard.passed(keys, EventKind.SHRED, {"deks": sorted(one.hex() for one in ids)})
+        detail = joined(f"{len(ids)} DEKs", passed.note)
+        event = AuditEvent(EventKind.SHRED, owner.name, "", owner.kek_uri, detail=detail)
+        shredded = replace(owner, state=TenantState.SHREDDED, reason=None)
+        return KeyChange((event,), shredded, destroy=ids, beside=passed.beside)
 
     def set_grace(self, tenant: object, seconds: float | timedelta | None) -> None:
         """Set for how long an outage of a tenant's KEK is ridden out with DEKs that are already open.
