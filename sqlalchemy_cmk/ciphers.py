@@ -81,7 +81,7 @@ class ColumnCipher(ABC):
 
         Args:
             plaintexts: what to seal.
-            identities: the row identity of each; ``None`` where they are not bound to rows.
+            identities: the row identity of each; ``None`` if they are not bound to rows.
 
         Raises:
             ValueError: there are more or fewer identities than plaintexts.
@@ -108,7 +108,7 @@ class ColumnCipher(ABC):
 
         Args:
             sealed: the values.
-            identities: the row identity of each; ``None`` where they are not bound to rows.
+            identities: the row identity of each; ``None`` if they are not bound to rows.
 
         Raises:
             InvalidTag: while iterating, for the first value that does not open.
@@ -184,7 +184,7 @@ def opener_for(key: Secret, header: bytes, context: Context, *, hot: bool) -> Op
 
     Args:
         key: as for :func:`cipher_for`, as are ``header`` and ``context``.
-        hot: whether the cipher is kept, in more than 2 KiB; otherwise it is made anew for each value, which
+        hot: whether the cipher is kept, in more than 2 KiB; otherwise it is made again for each value, which
             takes less time than to fetch so much memory for a few values.
     """
     algorithm: Any = _CIPHERS[header[0]].algorithm
@@ -227,7 +227,7 @@ def open_each(
     Args:
         openers: :attr:`ColumnCipher.opener` for each value.
         sealed: the values.
-        identities: the row identity of each; ``None`` where they are not bound to rows.
+        identities: the row identity of each; ``None`` if they are not bound to rows.
 
     Raises:
         InvalidTag: a value does not open.

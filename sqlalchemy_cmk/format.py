@@ -7,7 +7,7 @@
     then        0x01: nonce (12) | ciphertext | tag (16)      37 bytes of overhead
                 0x02: siv (16) | ciphertext                   25 bytes of overhead
 
-    associated data   "cmk1" | bytes 0-8 | context | row identity (empty where not row-bound)
+    associated data   "cmk1" | bytes 0-8 | context | row identity (empty if not row-bound)
     context           0x00 | lp(schema) | lp(table) | lp(column), or 0x01 | lp(pinned name)
     row identity      the number of columns (1), then lp(canonical plaintext) of each
     lp                2-byte big-endian length, then the bytes
@@ -185,7 +185,7 @@ def associated_data(header: bytes, context: Context, identity: bytes = b"") -> b
     Args:
         header: the value's first nine bytes.
         context: what the column's values are bound to.
-        identity: the row identity, from :func:`row_identity`; empty where values are not bound to rows.
+        identity: the row identity, from :func:`row_identity`; empty if values are not bound to rows.
     """
     return _MAGIC + header + context.data + identity
 

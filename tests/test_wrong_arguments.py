@@ -161,7 +161,7 @@ def test_what_is_wrong_is_said_in_one_sentence(world: World, name: str) -> None:
 
 
 def outcome(function: Any, world: World, named: list[inspect.Parameter], name: str, wrong: Any) -> str | None:
-    """Return what is unsuitable about the answer to a wrong argument; ``None`` where nothing is."""
+    """Return what is unsuitable about the answer to a wrong argument; ``None`` if nothing is."""
     needed = {one.name: world.right.get(one.name, "x") for one in named if one.default is one.empty}
     given = needed | {name: wrong}
     alone = [given.pop(one.name) for one in named if one.kind is one.POSITIONAL_ONLY and one.name in given]

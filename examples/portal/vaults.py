@@ -50,7 +50,7 @@ class Vault(ABC):
         title: whose it is.
         kind: what it is, in words.
         kek_uri: the URI of its key.
-        second_region: that of a key in a second region; empty where there is none.
+        second_region: that of a key in a second region; empty if there is none.
         former: URIs by which the application knew its key before.
         providers: what the application uses it by.
         state: ``enabled``, ``disabled`` or ``deleted``.

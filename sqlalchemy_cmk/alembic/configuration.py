@@ -73,7 +73,7 @@ def indexes_table(context: MigrationContext) -> Table:
 
 
 def forget_indexes(context: MigrationContext) -> None:
-    """Have the keyrings look anew whether there is a table of search indexes."""
+    """Have the keyrings look again whether there is a table of search indexes."""
     for keyring in _keyrings(context):
         for keys in keyring.engines.all():
             keys.indexes.start_anew()

@@ -36,7 +36,7 @@ class CertifiedDek:
         purpose: what it is for.
         state: ``active``, ``retired`` or ``destroyed``.
         made_at: when it was made (ISO 8601, UTC).
-        retired_at: when another took its place; empty where none did.
+        retired_at: when another took its place; empty if none did.
         wrappings: what wraps it; nothing where it was destroyed.
     """
 
@@ -54,7 +54,7 @@ class CertifiedKeys:
 
     Attributes:
         state: the tenant's state.
-        kek_uri: the KEK that wraps its new DEKs; empty where it had no keys yet.
+        kek_uri: the KEK that wraps its new DEKs; empty if it had no keys yet.
         epoch: how often its keys had changed.
         authenticated: whether a record key has authenticated them; without one the database was believed.
         deks: its DEKs, also those that were destroyed.
@@ -159,7 +159,7 @@ class Certificate:
         operation: what was done, as the command is called.
         tenant: whose keys; ``""`` is the platform.
         actor: who has done it, as the application says.
-        reason: why; empty where nobody said so.
+        reason: why; empty if nobody said so.
         made_with: the library and its version.
         before: how the tenant stood before.
         after: how it stood after.

@@ -60,7 +60,7 @@ def moment(at: datetime) -> str:
 
 
 def tenants_rows(table: Table, tenant: str, dialect: Dialect) -> ColumnElement[bool] | None:
-    """Return the criterion for a tenant's rows of a table; ``None`` where every row is the platform's."""
+    """Return the criterion for a tenant's rows of a table; ``None`` if every row is the platform's."""
     source = tenant_source(table)
     if source is None:
         return None

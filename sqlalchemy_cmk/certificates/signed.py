@@ -107,7 +107,7 @@ def verify(data: bytes, *, key: bytes | None = None, fingerprint: str | None = N
         fingerprint: that key's fingerprint, as ``cmk certificate public-key`` prints it.
 
     Raises:
-        ConfigurationError: it is no certificate, or the key is none.
+        ConfigurationError: it is not a certificate, or the key is none.
         TamperedError: it was altered since it was signed, or another key has signed it.
     """
     raw, read = _read(data)
@@ -187,5 +187,7 @@ def _read(data: bytes) -> tuple[dict[str, Any], SignedCertificate]:
         whole = False
     if not whole:
         # What it holds is not quoted: it may be any file.
-        raise ConfigurationError("this is no certificate: give the file that --certificate wrote, unchanged")
+        raise ConfigurationError(
+            "this is not a certificate: give the file that --certificate wrote, unchanged"
+        )
     return raw, read

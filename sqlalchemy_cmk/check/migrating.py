@@ -40,12 +40,12 @@ class Migration:
 
     Attributes:
         where: ``table.column``.
-        before: the column's type now, as the database writes it; empty where there is no such column.
+        before: the column's type now, as the database writes it; empty if there is no such column.
         after: its type afterwards.
-        done: why there is nothing to do; empty where there is.
+        done: why there is nothing to do; empty if there is.
         obstacles: what would stop it.
         copies: what would keep the plain values.
-        timing: how long it takes; ``None`` where it cannot be done.
+        timing: how long it takes; ``None`` if it cannot be done.
     """
 
     where: str

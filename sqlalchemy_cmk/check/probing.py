@@ -12,7 +12,7 @@ from sqlalchemy_cmk.hooks.unsupported import refuse_unsupported
 
 
 def refusal_of(statement: Any) -> UnsupportedOperation | None:
-    """Return the error with which a statement would be refused; ``None`` where it would be sent.
+    """Return the error with which a statement would be refused; ``None`` if it would be sent.
 
     Args:
         statement: a SELECT, or an expression to be selected.

@@ -51,7 +51,7 @@ class Use:
     Attributes:
         place: where.
         message: the error that it would be, or what becomes of SQL text.
-        index: the option that would answer it; ``None`` where none does.
+        index: the option that would answer it; ``None`` if none does.
     """
 
     place: Place
@@ -234,7 +234,7 @@ def _value(node: ast.expr, unknown: Any = None) -> Any:
 
 
 def _tried(build: Callable[[], Any]) -> Any:
-    """Return an expression; ``None`` where SQLAlchemy does not build it from a stand-in value."""
+    """Return an expression; ``None`` if SQLAlchemy does not build it from a stand-in value."""
     try:
         return build()
     except (SQLAlchemyError, AttributeError, NotImplementedError, TypeError, ValueError):

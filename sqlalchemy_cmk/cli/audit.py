@@ -138,7 +138,7 @@ def heads(keyring: Keyring, as_json: bool) -> None:
 def verify(keyring: Keyring, heads: BinaryIO | None, as_json: bool) -> None:
     """Verify every link and every MAC of the trail.
 
-    With heads that were kept outside, also whether the trail was cut back or written anew, and whether a
+    With heads that were kept outside, also whether the trail was cut back or rewritten, and whether a
     tenant's keys were put back to an older state. Ends with exit code 1 if something is found.
 
     \b

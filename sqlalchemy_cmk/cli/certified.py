@@ -31,9 +31,9 @@ def certified(
 
     Args:
         keyring: the application's keyring.
-        tenant: the one tenant that it is about; ``None`` where there are several.
+        tenant: the one tenant that it is about; ``None`` if there are several.
         operation: the command.
-        file: where the certificate is written; ``None`` where none is wanted.
+        file: where the certificate is written; ``None`` if none is wanted.
 
     Raises:
         ConfigurationError: the file is there already, or as :func:`recording`; nothing is done then.

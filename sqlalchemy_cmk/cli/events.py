@@ -86,7 +86,7 @@ def show(keyring: Keyring, tenant: str | None, dead: bool, limit: int, as_json: 
 @as_json
 @with_keyring
 def retry(keyring: Keyring, tenant: str | None, as_json: bool) -> None:
-    """Let events that were given up wait anew, for three days more.
+    """Let events that were given up wait again, for three days more.
 
     \b
     Examples:

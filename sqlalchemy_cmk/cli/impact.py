@@ -74,7 +74,7 @@ def _sentences(found: Impact) -> Iterator[str]:
     if found.proven_at is not None:
         yield f"A KEK last opened its DEKs {age(found.proven_at)} ago."
     if found.opened_at is not None:
-        yield f"{found.opened_by} was the last to open one anew, {age(found.opened_at)} ago."
+        yield f"{found.opened_by} was the last to open one again, {age(found.opened_at)} ago."
     for stop in found.stops:
         yield f"{stop.kind} {stop.name}: {stop.what}"
     yield from _times(found.times)

@@ -26,14 +26,14 @@ from sqlalchemy_cmk.runtime.printable import printable
     metavar="SECONDS",
     help="For how long older transactions are waited for, on PostgreSQL.",
 )
-@click.option("--yes", is_flag=True, help="Write the table anew without asking.")
+@click.option("--yes", is_flag=True, help="Write the table again without asking.")
 @as_json
 @with_keyring
 def scrub(keyring: Keyring, table: str, patience: float, yes: bool, as_json: bool) -> None:
     """Take old plaintexts out of a table's files.
 
     After a row is sealed its old bytes still lie in dead rows, free pages and logs. The database writes the
-    table anew: it is locked for as long as that takes, and the disk needs room for a second copy. What that
+    table again: it is locked for as long as that takes, and the disk needs room for a second copy. What that
     cannot reach is listed.
 
     \b
@@ -44,11 +44,11 @@ def scrub(keyring: Keyring, table: str, patience: float, yes: bool, as_json: boo
     schema, _, name = table.rpartition(".")
     keyring.connections.use(partial(_refuse_unknown, schema or None, name))
     if not yes:
-        click.confirm(f"Lock {printable(table)} and write it anew?", abort=True, err=True)
+        click.confirm(f"Lock {printable(table)} and write it again?", abort=True, err=True)
     left = keyring.connections.use(
         lambda connection: written_anew(connection, name, schema or None, patience=patience), autocommit=True
     )
-    print_result(as_json, {"table": table, "left": left}, f"{printable(table)} was written anew")
+    print_result(as_json, {"table": table, "left": left}, f"{printable(table)} was rewritten")
     if not as_json:
         for sentence in left:
             note(f"not reached: {sentence}")

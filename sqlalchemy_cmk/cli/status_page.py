@@ -41,11 +41,11 @@ class StatusPage:
 
     Attributes:
         lines: a line for each.
-        next: the name after which the next page begins; ``None`` where this is the last.
+        next: the name after which the next page begins; ``None`` if this is the last.
         states: how many of all tenants that are wanted are in which state. Where there are other pages they
-            are counted in the database and nothing is verified; empty where only reading each one would say.
+            are counted in the database and nothing is verified; empty if only reading each one would say.
         whole: whether there is no other page, so that ``states`` counts verified lines.
-        uses: by tenant, which KEK versions wrap their DEKs; ``None`` where no KEK was asked.
+        uses: by tenant, which KEK versions wrap their DEKs; ``None`` if no KEK was asked.
     """
 
     lines: list[TenantStatus]

@@ -11,7 +11,7 @@ from msgspec.msgpack import Decoder, Encoder, Ext
 from sqlalchemy_cmk.errors import InvalidValue, TamperedError
 
 BIG_INT_EXT = 1
-# What says that bytes, or a stored value, are no value of a type. Any other error is a fault of the code.
+# What says that bytes, or a stored value, are not a value of a type. Any other error is a fault of the code.
 # Those of msgspec are no ValueErrors in every version.
 NO_VALUE = (ValueError, msgspec.MsgspecError, LookupError, ArithmeticError, RecursionError)
 
@@ -28,9 +28,9 @@ class Codec:
         encode_read: the same for a value that was read from the database. An error in the application's own
             type that says nothing about the value is raised as it is.
         decode: bytes to value; raises one of :data:`NO_VALUE` where the bytes are no such value.
-        max_bytes: the longest plaintext in bytes, or ``None`` where it is not bounded.
+        max_bytes: the longest plaintext in bytes, or ``None`` if it is not bounded.
         from_plain: what the column held before it was sealed to value; raises one of :data:`NO_VALUE` where
-            it is no such value. ``None`` where that cannot be told for certain.
+            it is not such a value. ``None`` if that cannot be told for certain.
     """
 
     __slots__ = ("_unguarded", "decode", "encode", "encode_read", "from_plain", "max_bytes", "text")
@@ -68,7 +68,7 @@ class Codec:
         """Return the value of what a column held before it was sealed.
 
         Raises:
-            TamperedError: it is no such value; the error shows none.
+            TamperedError: it is not such a value; the error shows none.
         """
         kind = ""
         try:
@@ -77,7 +77,7 @@ class Codec:
             kind = type(error).__name__
         # Outside of the except block: the error's context would hold the value.
         raise TamperedError(
-            f"the stored value names no DEK, and is no plaintext of the declared type either ({kind})"
+            f"the stored value names no DEK, and is not a plaintext of the declared type either ({kind})"
         )
 
 

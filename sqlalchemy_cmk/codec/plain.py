@@ -39,7 +39,7 @@ _DEFAULT_SCALE = 10
 
 
 def plain_reader(declared: TypeEngine[Any], decode: Convert) -> Convert | None:
-    """Return what reads a type's plain values, or ``None`` where they cannot be told for certain.
+    """Return what reads a type's plain values, or ``None`` if they cannot be told for certain.
 
     Args:
         declared: the type of the values.

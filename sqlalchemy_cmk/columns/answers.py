@@ -55,7 +55,7 @@ def called(operator: Any) -> str:
 
 
 def answer_to(asked: Any, operands: Sequence[Any] = ()) -> str | None:
-    """Return the option that would answer an operation; ``None`` where none does.
+    """Return the option that would answer an operation; ``None`` if none does.
 
     Args:
         asked: an operator of SQLAlchemy, or the name of a SQL function.

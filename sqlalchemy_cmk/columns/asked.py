@@ -67,7 +67,7 @@ def _compile(element: Asked, compiler: Any, **options: Any) -> str:
 def chosen_slot(compiled: Any, index: TokenIndex) -> Slot | None:
     """Return the hidden column of an index that a statement asks; the same wherever it stands in it.
 
-    ``None`` where none can be asked: the statement is refused before it is sent.
+    ``None`` if none can be asked: the statement is refused before it is sent.
     """
     chosen: dict[TokenIndex, Slot | None] = vars(compiled).setdefault(_CHOSEN, {})
     if index not in chosen:
@@ -81,7 +81,7 @@ def refuse_unanswered(compiled: Any, connection: Connection) -> None:
 
     Args:
         compiled: the statement.
-        connection: where it goes: its engine's SQL is made anew where an index has changed meanwhile.
+        connection: where it goes: its engine's SQL is made again where an index has changed meanwhile.
 
     Raises:
         UnsupportedOperation: it does.

@@ -39,7 +39,7 @@ def answer_by_index(
     operands: tuple[Any, ...],
     options: dict[str, Any],
 ) -> tuple[ColumnElement[Any] | None, str | None]:
-    """Return the SQL by which an index answers an operation on a sealed column; ``None`` where none does.
+    """Return the SQL by which an index answers an operation on a sealed column; ``None`` if none does.
 
     An index that answers exactly goes before one that finds candidates. In a dry run there are no tokens: the
     plain values answer.

@@ -31,7 +31,7 @@ class Recheck(ABC):
 
     Attributes:
         exact: what to ask instead where rows cannot be dropped: an index or a spelling whose answer is exact,
-            as in ``index=[Exact()] answers == everywhere``; empty where there is none.
+            as in ``index=[Exact()] answers == everywhere``; empty if there is none.
     """
 
     exact: ClassVar[str] = ""

@@ -64,7 +64,7 @@ class SealedColumn:
 
     @property
     def dry_run(self) -> DryRun | None:
-        """The dry run in which the column holds plain values; ``None`` where they are sealed."""
+        """The dry run in which the column holds plain values; ``None`` if they are sealed."""
         table = self.column.table
         return None if table is None else dry_run_of(table.metadata)
 
@@ -78,14 +78,14 @@ class SealedColumn:
         return keys_for(connection, self.table, self.where, writes=writes)
 
     def ciphers(self, keys: Deks) -> ColumnKeys:
-        """Return what finds the column's ciphers, made anew for each fetch or statement."""
+        """Return what finds the column's ciphers, made again for each fetch or statement."""
         return ColumnKeys(keys, self.scheme, self.context, self.where)
 
     def owner(self, tenant: str | None) -> str:
         """Return whose value it is.
 
         Args:
-            tenant: the tenant that the row names; ``None`` where no row is at hand.
+            tenant: the tenant that the row names; ``None`` if no row is at hand.
 
         Raises:
             TenantRequired: the column's values belong to tenants, and neither the row nor a scope names one.
@@ -94,7 +94,7 @@ class SealedColumn:
         return agreed_tenant(tenant, self.where) if self.is_tenants else PLATFORM_TENANT
 
     def reading_owner(self, tenant: str | None, lenient: bool) -> str | None:
-        """Return whose value is read; ``None`` where the keyring lets values be read without an owner.
+        """Return whose value is read; ``None`` if the keyring lets values be read without an owner.
 
         Args:
             tenant: the tenant that the row or the statement names, if any.

@@ -67,7 +67,7 @@ class SealedComparator(RefusingComparator, TypeDecorator.Comparator[Any]):
 
 
 def _parameter(operand: Any, sealed: EncryptedType) -> Any:
-    """Return an operand as one parameter of a sealed type; ``None`` where it is none."""
+    """Return an operand as one parameter of a sealed type; ``None`` if it is none."""
     found = as_parameter(operand, sealed)
     if isinstance(found, list):
         return None

@@ -176,7 +176,7 @@ def checked(declared: object, where: str) -> tuple[CompoundSearchIndex, ...]:
     """Return what ``__cmk_indexes__`` or ``info`` declares.
 
     Raises:
-        ConfigurationError: it is no sequence of indexes over several columns.
+        ConfigurationError: it is not a sequence of indexes over several columns.
     """
     if not isinstance(declared, list | tuple) or not all(
         isinstance(one, CompoundSearchIndex) for one in declared
@@ -215,7 +215,7 @@ def _compound(table: Table, index: CompoundSearchIndex) -> CompoundIndex:
     for key in index.columns:
         column = table.c.get(key)
         if column is None:
-            raise ConfigurationError(f"{where}: {key!r} is no column of the table")
+            raise ConfigurationError(f"{where}: {key!r} is not a column of the table")
         sealed = getattr(column.type, "sealed_column", None)
         if not isinstance(sealed, SealedColumn):
             raise ConfigurationError(
@@ -261,6 +261,6 @@ def _complete_table(table: Table, metadata: Any) -> None:
 
 @event.listens_for(Column, "after_parent_attach")
 def _later_column(column: Column[Any], table: Any) -> None:
-    """Look at a table's indexes anew once a column of theirs may have been replaced."""
+    """Look at a table's indexes again once a column of theirs may have been replaced."""
     if isinstance(table, Table) and not isinstance(column, TokenColumn):
         _found.pop(table, None)

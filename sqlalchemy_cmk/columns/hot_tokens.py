@@ -20,7 +20,7 @@ class HotTokens:
     It leaves memory with its DEK. That a DEK may be used is checked by those who ask for it, each time.
 
     Args:
-        make: makes it anew.
+        make: makes it again.
     """
 
     __slots__ = ("_kept", "_make")
@@ -41,6 +41,6 @@ class HotTokens:
 
 
 def _pop(kept: dict[bytes, Any], dek_id: bytes, gone: object) -> None:
-    # Another thread may have put what belongs to the DEK as it was opened anew.
+    # Another thread may have put what belongs to the DEK as it was opened again.
     if kept.get(dek_id, (None,))[0] is gone:
         kept.pop(dek_id, None)

@@ -250,7 +250,7 @@ def identity_of(table: Table) -> RowIdentity:
         missing = [name for name in names if name not in table.c]
         if missing:
             raise ConfigurationError(
-                f"{table.fullname}: {ROW_ATTRIBUTE} names {missing[0]!r}, which is no column of the table"
+                f"{table.fullname}: {ROW_ATTRIBUTE} names {missing[0]!r}, which is not a column of the table"
             )
         columns = tuple(table.c[name] for name in names)
     for column in columns:

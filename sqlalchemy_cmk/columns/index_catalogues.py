@@ -1,7 +1,7 @@
 """What a process has seen of the indexes of each database, by the dialect of the engine that leads there.
 
 SQL is made where only the dialect is at hand, and kept for later executions. So before each statement the
-indexes are looked at, if that was some seconds ago; if they have changed, the engine's SQL is made anew.
+indexes are looked at, if that was some seconds ago; if they have changed, the engine's SQL is made again.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def view_of(dialect: Dialect, metadata: MetaData) -> IndexView:
 def catalogue_on(connection: Connection, metadata: MetaData) -> IndexCatalogue | None:
     """Return what knows the indexes of a metadata's tables in a connection's database.
 
-    ``None`` where no keyring serves it, on a keyring's own connections, and in a dry run.
+    ``None`` if no keyring serves it, on a keyring's own connections, and in a dry run.
     """
     protection = protection_of(metadata)
     of_dialect = _known.get(connection.dialect)

@@ -46,7 +46,7 @@ class Slots:
 
     Attributes:
         written: those into which tokens are written.
-        asked: the one that is asked; ``None`` where none can be.
+        asked: the one that is asked; ``None`` if none can be.
         unfinished: what the database says of an index that cannot be asked.
         elsewhere: of an index that nobody has recorded, what is recorded of tables that may have had its name
             before, and were not ready then.
@@ -124,7 +124,7 @@ def refuse_renamed(index: TokenIndex, slots: Slots, connection: Connection) -> N
             raise UnsupportedOperation(
                 f"{index.where}: the table seems to be {one.table!r} under another name, whose index "
                 f"{one.name!r} was {one.state} when it was renamed, so that rows would be missing: make the "
-                "index anew with op.create_sealed_index"
+                "index again with op.create_sealed_index"
             )
 
 

@@ -102,7 +102,7 @@ class SearchIndex(ABC):
 
     @abstractmethod
     def max_bytes(self) -> int | None:
-        """Return the length of the longest token in bytes; ``None`` where tokens are not bounded."""
+        """Return the length of the longest token in bytes; ``None`` if tokens are not bounded."""
 
     @abstractmethod
     def info(self, context: Context) -> bytes:
@@ -114,7 +114,7 @@ class SearchIndex(ABC):
 
     @abstractmethod
     def answer(self, question: Question) -> ColumnElement[Any] | None:
-        """Return the SQL that answers a question; ``None`` where this index does not.
+        """Return the SQL that answers a question; ``None`` if this index does not.
 
         Raises:
             UnsupportedOperation: it answers such questions, but not this one; the message says why.
@@ -125,7 +125,7 @@ def indexes_of(given: object) -> tuple[SearchIndex, ...]:
     """Return the indexes that the option ``index=`` names.
 
     Raises:
-        ConfigurationError: it is no sequence of indexes, or two of them have the same name.
+        ConfigurationError: it is not a sequence of indexes, or two of them have the same name.
     """
     found = (given,) if isinstance(given, SearchIndex) else given
     if not isinstance(found, list | tuple) or not all(isinstance(one, SearchIndex) for one in found):

@@ -89,7 +89,7 @@ class LegacyTypes:
 
     @property
     def max_bytes(self) -> int | None:
-        """The longest value that the types have written, in bytes; ``None`` where it is not bounded."""
+        """The longest value that the types have written, in bytes; ``None`` if it is not bounded."""
         longest = 0
         for one in self._types:
             length = getattr(one.impl_instance, "length", None) if isinstance(one, TypeDecorator) else None

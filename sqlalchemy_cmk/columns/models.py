@@ -65,7 +65,7 @@ def note_tenant_column(mapper: Mapper[Any], model: type[Any]) -> None:
     if column is None or not isinstance(column.table, Table):
         raise ConfigurationError(
             f"{model.__name__}.{MODEL_ATTRIBUTE} is the name of the attribute with the tenant, or None for "
-            f"the platform's rows: {name!r} is no column of the model"
+            f"the platform's rows: {name!r} is not a column of the model"
         )
     refuse_sealed_tenant(model.__name__, column)
     for table in mapper.tables:
@@ -119,7 +119,7 @@ def _note_row(mapper: Mapper[Any], model: type[Any]) -> None:
     missing = [name for name, column in zip(names, columns, strict=True) if column is None]
     if missing:
         raise ConfigurationError(
-            f"{model.__name__}.{ROW_ATTRIBUTE} names {missing[0]!r}, which is no column of the model"
+            f"{model.__name__}.{ROW_ATTRIBUTE} names {missing[0]!r}, which is not a column of the model"
         )
     for table in mapper.tables:
         own = tuple(str(column.key) for column in columns if column is not None and column.table is table)
@@ -144,7 +144,8 @@ def _note_indexes(mapper: Mapper[Any], model: type[Any]) -> None:
         missing = [name for name, column in zip(index.columns, columns, strict=True) if column is None]
         if missing:
             raise ConfigurationError(
-                f"{model.__name__}.{INDEXES_ATTRIBUTE} names {missing[0]!r}, which is no column of the model"
+                f"{model.__name__}.{INDEXES_ATTRIBUTE} names {missing[0]!r}, which is not a column of the "
+                "model"
             )
         tables = {column.table for column in columns if column is not None}
         table = next(iter(tables))

@@ -29,7 +29,7 @@ def refuse_inside(type_: TypeEngine[Any], where: str) -> None:
 
     Args:
         type_: the type of a column.
-        where: the column and a colon, for the message; empty where it is not known.
+        where: the column and a colon, for the message; empty if it is not known.
 
     Raises:
         ConfigurationError: it has.

@@ -24,7 +24,7 @@ MAX_CIPHERS = 2048
 
 
 def _named(stored: object) -> str:
-    """Return which DEK bytes that are no sealed value would name, for a message."""
+    """Return which DEK bytes that are not a sealed value would name, for a message."""
     begin = stored[:HEADER_BYTES] if isinstance(stored, bytes) else b""
     return f"; DEK {begin[1:].hex()}, if it ever was one" if is_header(begin) else ""
 
@@ -39,7 +39,7 @@ class ColumnKeys:
         keys: the DEKs of the database that holds the values.
         scheme: how the column's values are sealed.
         context: what they are bound to.
-        where: the column's name, for messages; empty where the caller adds it.
+        where: the column's name, for messages; empty if the caller adds it.
     """
 
     __slots__ = ("_context", "_keys", "_made", "_purpose", "_where")
@@ -134,10 +134,10 @@ class ColumnKeys:
         Args:
             stored: the stored bytes.
             owner: as for :meth:`opening`, as is ``row_says``.
-            identity: the row identity; empty where the column is not row-bound.
+            identity: the row identity; empty if the column is not row-bound.
 
         Raises:
-            TamperedError: as :meth:`opening`; or the bytes are no sealed value, or were altered or moved.
+            TamperedError: as :meth:`opening`; or the bytes are not a sealed value, or were altered or moved.
         """
         reason = ""
         try:

@@ -28,7 +28,7 @@ def strip(value: bytes) -> bytes:
 
 
 def strip_all(values: Sequence[Any]) -> list[bytes] | None:
-    """Return what the driver writes for many values; ``None`` where one is no presealed one."""
+    """Return what the driver writes for many values; ``None`` if one is not a presealed one."""
     if set(map(type, values)) != {bytes}:
         return None
     found = [value[PREFIX_BYTES:] for value in values if value.startswith(PREFIX)]

@@ -33,7 +33,7 @@ MAX_UNKNOWN_HEADERS = 10_000
 
 # Ciphers that a batch keeps, of more than 2 KiB each. The values of further keys have one made for each.
 MAX_HOT = 512
-# Keys that a batch keeps; with more, it begins anew.
+# Keys that a batch keeps; with more, it starts over.
 MAX_OPENERS = 16_384
 
 
@@ -44,7 +44,7 @@ class Owners:
     Attributes:
         name: returns the owner's name for what a row's tenant column holds, agreed with the scope. ``None``
             where no owner is known, and the keyring lets values be read without one.
-        held: what the tenant column of each row holds; ``None`` where one owner has all rows, found by
+        held: what the tenant column of each row holds; ``None`` if one owner has all rows, found by
             ``name(None)``.
         row_says: whether the rows themselves name their owner; otherwise a scope or the statement does.
     """
@@ -110,7 +110,7 @@ class ColumnReader:
         self._unknown: set[bytes] = set()
 
     def end(self) -> None:
-        """End a batch: the next checks its keys anew, and none stays in memory while rows are awaited."""
+        """End a batch: the next checks its keys again, and none stays in memory while rows are awaited."""
         self._entitled.clear()
         self._openers.clear()
 
@@ -122,7 +122,7 @@ class ColumnReader:
         Args:
             values: as the driver gives them.
             owners: whose they are.
-            identities: the row identity of each; ``None`` where the column is not row-bound.
+            identities: the row identity of each; ``None`` if the column is not row-bound.
 
         Raises:
             TamperedError: a value is not what this column sealed for its owner and row.
@@ -332,6 +332,6 @@ class ColumnReader:
         except NO_VALUE as error:
             reason = type(error).__name__
         raise TamperedError(
-            f"{self._column.where}: the opened bytes are no value of the declared type ({reason}); "
+            f"{self._column.where}: the opened bytes are not a value of the declared type ({reason}); "
             f"DEK {header[1:].hex()}"
         )

@@ -17,7 +17,7 @@ class Sealed:
         tenant: whose key is gone.
         context: the column's context.
         reason: why it cannot be opened.
-        identity: the row that it is bound to; empty where the column is not row-bound.
+        identity: the row that it is bound to; empty if the column is not row-bound.
     """
 
     __slots__ = ("_stored", "context", "identity", "reason", "tenant")

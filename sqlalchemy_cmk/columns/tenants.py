@@ -125,7 +125,7 @@ def sealed_columns(table: Table) -> dict[str, SealedColumn]:
 
 @event.listens_for(Column, "after_parent_attach")
 def _forget_sealed_columns(column: Column[Any], table: Any) -> None:
-    """Look at a table's columns anew once it has another."""
+    """Look at a table's columns again once it has another."""
     if isinstance(table, Table):
         _sealed_columns.pop(table, None)
 
@@ -172,7 +172,7 @@ def _refuse_computed(sealed: SealedColumn) -> None:
 
 
 def tenant_source(table: Table) -> TenantSource | None:
-    """Return where the rows of a table tell their tenant; ``None`` where they belong to the platform.
+    """Return where the rows of a table tell their tenant; ``None`` if they belong to the platform.
 
     A table without a model names its tenant column in ``info={"cmk_tenant": "column"}``, and says that its
     rows are the platform's with ``info={"cmk_tenant": None}``.
@@ -187,7 +187,7 @@ def tenant_source(table: Table) -> TenantSource | None:
         if not isinstance(info, str) or info not in table.c:
             raise ConfigurationError(
                 f"{table.fullname}: info={{{TENANT_INFO_KEY!r}: ...}} is the key of its tenant column or "
-                f"None, and {info!r} is no column of the table"
+                f"None, and {info!r} is not a column of the table"
             )
         refuse_sealed_tenant(table.fullname, table.c[info])
         info = TenantSource(table, table.c[info], tuple(table.primary_key))
@@ -246,7 +246,7 @@ def about_tenant(column: ColumnElement[Any], type_: TypeEngine[Any], tenant: str
 
 
 def _as_stored(tenant: str, type_: TypeEngine[Any]) -> Any:
-    """Return a tenant's name as the value of its column; ``None`` where no row can hold it."""
+    """Return a tenant's name as the value of its column; ``None`` if no row can hold it."""
     kind = python_type_of(type_)
     if kind is int:
         return int(tenant) if tenant.removeprefix("-").isdecimal() else None

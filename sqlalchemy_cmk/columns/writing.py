@@ -80,7 +80,7 @@ class ColumnWriter:
         Args:
             value: the Python value.
             owner: whose value it is: a tenant, or ``""`` for the platform.
-            identity: the row identity; empty where the column is not row-bound.
+            identity: the row identity; empty if the column is not row-bound.
 
         Raises:
             InvalidValue: the value does not fit the declared type.
@@ -108,7 +108,7 @@ class ColumnWriter:
         Args:
             values: the Python values.
             owner: whose they are.
-            identities: the row identity of each; ``None`` where the column is not row-bound.
+            identities: the row identity of each; ``None`` if the column is not row-bound.
         """
         if not _UNUSUAL.isdisjoint(map(type, values)):
             bound = identities or [b""] * len(values)

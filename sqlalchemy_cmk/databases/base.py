@@ -43,7 +43,7 @@ class Database:
         dialect: the dialect of the connection or engine.
 
     Attributes:
-        key: the name of the database's files, here and in ``alembic/conversion/``; empty where migrations
+        key: the name of the database's files, here and in ``alembic/conversion/``; empty if migrations
             do not convert columns.
         dialects: the names of its dialects in SQLAlchemy.
         isolation_level: the level at which the keyring's units of work run.
@@ -60,7 +60,7 @@ class Database:
         visibility: which rows a connection sees.
         surroundings: what stands around a table.
         statistics: what is known of rows that nobody has counted.
-        grams: how sets of search tokens are stored and searched; ``None`` where that is not known.
+        grams: how sets of search tokens are stored and searched; ``None`` if that is not known.
     """
 
     key: ClassVar[str] = ""
@@ -110,7 +110,7 @@ class Database:
         """Return the type of sealed values.
 
         Args:
-            max_bytes: the length of the longest one, ``None`` where there is no limit.
+            max_bytes: the length of the longest one, ``None`` if there is no limit.
         """
         return LargeBinary()
 
@@ -151,7 +151,7 @@ class Database:
         return False
 
     def keeps_all(self, declared: TypeEngine[Any], stored: TypeEngine[Any]) -> KeepsAll | None:
-        """Return what says which plain values come back byte for byte; ``None`` where all of them do.
+        """Return what says which plain values come back byte for byte; ``None`` if all of them do.
 
         Args:
             declared: the type under which they are read from the column, and written again.
@@ -187,7 +187,7 @@ class Database:
             columns: what is looked at, a key among them.
 
         Returns:
-            ``None`` where the database has no function for it.
+            ``None`` if the database has no function for it.
         """
         return None
 
@@ -221,7 +221,7 @@ class Database:
             name: what is held, the same for everybody.
 
         Returns:
-            What gives the lock back; ``None`` where another session has it.
+            What gives the lock back; ``None`` if another session has it.
 
         Raises:
             ConfigurationError: it is not known how on this database.
@@ -232,7 +232,7 @@ class Database:
         """Tell those who listen, once the connection's transaction is committed; by default nobody can."""
 
     def listener(self, connection: Connection, channel: str) -> Listener | None:
-        """Return what hears the announcements on a channel; ``None`` where the database has none.
+        """Return what hears the announcements on a channel; ``None`` if the database has none.
 
         Args:
             connection: used for nothing else; each statement commits by itself.
@@ -307,7 +307,7 @@ class Database:
     # Rows
 
     def estimated_rows(self, connection: Connection, table: Table) -> int | None:
-        """Return about how many rows a table has; ``None`` where the database keeps no estimate."""
+        """Return about how many rows a table has; ``None`` if the database keeps no estimate."""
         return None
 
     def row_reader(self) -> RowReader:
@@ -344,7 +344,7 @@ class Database:
         return False
 
     def scrub(self, connection: Connection, table: str, patience: float) -> list[str]:
-        """Write a table anew; see :func:`~sqlalchemy_cmk.databases.scrub.scrub`.
+        """Rewrite a table; see :func:`~sqlalchemy_cmk.databases.scrub.scrub`.
 
         Args:
             connection: one in AUTOCOMMIT.

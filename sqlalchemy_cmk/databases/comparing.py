@@ -12,7 +12,7 @@ from sqlalchemy_cmk.databases import database_of
 
 
 def python_type_of(type_: TypeEngine[Any]) -> type[Any] | None:
-    """Return the Python type of a type's values; ``None`` where SQLAlchemy does not know."""
+    """Return the Python type of a type's values; ``None`` if SQLAlchemy does not know."""
     try:
         return type_.python_type
     except NotImplementedError:

@@ -31,7 +31,7 @@ class Derived:
     Attributes:
         schema: its schema; empty for those of this connection alone.
         name: its name.
-        definition: what it selects from; ``None`` where this is not shown.
+        definition: what it selects from; ``None`` if this is not shown.
     """
 
     schema: str

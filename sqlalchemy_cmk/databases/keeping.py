@@ -19,7 +19,7 @@ MICROSECOND_DIGITS = 6
 
 
 def keeps(type_: TypeEngine[Any], dialect: Dialect) -> Keeps | None:
-    """Return what says whether a value is read back equal; ``None`` where all values are that fit the type.
+    """Return what says whether a value is read back equal; ``None`` if all values are that fit the type.
 
     Args:
         type_: the type of a column.

@@ -165,7 +165,7 @@ class MariaDB(Database):
         """Name the server's variable."""
         return (
             f"its statement is longer than the {limit} bytes that the server takes: raise max_allowed_packet "
-            "(up to 1 GiB) and connect anew"
+            "(up to 1 GiB) and reconnect"
         )
 
     def rows_digest(self, columns: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
@@ -251,7 +251,7 @@ class MariaDB(Database):
         return self._is_mariadb
 
     def scrub(self, connection: Connection, table: str, patience: float) -> list[str]:
-        """Have InnoDB write the table anew."""
+        """Have InnoDB rewrite the table."""
         connection.execute(verbatim(f"ALTER TABLE {table} FORCE"))
         return [*_NEVER_SCRUBBED, *NEVER_SCRUBBED]
 

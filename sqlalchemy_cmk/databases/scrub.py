@@ -1,7 +1,7 @@
 """Taking old plaintexts out of a table's files after its rows were sealed: :func:`scrub`.
 
 An UPDATE or a dropped column leaves the old bytes where they were: in dead tuples, free pages and undo logs.
-The table is written anew, which is what a database offers; what that does not reach is reported.
+The table is rewritten, which is what a database offers; what that does not reach is reported.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from sqlalchemy_cmk.runtime.kinds import NUMBER, Kind, takes, text
 def scrub(
     connection: Connection, table: str, schema: str | None = None, *, patience: float = 60
 ) -> list[str]:
-    """Write a table anew without what was updated or dropped, and return what that could not reach.
+    """Rewrite a table without what was updated or dropped, and return what that could not reach.
 
     It locks the table for as long as that takes, and needs room on the disk for a second copy of it. On
-    SQLite the whole file is written anew. PostgreSQL keeps dead rows that an open transaction may still see:
+    SQLite the whole file is rewritten. PostgreSQL keeps dead rows that an open transaction may still see:
     transactions that are older are waited for, without a lock.
 
     Args:

@@ -166,7 +166,7 @@ class SQLite(Database):
         return True
 
     def scrub(self, connection: Connection, table: str, patience: float) -> list[str]:
-        """Write the whole file anew, with what is freed overwritten."""
+        """Rewrite the whole file, with what is freed overwritten."""
         driver = connection.connection.driver_connection
         if getattr(driver, "in_transaction", False):
             raise ConfigurationError(NOT_IN_AUTOCOMMIT)

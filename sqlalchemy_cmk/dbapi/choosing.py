@@ -16,7 +16,7 @@ class ChoosingOpener:
     """Opens rows in which a value may be of one of several columns: as what authenticates it, alone.
 
     Args:
-        opener: opens the columns that are known; ``None`` where there are none.
+        opener: opens the columns that are known; ``None`` if there are none.
         choices: for each column that is not, what it may be.
         among: what opens it as each of these.
     """

@@ -43,7 +43,7 @@ def seal_compared(connection: Connection, plan: Plan, values: Values) -> None:
 
 
 def require_list(column: SealedColumn, given: Any) -> None:
-    """Refuse what is no list, where the database takes one.
+    """Refuse what is not a list, where the database takes one.
 
     Raises:
         InvalidValue: it is none.

@@ -99,10 +99,10 @@ class Connection:
         return self._raw.__exit__(*raised)
 
     def known(self, statement: Any) -> Known | None:
-        """Return what is known of a statement; ``None`` where it names no protected table.
+        """Return what is known of a statement; ``None`` if it names no protected table.
 
         Raises:
-            UnsupportedOperation: as :meth:`Statements.known`; or it is no text.
+            UnsupportedOperation: as :meth:`Statements.known`; or it is not text.
         """
         if isinstance(statement, str):
             return self._statements.known(statement)

@@ -138,7 +138,7 @@ class SealingCopy:
         return zip(*columns, strict=True)
 
     def _tenants(self, columns: Sequence[Sequence[Any]], count: int) -> Sequence[str] | None:
-        """Return the tenant of each row; ``None`` where a row has to be looked at by itself."""
+        """Return the tenant of each row; ``None`` if a row has to be looked at by itself."""
         source = tenant_source(self._inserted.table)
         if source is None or not any(one.is_tenants for one in self._writer.columns.values()):
             return [PLATFORM_TENANT] * count

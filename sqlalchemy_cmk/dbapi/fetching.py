@@ -24,7 +24,7 @@ class OpeningCursor:
 
     Args:
         cursor: the driver's cursor.
-        opener: opens its rows; ``None`` where there is nothing to open.
+        opener: opens its rows; ``None`` if there is nothing to open.
     """
 
     def __init__(self, cursor: Any, opener: Opens | None) -> None:

@@ -111,7 +111,7 @@ def drivers_own(raw: Any) -> Any:
 
 
 def in_transaction(raw: Any) -> bool | None:
-    """Return whether a transaction is under way; ``None`` where the driver does not say."""
+    """Return whether a transaction is under way; ``None`` if the driver does not say."""
     raw = drivers_own(raw)
     if hasattr(raw, "in_transaction"):
         return bool(raw.in_transaction)

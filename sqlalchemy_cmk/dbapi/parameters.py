@@ -57,7 +57,7 @@ class Values:
         self.known[self.key(number)] = value
 
     def equal(self, path: Path, column: Column[Any]) -> Any:
-        """Return what the criteria say that a column of a row is equal to; ``None`` where they do not.
+        """Return what the criteria say that a column of a row is equal to; ``None`` if they do not.
 
         The first, where they say it twice.
         """
@@ -67,7 +67,7 @@ class Values:
         return None
 
     def tenant(self, path: Path, source: TenantSource) -> str | None:
-        """Return the tenant that the criteria name for the rows of a path; ``None`` where they name none.
+        """Return the tenant that the criteria name for the rows of a path; ``None`` if they name none.
 
         Raises:
             TenantMismatch: they name several.

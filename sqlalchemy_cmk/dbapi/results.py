@@ -47,7 +47,7 @@ class ResultOpener:
             self._positions(tuple(one.name for one in expanded(self._outputs)), list(expanded(self._outputs)))
 
     def on(self, connection: Connection, names: Sequence[str], values: Values) -> Opens | None:
-        """Return what opens the rows of one execution; ``None`` where there is nothing to open.
+        """Return what opens the rows of one execution; ``None`` if there is nothing to open.
 
         Args:
             connection: where they come from.

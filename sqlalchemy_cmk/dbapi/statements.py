@@ -45,7 +45,7 @@ class Sent:
     Attributes:
         statement: the text.
         parameters: its parameters; for ``executemany`` one set for each execution.
-        values: those of the first execution, for what is returned; ``None`` where nothing is.
+        values: those of the first execution, for what is returned; ``None`` if nothing is.
     """
 
     statement: str
@@ -70,7 +70,7 @@ class Statements:
         self._lock = Lock()
 
     def known(self, statement: str) -> Known | None:
-        """Return what is known of a statement; ``None`` where it names no protected table.
+        """Return what is known of a statement; ``None`` if it names no protected table.
 
         Raises:
             UnsupportedOperation: it is not understood, or would misuse a sealed column.

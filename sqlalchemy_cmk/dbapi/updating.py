@@ -158,7 +158,7 @@ class UpdateSealer:
         checked: Sequence[tuple[str, Column[Any]]],
         found: Sequence[Sequence[Any]],
     ) -> list[Any] | None:
-        """Return what the identity columns of the one row hold; ``None`` where nothing is bound to them."""
+        """Return what the identity columns of the one row hold; ``None`` if nothing is bound to them."""
         if identity is None:
             return None
         if len(found) != 1:

@@ -98,14 +98,14 @@ class IndexChecks:
                 Level.PROBLEM,
                 index.where,
                 found,
-                "find out who writes the table without the library; then make the tokens anew: cmk rekey "
+                "find out who writes the table without the library; then make the tokens again: cmk rekey "
                 "indexes --rotate",
             )
         yield from _few_values(index, tokens)
 
 
 def _asked(index: TokenIndex, stored: Sequence[StoredIndex]) -> str | None:
-    """Return the hidden column of an index that answers questions; ``None`` where none does."""
+    """Return the hidden column of an index that answers questions; ``None`` if none does."""
     slots = [one for one in stored if one.hidden in index.keys]
     ready = next((one.hidden for one in slots if one.state is IndexState.READY), None)
     return ready if slots else index.key

@@ -76,7 +76,7 @@ def read_messages(body: bytes) -> Messages:
     try:
         found = msgspec.json.decode(body, type=list[_Event] | _Event)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ValueError("this is no event of Event Grid") from None
+        raise ValueError("this is not an event of Event Grid") from None
     events = found if isinstance(found, list) else [found]
     codes = [_text(one.data, "validationCode") for one in events if one.kind == VALIDATION]
     notices = [_notice(one) for one in events]

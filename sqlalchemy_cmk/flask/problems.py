@@ -41,7 +41,7 @@ class Problem:
         detail: what happened, for the person who has sent the request; may be empty.
         reason: a word for programs: ``key_revoked``, ``key_locked``, ``key_unavailable`` or ``error``.
         type: a URI that names the kind of problem; ``about:blank`` where the status says enough.
-        retry_after: seconds after which to try again; ``None`` where that is of no use.
+        retry_after: seconds after which to try again; ``None`` if that is of no use.
     """
 
     status: int

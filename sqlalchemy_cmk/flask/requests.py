@@ -33,7 +33,7 @@ def scope_requests(app: Flask, tenant: TenantCallable) -> None:
 
     Args:
         app: the application.
-        tenant: returns the tenant's name in a request; ``None`` where there is none.
+        tenant: returns the tenant's name in a request; ``None`` if there is none.
     """
     app.wsgi_app = ScopedRequests(app.wsgi_app)  # type: ignore[method-assign]
 

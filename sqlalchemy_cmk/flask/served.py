@@ -30,7 +30,7 @@ class Served:
         keyring: serves the application.
         engines: the application's engines by their bind keys; ``None`` is the default.
         replicas: of these the bind keys of those that read a copy, each with that of its primary.
-        details_for: returns whether the request may see the names of tenants; ``None`` where none may.
+        details_for: returns whether the request may see the names of tenants; ``None`` if none may.
         counted: when the health endpoint has counted tenants the last time, and what it found.
     """
 
@@ -42,7 +42,7 @@ class Served:
 
     @property
     def default(self) -> AnyEngine | None:
-        """The engine of the default bind, or else the first; ``None`` where the keyring alone has engines."""
+        """The engine of the default bind, or else the first; ``None`` if the keyring alone has engines."""
         return self.engines.get(None) or next(iter(self.engines.values()), None)
 
     def keyring_for(self, key: str | None) -> Keyring:

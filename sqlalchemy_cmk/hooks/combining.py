@@ -49,7 +49,7 @@ class Combining:
     """Puts the conditions of one execution's WHERE and ON clauses into their combined form.
 
     Args:
-        params: the values of named parameters; ``None`` where there are several sets of them.
+        params: the values of named parameters; ``None`` if there are several sets of them.
 
     Attributes:
         used: the names of the parameters whose values are in what was combined.
@@ -171,6 +171,6 @@ def _column(part: BinaryExpression[Any], *, is_candidate: bool) -> tuple[SealedC
 
 
 def _known(values: Sequence[Any]) -> Combination | None:
-    """Return values together; ``None`` where one is NULL, which is equal to nothing."""
+    """Return values together; ``None`` if one is NULL, which is equal to nothing."""
     together = Combination(values)
     return None if together.has_null else together

@@ -82,7 +82,7 @@ class RestOfRows:
         connection: the caller's, in whose transaction they are read.
         writer: of their table.
         keys: the columns by which they are named.
-        names: what these hold in each row; ``None`` where the statement does not say it.
+        names: what these hold in each row; ``None`` if the statement does not say it.
         tenants: whose rows they are.
     """
 

@@ -125,7 +125,7 @@ def _without_presealed(parameters: Any) -> Any:
 
 
 def _hiding(type_: Any) -> Callable[[Any], Any] | None:
-    """Return what hides the values of parameters of a type; ``None`` where they are no sealed column's."""
+    """Return what hides the values of parameters of a type; ``None`` if they are no sealed column's."""
     if isinstance(type_, TokenType):
         return type_.hide
     column = getattr(type_, "sealed_column", None)

@@ -105,7 +105,7 @@ def _criteria(statement: Any) -> Any:
 
 
 def statement_tenant(context: Any, source: TenantSource, table: Any = None, row: int = 0) -> str | None:
-    """Return the tenant that an execution's WHERE clause names; ``None`` where it names none.
+    """Return the tenant that an execution's WHERE clause names; ``None`` if it names none.
 
     Args:
         context: SQLAlchemy's execution context.
@@ -130,7 +130,7 @@ def rows_tenant(context: Any, source: TenantSource, origin: Any) -> str | None:
     Args:
         context: SQLAlchemy's execution context.
         source: where rows tell their tenant.
-        origin: the FROM of a result column; ``None`` where it is not seen, as that of a subquery's value.
+        origin: the FROM of a result column; ``None`` if it is not seen, as that of a subquery's value.
 
     Raises:
         TenantMismatch: it names several.

@@ -45,7 +45,7 @@ class LoadedRow:
     """What is known of the one row that a statement of the ORM loads columns of.
 
     Attributes:
-        tenant: its tenant; ``None`` where that is not loaded.
+        tenant: its tenant; ``None`` if that is not loaded.
         tables: the tables that the row is in.
         identities: what its identity columns hold, by table.
     """

@@ -198,7 +198,7 @@ def _fill(
 
 
 def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
-    """Note a row for its UPDATE; what depends on a tenant or identity that changes is sealed anew."""
+    """Note a row for its UPDATE; what depends on a tenant or identity that changes is sealed again."""
     model = sealed_model(mapper)
     flushes = _flushes.get()
     if model is None or not flushes:
@@ -236,7 +236,7 @@ def _note_rows(
 
 
 def _moved(state: InstanceState[Any], mapper: Mapper[Any], model: SealedModel, target: Any) -> set[Table]:
-    """Mark what has to be sealed anew as changed; return the tables of tenant columns that change."""
+    """Mark what has to be sealed again as changed; return the tables of tenant columns that change."""
     tables: set[Table] = set()
     tenant = model.tenant_attribute
     again: set[str] = set()

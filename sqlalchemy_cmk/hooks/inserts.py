@@ -159,7 +159,7 @@ class _InsertSealer:
         return [agreed_tenant(owners[one], where) for one in identities]
 
     def identities(self, rows: list[Row], params: Row | None) -> list[Sequence[Any]] | None:
-        """Return what the identity columns of each row will hold; ``None`` where no column is row-bound."""
+        """Return what the identity columns of each row will hold; ``None`` if no column is row-bound."""
         if self.writer.identity is None:
             return None
         keys = self.writer.identity.keys

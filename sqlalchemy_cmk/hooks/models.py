@@ -44,7 +44,7 @@ _models: WeakKeyDictionary[Mapper[Any], SealedModel | None] = WeakKeyDictionary(
 
 
 def sealed_model(mapper: Mapper[Any]) -> SealedModel | None:
-    """Return the sealed attributes of a mapper, ``None`` where it has none."""
+    """Return the sealed attributes of a mapper, ``None`` if it has none."""
     if mapper not in _models:
         _models[mapper] = _describe(mapper)
     return _models[mapper]

@@ -47,10 +47,10 @@ class SealedPosition:
         is_tenants: whether its values belong to tenants, not to the platform.
         index: where the rows carry its values.
         origin: the FROM that the values come from, where it is one.
-        tenant_index: where the rows carry the tenant column; ``None`` where they do not.
+        tenant_index: where the rows carry the tenant column; ``None`` if they do not.
         name: the tenant's name for what the tenant column holds, ``""`` where that names none.
-        identity_indexes: where the rows carry the identity columns; ``None`` where they do not.
-        identity_readers: what turns raw values of those into Python values; ``None`` where nothing has to.
+        identity_indexes: where the rows carry the identity columns; ``None`` if they do not.
+        identity_readers: what turns raw values of those into Python values; ``None`` if nothing has to.
         identity_names: the names of the identity columns.
         encode: makes a row identity of their values.
     """

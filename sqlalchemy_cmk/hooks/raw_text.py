@@ -45,7 +45,7 @@ class _Texts:
         self.said: set[str] = set()
 
     def named(self, text: str) -> SealedColumn | None:
-        """Return a sealed column that a text may name; ``None`` where it names none."""
+        """Return a sealed column that a text may name; ``None`` if it names none."""
         try:
             return self._kept[text]
         except KeyError:

@@ -55,7 +55,7 @@ def rewritten(statement: Any, params: dict[str, Any] | None = None) -> Any:
     Args:
         statement: the statement.
         params: the values of its named parameters, changed in place: those that it has no more are taken
-            out; ``None`` where there are several sets.
+            out; ``None`` if there are several sets.
     """
     if not indexed_metadatas or not isinstance(statement, Select | CompoundSelect | Update | Delete):
         return statement
@@ -169,7 +169,7 @@ def _value(operand: Any) -> Any:
 
 
 def _ordered(element: Any) -> Any:
-    """Return the tokens that an element of an ORDER BY stands for; ``None`` where there are none."""
+    """Return the tokens that an element of an ORDER BY stands for; ``None`` if there are none."""
     if isinstance(element, UnaryExpression) and element.modifier in _DIRECTIONS:
         inner = _ordered(element.element)
         return None if inner is None else inner.operate(element.modifier)

@@ -41,7 +41,7 @@ class RowWriter:
 
     Attributes:
         columns: the table's sealed columns by key.
-        identity: what identifies its rows for row-bound columns; ``None`` where it has none.
+        identity: what identifies its rows for row-bound columns; ``None`` if it has none.
         tokens: makes what is written into hidden columns.
     """
 
@@ -69,7 +69,7 @@ class RowWriter:
             rows: the parameters of each row.
             tenants: the tenant of each row.
             keys: the keys of the sealed columns that the statement writes; rows may lack one.
-            identities: what the identity columns of each row hold; ``None`` where no column is row-bound.
+            identities: what the identity columns of each row hold; ``None`` if no column is row-bound.
         """
         groups = {key: _grouped(rows, key, self._owners(key, tenants)) for key in keys}
         self._open_keys(rows, groups)
@@ -94,7 +94,7 @@ class RowWriter:
                     row[key] = value
 
     def let_go(self) -> None:
-        """Hold no key any more; those of further rows are asked for anew."""
+        """Hold no key any more; those of further rows are asked for again."""
         self._holders.let_go()
 
     def _open_keys(self, rows: Sequence[Row], groups: Mapping[str, Groups]) -> None:
@@ -111,7 +111,7 @@ class RowWriter:
             next(iter(needed.values())).open_all(needed)
 
     def _bound_all(self, identities: Sequence[Sequence[Any]] | None) -> list[bytes] | None:
-        """Return the row identities of many rows; ``None`` where one is not known or cannot be bound."""
+        """Return the row identities of many rows; ``None`` if one is not known or cannot be bound."""
         if identities and self._encode is not None:
             try:
                 return self._encode.all(list(zip(*identities, strict=True)))
@@ -242,7 +242,7 @@ class RowWriter:
         return writer
 
     def bound(self, key: str, value: Any, identity: Sequence[Any] | None) -> bytes:
-        """Return the row identity that a column's value is bound to; empty where it is bound to none.
+        """Return the row identity that a column's value is bound to; empty if it is bound to none.
 
         Raises:
             UnsupportedOperation: it is not known before the row is written.

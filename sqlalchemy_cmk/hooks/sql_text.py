@@ -29,7 +29,7 @@ def note_sql_text(sent: str, compiled: Compiled | None) -> None:
 
     Args:
         sent: the statement as the driver gets it.
-        compiled: what it was compiled from; ``None`` where it was sent as a text.
+        compiled: what it was compiled from; ``None`` if it was sent as a text.
     """
     tables = [table for one in metadatas_under_way() for table in one.tables.values()]
     statement: Any = None if compiled is None else compiled.statement

@@ -36,7 +36,7 @@ def seal_update(
         TenantRequired: neither a primary key, the WHERE clause nor a scope says whose rows they are.
         TenantMismatch: the scope names another tenant than the rows.
         UnsupportedOperation: a value is SQL, or the tenant or the identity changes without the row being
-            sealed anew.
+            sealed again.
     """
     work = _UpdateSealer(connection, statement, table)
     given = rows or [{}]
@@ -75,7 +75,7 @@ class _UpdateSealer:
         ]
 
     def refuse_moving(self, rows: list[Row]) -> None:
-        """Refuse to change whose row it is, or what identifies it, unless a flush seals the row anew."""
+        """Refuse to change whose row it is, or what identifies it, unless a flush seals the row again."""
         source = self.source
         keys = [] if source is None or source.table is not self.table else [str(source.column.key)]
         keys += [] if self.writer.identity is None else list(self.writer.identity.keys)
@@ -84,7 +84,7 @@ class _UpdateSealer:
                 what = "tenant" if source is not None and key == source.column.key else "row identity"
                 raise UnsupportedOperation(
                     f"{self.table.fullname}: an UPDATE of the {what} column {key!r} would leave values under "
-                    f"the old {what}: change the attribute of loaded objects, and the flush seals them anew"
+                    f"the old {what}: change the attribute of loaded objects, and the flush seals them again"
                 )
 
     def sets(self, key: str, row: Row) -> bool:
@@ -155,7 +155,7 @@ class _UpdateSealer:
         return None if any(value is None or value is MISSING for value in values) else values
 
     def row_identities(self, rows: list[Row], written: list[str]) -> list[Sequence[Any]] | None:
-        """Return what the identity columns of each row hold; ``None`` where nothing is bound to them."""
+        """Return what the identity columns of each row hold; ``None`` if nothing is bound to them."""
         identity = self.writer.identity
         if identity is None or not any(self.binds(key, row) for key in written for row in rows):
             return None

@@ -203,7 +203,7 @@ class _UpsertSealer:
         raise UnsupportedOperation(
             f"{self.table.fullname}: an upsert of {key!r}, which identifies the row, would leave row-bound "
             "values under the old identity: change the attribute of loaded objects, and the flush seals them "
-            "anew"
+            "again"
         )
 
     def only(self) -> str:

@@ -33,9 +33,9 @@ class TableImpact:
         name: the table's name, with its schema.
         rows: how many rows of the tenant it has.
         columns: its sealed columns.
-        read_at: when the table was last read, by whichever tenant (UTC); ``None`` where it is not known.
+        read_at: when the table was last read, by whichever tenant (UTC); ``None`` if it is not known.
         written_at: when it was last written.
-        problem: why it cannot be looked at; empty where it was.
+        problem: why it cannot be looked at; empty if it was.
     """
 
     name: str

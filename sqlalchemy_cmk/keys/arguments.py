@@ -34,7 +34,7 @@ def metadata_of(base: object, name: str = "base") -> MetaData:
 
 
 def check_engine(engine: object) -> None:
-    """Refuse what is no engine.
+    """Refuse what is not an engine.
 
     Raises:
         ConfigurationError: it is none.

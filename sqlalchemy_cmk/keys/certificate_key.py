@@ -25,7 +25,7 @@ CertificateKeySource = str | Callable[[], bytes | str]
 
 
 class CertificateKey:
-    """Signs certificates with a key that is read anew for each, and not kept.
+    """Signs certificates with a key that is read again for each, and not kept.
 
     Args:
         source: ``"env:NAME"``, ``"file:PATH"``, or a function that returns the key: PEM, PKCS #8.

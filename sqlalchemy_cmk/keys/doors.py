@@ -79,7 +79,7 @@ class ValueDoors(ABC):
             tenant: as for :meth:`seal`, as is ``row``.
 
         Raises:
-            TamperedError: it is no sealed value of this column and row, or was altered.
+            TamperedError: it is not a sealed value of this column and row, or was altered.
             TenantMismatch: it is another tenant's; or as :meth:`seal`, for all else too.
         """
         return self.open_all(column, (stored,), tenant=tenant, rows=None if row is None else (row,))[0]

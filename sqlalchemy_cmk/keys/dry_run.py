@@ -31,7 +31,7 @@ class Refusal:
     Attributes:
         place: the application's line that asked for it; ``None`` for what is declared, not executed.
         message: the error that it would be.
-        index: what would answer it, as an option of ``EncryptedType``; ``None`` where nothing does.
+        index: what would answer it, as an option of ``EncryptedType``; ``None`` if nothing does.
     """
 
     place: Place | None
@@ -138,7 +138,7 @@ def run_dry() -> DryRun:
 
 
 def dry_run_for(wanted: bool, table_prefix: str) -> DryRun | None:
-    """Return the dry run of a new keyring; ``None`` where it seals."""
+    """Return the dry run of a new keyring; ``None`` if it seals."""
     return _everywhere or (DryRun(table_prefix) if wanted else None)
 
 
@@ -175,7 +175,7 @@ def metadatas_under_way() -> list[MetaData]:
 
 
 def dry_run_of(metadata: MetaData) -> DryRun | None:
-    """Return the dry run that a metadata is in; ``None`` where its columns are sealed."""
+    """Return the dry run that a metadata is in; ``None`` if its columns are sealed."""
     return metadata.info.get(INFO_KEY)
 
 

@@ -28,7 +28,7 @@ class KekUse:
         kek_uri: the KEK.
         version: the version that wraps them.
         newest: the KEK's newest version; ``None`` if its provider cannot tell, now or ever, or was not asked.
-        failure: why the version does not unwrap what it has wrapped; ``None`` where it does.
+        failure: why the version does not unwrap what it has wrapped; ``None`` if it does.
     """
 
     tenant: str
@@ -106,7 +106,7 @@ class KekQuestions:
 
 
 def _error_of(answer: Future[Any]) -> CmkError | None:
-    """Return how asking a KEK has failed; ``None`` where it has not."""
+    """Return how asking a KEK has failed; ``None`` if it has not."""
     error = answer.exception()
     if error is None or isinstance(error, CmkError):
         return error

@@ -123,7 +123,7 @@ class TenantStatus:
             else of the line is known then.
         reason: why the KEK refuses, where it does; why it was locked; or what was altered.
         state_since: when it entered that state (UTC).
-        seen_at: when the KEK last opened a DEK, to within ten minutes (UTC); ``None`` where it never did.
+        seen_at: when the KEK last opened a DEK, to within ten minutes (UTC); ``None`` if it never did.
     """
 
     tenant: str
@@ -160,7 +160,7 @@ class OpenedDek:
     """A DEK in the clear, with the column keys derived from it; ``repr`` shows neither.
 
     Attributes:
-        header: the nine bytes that begin every value sealed under it; empty where it seals none.
+        header: the nine bytes that begin every value sealed under it; empty if it seals none.
         deadline: when it has to be proven again, in seconds of the keyring's clock.
         proven_at: when the KEK last unwrapped it, on the same clock.
         proven_by: the URI and the version of the KEK that unwrapped it.

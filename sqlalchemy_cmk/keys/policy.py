@@ -62,7 +62,7 @@ class PolicyCheck:
 
     Args:
         kek_allowed: returns whether a KEK may serve a tenant, given the tenant's name and the KEK's URI;
-            ``None`` where every KEK may serve every tenant.
+            ``None`` if every KEK may serve every tenant.
     """
 
     def __init__(self, kek_allowed: KekAllowed | None) -> None:

@@ -19,7 +19,7 @@ guarded: WeakSet[MetaData] = WeakSet()
 
 
 def check_raw_sql(raw_sql: object) -> None:
-    """Refuse what is no answer.
+    """Refuse what is not an answer.
 
     Raises:
         ConfigurationError: it is none.

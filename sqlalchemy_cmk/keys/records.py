@@ -68,13 +68,13 @@ class KeyChange:
 
     Attributes:
         events: what the audit trail records.
-        tenant: the tenant as it will be; ``None`` where it stays as it is.
+        tenant: the tenant as it will be; ``None`` if it stays as it is.
         new: DEKs to add, active.
         retire: ids of DEKs to retire.
         destroy: ids of DEKs to destroy, with their wrappings.
         wrappings: by DEK id, the wrappings that replace all that the DEK has.
         longest_use: by DEK id, for how many seconds from a proof some process may use it; never lowered.
-        beside: writes more in the same transaction; returns ``False`` where another process was first, so
+        beside: writes more in the same transaction; returns ``False`` if another process was first, so
             that nothing is changed.
     """
 

@@ -36,7 +36,7 @@ def load_provider(name: str, /, **options: Any) -> KeyProvider:
 
     Raises:
         ConfigurationError: no installed package has a provider of this name, or several have, it cannot be
-            imported, or it is no provider.
+            imported, or it is not a provider.
     """
     found = tuple(entry_points(group=GROUP, name=name))
     if not found:

@@ -25,7 +25,7 @@ class Throttled(KeyUnavailable):
         retry_after: seconds after which it wants to be called again (``Retry-After``); 0 if it does not say.
     """
 
-    # An error is made anew from its message alone where it is copied, and where it comes out of a pickle.
+    # An error is made again from its message alone where it is copied, and where it comes out of a pickle.
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after

@@ -126,7 +126,7 @@ class KeyProvider(ABC):
         return self
 
     def owners(self, kek_uri: str, tag: str) -> Owners | None:
-        """Return which tenants the KEK's owner says it may serve; ``None`` where KEKs here cannot say.
+        """Return which tenants the KEK's owner says it may serve; ``None`` if KEKs here cannot say.
 
         A tenant could name a KEK of somebody else's, which the application may use too. So a tenant is put
         under a KEK only if the KEK itself names the tenant. It is asked then, and by ``cmk doctor``; it is

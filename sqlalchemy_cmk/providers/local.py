@@ -199,7 +199,7 @@ class LocalKeyProvider(KeyProvider):
         return name in self._read().keks if self._variable is not None else self._holds(name)
 
     def record_key_file(self) -> Path | None:
-        """Return a file beside the key file; ``None`` where the KEKs are in an environment variable."""
+        """Return a file beside the key file; ``None`` if the KEKs are in an environment variable."""
         return None if self._variable else self._path.with_name(f"{self._path.name}.record-key")
 
     @takes(kek_uri=KEK_URI)

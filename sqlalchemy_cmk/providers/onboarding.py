@@ -72,7 +72,7 @@ class OnboardingStep:
         state: how it has ended.
         seen: what was seen.
         do: what to do: where possible a command, ready to paste; empty if nothing has to be done.
-        problem: what is wrong; ``None`` where nothing is, or it was not reached.
+        problem: what is wrong; ``None`` if nothing is, or it was not reached.
     """
 
     name: str
@@ -88,7 +88,7 @@ class OnboardingRequest:
 
     Attributes:
         tenant: the tenant's name.
-        tag: the tag by which the KEK has to name the tenant; ``None`` where it need not.
+        tag: the tag by which the KEK has to name the tenant; ``None`` if it need not.
         application: by what the customer knows the application: in Azure its client id, in AWS the ARN of its
             role. Without one, instructions have a placeholder.
         other_directory: whether the customer's directory is another than the application's.

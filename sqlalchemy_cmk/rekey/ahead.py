@@ -29,7 +29,7 @@ class _Handover:
         self._stopped = False
 
     def put(self, batch: Batch | None) -> bool:
-        """Hand a batch over, and wait until it is written if it is large; ``False`` where no more is wanted.
+        """Hand a batch over, and wait until it is written if it is large; ``False`` if no more is wanted.
 
         ``None`` stands for the end.
         """

@@ -167,7 +167,7 @@ class _Opening:
     def _together(
         self, stored: Sequence[Any], owners: Sequence[Any], identities: BoundTo
     ) -> list[Any] | None:
-        """Open values that are alike; ``None`` where one of them does not open."""
+        """Open values that are alike; ``None`` if one of them does not open."""
         try:
             converter = self._values.converter(self._tenant_of(owners[0]), stored[0])
             return converter.together(stored, identities, None)

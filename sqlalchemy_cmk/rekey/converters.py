@@ -14,7 +14,7 @@ from sqlalchemy_cmk.format import NotAuthentic
 UNCHANGED = object()
 
 # A value; a nonce under which nothing was sealed, for the new one; the row identity to which the old one is
-# bound, and that for the new one, each empty where it is bound to none.
+# bound, and that for the new one, each empty if it is bound to none.
 Convert = Callable[[Any, bytes, bytes, bytes], Any]
 Recode = Callable[[bytes], bytes]
 # The row identity of each value of a batch; None where they are bound to none.
@@ -47,7 +47,7 @@ def one_by_one(convert: Convert) -> Converter:
 
 
 def each_of(identities: BoundTo) -> Iterable[bytes]:
-    """Return the row identity of each value, empty where they are bound to none."""
+    """Return the row identity of each value, empty if they are bound to none."""
     return repeat(b"") if identities is None else identities
 
 
@@ -98,7 +98,7 @@ def decoded(decode: Callable[[bytes], Any], plaintext: bytes) -> Any:
         raise
     except NO_VALUE as error:
         kind = type(error).__name__
-    raise TamperedError(f"the opened bytes are no value of the declared type ({kind})")
+    raise TamperedError(f"the opened bytes are not a value of the declared type ({kind})")
 
 
 def opening(cipher: ColumnCipher, read: Callable[[bytes], Any]) -> Converter:

@@ -84,7 +84,7 @@ class Conversion:
         moves: convert the values of each move.
         positions: where these stand in a row.
         rows: the rows, as :class:`.reading.Reader` gives them.
-        joint: makes one token of the values of each row; ``None`` where each move writes what it converts.
+        joint: makes one token of the values of each row; ``None`` if each move writes what it converts.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class Conversion:
         return self._convert_each(number, part, at) if together is None else together
 
     def _convert_together(self, number: int, part: _Part) -> list[Any] | None:
-        """Convert values that are alike; ``None`` where one of them does not convert."""
+        """Convert values that are alike; ``None`` if one of them does not convert."""
         try:
             tenant = self._tenant(number, part.owners[0])
             converter = self._moves[number].converter(tenant, part.values[0])

@@ -26,7 +26,7 @@ from sqlalchemy_cmk.scope import key_owner
 
 Rows = dict[bytes, dict[str, int]]
 
-# How often all is read anew, since tables are made and altered meanwhile.
+# How often all is read again, since tables are made and altered meanwhile.
 SNAPSHOTS = 5
 
 

@@ -196,7 +196,7 @@ class Rekey:
 
     @takes(run_id=RUN_ID)
     def pause(self, run_id: str) -> bool:
-        """Have every worker of a run stop after its batch; ``False`` where it is not running."""
+        """Have every worker of a run stop after its batch; ``False`` if it is not running."""
         return self._store.set_state(self._store.run(run_id).id, RunState.RUNNING, RunState.PAUSED)
 
     @takes(run_id=RUN_ID)

@@ -102,7 +102,7 @@ class Move:
 
     @property
     def makes_tokens(self) -> bool:
-        """Whether the tokens of a search index are written: for each value that is there, anew."""
+        """Whether the tokens of a search index are written: for each value that is there, again."""
         return isinstance(self.seals, TokensOf)
 
     @property

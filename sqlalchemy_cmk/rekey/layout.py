@@ -109,7 +109,7 @@ class Layout:
 
     @cached_property
     def row_reader(self) -> RowReader | None:
-        """What reads rows as the driver gives them; ``None`` where a type has to read a value.
+        """What reads rows as the driver gives them; ``None`` if a type has to read a value.
 
         All ranges share it: it learns from the first result how to read the others.
         """

@@ -43,7 +43,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """About how many seconds it will take; ``None`` where that is not known yet."""
+        """About how many seconds it will take; ``None`` if that is not known yet."""
         if not self.rows_a_second:
             return None
         return max(0, self.rows_expected - self.rows_read) / self.rows_a_second

@@ -103,7 +103,7 @@ class RunStore:
         return [_run(row) for row in self._database.run(lambda connection: connection.execute(query).all())]
 
     def set_state(self, run_id: str, before: RunState, after: RunState) -> bool:
-        """Pause a run or let it go on; ``False`` where it is not in the state before."""
+        """Pause a run or let it go on; ``False`` if it is not in the state before."""
         here = (self._runs.c.id == run_id, self._runs.c.state == before)
         change = update(self._runs).where(*here).values(state=after)
         return self._database.run(lambda connection: connection.execute(change).rowcount) == 1
@@ -166,7 +166,7 @@ class RunStore:
         return [Range(*row) for row in rows]
 
     def range(self, run_id: str, seq: int) -> Range | None:
-        """Return a range; ``None`` where it is done.
+        """Return a range; ``None`` if it is done.
 
         Raises:
             ConfigurationError: there is no such range: the process that handed it out has another database.
@@ -184,7 +184,7 @@ class RunStore:
     def advance(
         self, connection: Connection, claim: Claim, batch: Batch, position: str, changed: int
     ) -> bool:
-        """Note in the caller's transaction that a batch is done; ``False`` where this worker is fenced off.
+        """Note in the caller's transaction that a batch is done; ``False`` if this worker is fenced off.
 
         Fenced off are workers of an earlier generation, of a paused run, and the slower of two that work on
         the same range: the caller rolls its rows back.

@@ -156,7 +156,7 @@ class RangeScheduler:
     def _collect(
         self, run: Run, future: Future[Outcome], result: PassResult, lost: dict[int, int], seq: int
     ) -> bool:
-        """Add a worker's outcome to the result; ``False`` where its range has to be started again."""
+        """Add a worker's outcome to the result; ``False`` if its range has to be started again."""
         try:
             outcome = future.result()
         except KeyUnavailable as error:

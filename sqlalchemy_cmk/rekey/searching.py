@@ -46,7 +46,7 @@ _FORM = re.compile(f"(?=({_SHAPE}))")
 
 
 class SnapshotTooOld(Exception):
-    """A table was made, or written anew, after the snapshot; the message says which."""
+    """A table was made, or rewritten, after the snapshot; the message says which."""
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ def search(
     searched |= {f"{schema}.{name}" for schema, name in known}
     newer = sorted(searched.intersection(visibility.newer_than_snapshot(connection)))
     if newer:
-        raise SnapshotTooOld(f"{', '.join(newer)} was written anew, or dropped")
+        raise SnapshotTooOld(f"{', '.join(newer)} was rewritten, or dropped")
     return findings
 
 

@@ -56,4 +56,4 @@ def _tokens(made: Tokens, opens: EncryptedType, plaintexts: Iterable[bytes]) -> 
         raise
     except NO_VALUE as error:
         kind = type(error).__name__
-    raise TamperedError(f"the opened bytes are no value of the declared type ({kind})")
+    raise TamperedError(f"the opened bytes are not a value of the declared type ({kind})")

@@ -1,7 +1,7 @@
 """Converts the values of one move from the stored form to the form that replaces it.
 
 A converter depends on the row's tenant and the value's first bytes alone, so it is made once for all values
-of a batch that share them. Keys are asked for anew for each batch.
+of a batch that share them. Keys are asked for again for each batch.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ def as_json(value: Any) -> Any:
 
 
 def _recoding(opens: EncryptedType, seals: EncryptedType) -> Recode | None:
-    """Return what turns a plaintext of the old type into one of the new; ``None`` where they are the same."""
+    """Return what turns a plaintext of the old type into one of the new; ``None`` if they are the same."""
     if repr(opens.type_) == repr(seals.type_) and opens.scheme.deterministic is seals.scheme.deterministic:
         return None
     decode, encode = opens.codec.decode, seals.codec.encode_read

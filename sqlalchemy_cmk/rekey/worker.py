@@ -196,7 +196,7 @@ class _Worker:
         return read(self._connection)
 
     def _commit(self, batch: Batch) -> bool:
-        """Write a batch; ``False`` where the run is paused or another process's.
+        """Write a batch; ``False`` if the run is paused or another process's.
 
         Where others hold its rows, the database refuses a value, or its statement is too long, it is written
         in smaller parts.

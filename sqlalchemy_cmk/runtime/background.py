@@ -93,7 +93,7 @@ class BackgroundWriter:
             self._thread = None
 
     def _again(self) -> bool | None:
-        """Run every waiting job; return whether one failed, or ``None`` where the thread has to end."""
+        """Run every waiting job; return whether one failed, or ``None`` if the thread has to end."""
         try:
             self.flush()
         except BaseException:

@@ -59,7 +59,7 @@ def because(reason: str, actor: str | None = None) -> Iterator[None]:
         actor: who, at most 200 characters; ``None`` for the outer block's, or the keyring's ``actor``.
 
     Raises:
-        ConfigurationError: one of them is no text, or too long, or the reason is empty.
+        ConfigurationError: one of them is not text, or too long, or the reason is empty.
     """
     outer = _because.get()
     if actor is None:
@@ -128,7 +128,7 @@ def kek_call(subject: bytes, reason: str) -> Iterator[None]:
 
 
 def call_id() -> str:
-    """Return the id of the call that is being made; empty where it has none."""
+    """Return the id of the call that is being made; empty if it has none."""
     return _request.get()
 
 

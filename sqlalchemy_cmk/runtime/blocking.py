@@ -28,7 +28,7 @@ _tasks: set[asyncio.Task[Any]] = set()
 
 
 class Abandoned(Exception):
-    """Work ended without a result, since its loop ended or was stopped: its caller begins anew."""
+    """Work ended without a result, since its loop ended or was stopped: its caller starts over."""
 
 
 def on_the_bridge() -> bool:

@@ -24,7 +24,7 @@ class Kind:
     Attributes:
         types: the types that it may have.
         words: what it is, for the message: ``a Keyring``.
-        never: types that it may not have although they are among ``types``: a text is no list of texts.
+        never: types that it may not have although they are among ``types``: a text is not a list of texts.
         each: the type of its elements, of which an iterator is not asked.
     """
 
@@ -101,5 +101,5 @@ def described(given: object) -> str:
 
 
 def named(given: object) -> str:
-    """Return the name that was given, which is no secret; what is no text as :func:`described` does."""
+    """Return the name that was given, which is not a secret; what is not text as :func:`described` does."""
     return repr(given) if isinstance(given, str) else described(given)

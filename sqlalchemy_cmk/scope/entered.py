@@ -12,7 +12,7 @@ class Entered:
     """One scope, from where it is entered to where it is left.
 
     Attributes:
-        tenant: the tenant's name; ``None`` where the scope hides an outer one.
+        tenant: the tenant's name; ``None`` if the scope hides an outer one.
         generator: a generator in whose step the scope was entered by hand, and which has to be running
             where the scope is used; ``None`` for others.
         is_left: whether it was left where it could not be taken away. Nothing is read in it any more.
@@ -117,7 +117,7 @@ def agreed_tenant(owner: str | None, where: str) -> str:
     """Return the one tenant that the row and the scope agree upon.
 
     Args:
-        owner: the tenant that the row names; ``None`` where no row is at hand.
+        owner: the tenant that the row names; ``None`` if no row is at hand.
         where: ``table.column`` or a table's name, for the message.
 
     Raises:

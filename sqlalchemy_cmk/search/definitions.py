@@ -41,7 +41,7 @@ def definition_of(index: SearchIndex) -> str:
 
 
 def index_of(definition: str) -> SearchIndex | None:
-    """Return the index of a definition; ``None`` where none is written there that exists here."""
+    """Return the index of a definition; ``None`` if none is written there that exists here."""
     try:
         found = json.loads(definition)
         kind = KINDS[found.pop("kind")]

@@ -39,7 +39,7 @@ class Pattern:
     """A pattern, taken apart.
 
     Attributes:
-        parts: what is between any characters; the first and the last are empty where the pattern begins or
+        parts: what is between any characters; the first and the last are empty if the pattern begins or
             ends with ``%``. The pattern without a ``%`` has one part.
     """
 
@@ -62,7 +62,7 @@ class Pattern:
 
     @property
     def exactly(self) -> str | None:
-        """The only text that it fits; ``None`` where there are others."""
+        """The only text that it fits; ``None`` if there are others."""
         return self.parts[0][0] if self.asks is Asks.EXACTLY else None
 
     @property
@@ -88,7 +88,7 @@ class Pattern:
 
     @property
     def only_part(self) -> str | None:
-        """The text that a text has to contain, and nothing else; ``None`` where it asks for more."""
+        """The text that a text has to contain, and nothing else; ``None`` if it asks for more."""
         found = self.asks is Asks.CONTAINING and len(self.parts) == 3
         return self.parts[1][0] if found else None
 
@@ -118,7 +118,7 @@ def pattern_of(written: str, escape: str | None = None) -> Pattern:
         escape: the character that makes one of itself, of ``%`` and of ``_`` behind it; none by default.
 
     Raises:
-        InvalidValue: the pattern is no text, the escape not one character, or it stands before another. The
+        InvalidValue: the pattern is not text, the escape not one character, or it stands before another. The
             message shows no pattern.
     """
     if not isinstance(written, str):

@@ -48,7 +48,7 @@ class Like:
         before: the wildcard before the value.
         after: the wildcard behind it.
         ignores_case: whether texts are normalized, as for ``ilike``.
-        escape: the character before what is no wildcard, if any.
+        escape: the character before what is not a wildcard, if any.
     """
 
     before: str
@@ -65,7 +65,7 @@ class Like:
         """Return the pattern that a value makes.
 
         Raises:
-            InvalidValue: it is no text, or makes no pattern.
+            InvalidValue: it is not text, or makes no pattern.
         """
         if not isinstance(value, str):
             raise InvalidValue(f"a text is compared with a text, not with {type(value).__name__}")
@@ -87,7 +87,7 @@ class TextQuestion:
     is_negated: bool
 
     def pattern(self, normalize: Callable[[str], str]) -> Pattern | None:
-        """Return the pattern; ``None`` where its value is not known before the statement is executed.
+        """Return the pattern; ``None`` if its value is not known before the statement is executed.
 
         Raises:
             UnsupportedOperation: the value makes no pattern; or it is that of LIKE, and is not known.

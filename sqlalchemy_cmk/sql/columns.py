@@ -39,7 +39,7 @@ class Output:
     """One column that a query returns.
 
     Attributes:
-        name: its name without case; empty where the database makes one.
+        name: its name without case; empty if the database makes one.
         value: the column of a row that it is; ``None`` for all else.
         among: the sealed columns of which it is one, where it cannot be told which; else empty.
     """
@@ -60,7 +60,7 @@ class Star:
     """All columns of one row, however many the database has.
 
     Attributes:
-        table: the table; ``None`` where nothing is known of what has the columns.
+        table: the table; ``None`` if nothing is known of what has the columns.
         path: which row.
     """
 

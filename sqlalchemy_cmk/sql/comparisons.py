@@ -14,7 +14,7 @@ def find_comparison(
 ) -> tuple[tuple[int, int], str] | None:
     """Return where ``column operator parameters`` stands in a text, and what is before the column's dot.
 
-    ``None`` where something else stands there.
+    ``None`` if something else stands there.
     """
     first, last = text.parameters[numbers[0]], text.parameters[numbers[-1]]
     in_brackets = operator in ("IN", "ANY")

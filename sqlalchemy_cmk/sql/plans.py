@@ -21,7 +21,7 @@ class Inserted:
     Attributes:
         table: the table.
         columns: the columns that are listed.
-        rows: what each row gives for them; ``None`` where the database computes it.
+        rows: what each row gives for them; ``None`` if the database computes it.
         names_end: where in the text further columns are added.
         row_ends: where further values of each row are added.
     """
@@ -44,7 +44,7 @@ class Updated:
         written: what is given for each sealed column.
         target: where the table stands in the text.
         assignments: where further assignments are added.
-        where: where the criteria stand in the text; ``None`` where there are none.
+        where: where the criteria stand in the text; ``None`` if there are none.
         end: where a WHERE clause is added, if there is none.
     """
 
@@ -64,7 +64,7 @@ class Plan:
 
     Attributes:
         text: the statement.
-        outputs: what it returns; empty where it returns no rows.
+        outputs: what it returns; empty if it returns no rows.
         compared: the parameters that sealed columns are compared with, by number.
         asked: what search indexes are asked.
         equalities: what it says of the rows of each path.

@@ -28,7 +28,7 @@ _CATALOGUE = re.compile(
 
 
 def read_statement(statement: str, lexis: Lexis, style: str, schema: Schema) -> Plan | None:
-    """Return what has to be done for a statement; ``None`` where it names no protected table after all.
+    """Return what has to be done for a statement; ``None`` if it names no protected table after all.
 
     Args:
         statement: the text, as the driver would be given it.

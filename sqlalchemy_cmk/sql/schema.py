@@ -67,7 +67,7 @@ class Schema:
         return frozenset(one.name.casefold() for table in every for one in table.c if is_secret(one))
 
     def find(self, name: str, schema: str) -> Table | None:
-        """Return the table of a name; ``None`` where none is declared.
+        """Return the table of a name; ``None`` if none is declared.
 
         Raises:
             UnsupportedOperation: a protected table has this name, in another schema; or it may be a view over

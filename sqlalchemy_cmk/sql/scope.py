@@ -44,7 +44,7 @@ class Scope:
         return found.outputs
 
     def resolve(self, node: Any) -> Value | None:
-        """Return the column of a row that a name means; ``None`` where it means something else.
+        """Return the column of a row that a name means; ``None`` if it means something else.
 
         Args:
             node: sqlglot's column.

@@ -67,7 +67,7 @@ class Asked:
         operator: ``=``, ``IN``, ``ANY``, ``<``, ``<=``, ``>``, ``>=``, ``BETWEEN`` or ``LIKE``.
         numbers: the parameters that it is compared with.
         span: where the comparison stands in the text.
-        qualifier: what stands before the column's name and its dot; empty where nothing does.
+        qualifier: what stands before the column's name and its dot; empty if nothing does.
     """
 
     column: SealedColumn
@@ -169,7 +169,7 @@ class Uses:
                 self.equalities.setdefault(value.path, []).append((value.column, given))
 
     def given(self, node: Any) -> Given | None:
-        """Return the value that an expression gives; ``None`` where the database computes it."""
+        """Return the value that an expression gives; ``None`` if the database computes it."""
         exp = expressions()
         node = self.without_cast(node)
         if isinstance(node, exp.Placeholder):

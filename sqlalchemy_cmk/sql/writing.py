@@ -28,7 +28,7 @@ _AFTER = re.compile(r"\b(?:RETURNING|ORDER|LIMIT)\b|;", re.IGNORECASE)
 
 
 def read_insert(text: SqlText, tree: Any, table: Table, uses: Uses) -> Inserted | None:
-    """Return the rows of an INSERT into a protected table; ``None`` where it writes no sealed column.
+    """Return the rows of an INSERT into a protected table; ``None`` if it writes no sealed column.
 
     Raises:
         UnsupportedOperation: it would write what is not a parameter, its rows come from a query, or it may

@@ -19,7 +19,7 @@ class Seen:
         key: the key's name, where there is one.
         version: the key's version, where the path names one.
         principal: the caller's name; ``None`` without a valid token.
-        status: the HTTP status; ``None`` where the connection was reset instead.
+        status: the HTTP status; ``None`` if the connection was reset instead.
         inner: the inner error's code, where there is one.
         request_id: the id that the client has given the request, as the real log's ``CorrelationId``.
         user_agent: the client, as the real log's ``clientInfo_s``.

@@ -1,4 +1,4 @@
-"""The application in processes of its own: gunicorn, which forks a worker that is ended and started anew."""
+"""The application in processes of its own: gunicorn, which forks a worker that is ended and restarted."""
 
 import http.client
 import json

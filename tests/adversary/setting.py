@@ -29,7 +29,7 @@ class Setting:
         ca_file: the certificate of the vaults' authority.
         trusted_hosts: the hosts of Key Vault's cloud: the attackers' vaults are there too.
         platform_key: the platform's KEK.
-        record_key: where the record key is; empty where there is none.
+        record_key: where the record key is; empty if there is none.
         policy: whether the application has a list of whose vault serves whom.
     """
 

@@ -184,7 +184,7 @@ def test_stretches_nothing_where_the_tenants_grace_is_zero(town: Town, acme: Ten
     number = acme.add(name="Ann")
     town.operator.lifecycle.set_grace(acme.name, 0)
     town.app.advance(REVALIDATE_AFTER + 1)
-    assert acme.says(number) == "Ann"  # proven anew, which is when a process learns of it
+    assert acme.says(number) == "Ann"  # proven again, which is when a process learns of it
     acme.vault.disable_key("kek")
     with town.away(acme.vault):
         town.app.advance(REVALIDATE_AFTER + 1)

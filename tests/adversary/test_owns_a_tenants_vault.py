@@ -84,7 +84,7 @@ def test_opens_their_own_deks_and_no_other(town: Town, acme: Tenant, globex: Ten
 
 
 def test_puts_another_key_in_the_place_of_theirs_and_nothing_is_lost(town: Town, acme: Tenant) -> None:
-    """Purged, and another of the same name: what it cannot open is shut, and nothing is sealed anew."""
+    """Purged, and another of the same name: what it cannot open is shut, and nothing is sealed again."""
     number = acme.add(name="Ann")
     acme.vault.delete_key(KEK)
     acme.vault.purge_key(KEK)

@@ -19,7 +19,7 @@ ROOM = 2**21
 
 
 def test_a_swap_that_finds_no_room_leaves_the_column_and_is_done_when_there_is(tmp_path: Path) -> None:
-    """MariaDB writes the whole table anew to make a column NOT NULL."""
+    """MariaDB writes the whole table again to make a column NOT NULL."""
     with small_disk(600) as disk:
         try:
             server = start_mariadb(disk / "server")
@@ -39,7 +39,7 @@ def test_a_swap_that_finds_no_room_leaves_the_column_and_is_done_when_there_is(t
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 @pytest.mark.drivers("sync")
 def test_an_index_that_finds_no_room_is_made_when_there_is(database: Database, tmp_path: Path) -> None:
-    """PostgreSQL makes the column's index anew, where the old one was."""
+    """PostgreSQL makes the column's index again, where the old one was."""
     with (
         adoption(database.url, tmp_path, plain=String(1600), deterministic=True) as adopted,
         small_tablespace(adopted) as disk,

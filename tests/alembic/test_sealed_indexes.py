@@ -119,7 +119,7 @@ def test_an_index_with_other_options_is_made_anew(project: Project) -> None:
     migrate(project, models([Exact(bits=100)]))
     add(project, "a@b")
     written = migrate(project, models([Exact()]))
-    assert "# it is refused until it is built anew" in written
+    assert "# it is refused until it is rebuilt" in written
     assert found(project, "a@b") == [1]
 
 

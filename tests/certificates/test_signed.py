@@ -99,7 +99,7 @@ def test_a_signature_of_something_else_by_the_same_key_is_none(monkeypatch: pyte
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"null", b"\xff", b'{"certificate":{},"signature":{}}'])
 def test_what_is_no_certificate_is_said_to_be_none(data: bytes) -> None:
-    with pytest.raises(ConfigurationError, match="this is no certificate"):
+    with pytest.raises(ConfigurationError, match="this is not a certificate"):
         verify(data)
 
 

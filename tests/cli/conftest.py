@@ -174,7 +174,7 @@ class Application:
 
 
 def forget_modules(folder: Path) -> None:
-    """Have the modules of a folder imported anew, as a process of its own would."""
+    """Have the modules of a folder imported again, as a process of its own would."""
     importlib.invalidate_caches()
     for name, module in list(sys.modules.items()):
         # A package without an `__init__.py` has no file.

@@ -210,7 +210,7 @@ def test_what_is_no_heads_is_refused_and_not_quoted(app: Application, text: str)
     path = app.folder / "heads.json"
     path.write_text(text)
     result = app.run("audit", "verify", "--heads", str(path))
-    assert result.exit_code == 5 and "these are no heads" in result.stderr
+    assert result.exit_code == 5 and "these are not heads" in result.stderr
     assert app.run("audit", "verify", "--heads", str(app.folder / "missing")).exit_code == 2
 
 

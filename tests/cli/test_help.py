@@ -93,9 +93,9 @@ def test_a_local_kek_is_switched_off_and_on(app: Application) -> None:
 
 def test_a_table_is_scrubbed_after_a_question(app: Application) -> None:
     result = app.run("scrub", "patients", typed="n\n")
-    assert result.exit_code == 2 and "Lock patients and write it anew?" in result.stderr
+    assert result.exit_code == 2 and "Lock patients and write it again?" in result.stderr
     result = app.run("scrub", "patients", "--yes")
-    assert result.stdout == "patients was written anew\n" and "not reached: " in result.stderr
+    assert result.stdout == "patients was rewritten\n" and "not reached: " in result.stderr
     assert app.json("scrub", "patients", "--yes")["left"]
     result = app.run("scrub", "patient", "--yes")
     assert result.exit_code == 5 and "did you mean 'patients'?" in result.stderr

@@ -213,7 +213,7 @@ REFUSED: dict[str, tuple[Callable[[], MetaData], str]] = {
     ),
     "a tenant column that is not there": (
         lambda: table(Column("a", random()), info={"cmk_tenant": "clinik"}),
-        r"^t: info=.*'clinik' is no column of the table",
+        r"^t: info=.*'clinik' is not a column of the table",
     ),
     "a tenant column given as a column": (
         lambda: table(Column("a", random()), info={"cmk_tenant": Column("clinic", String)}),

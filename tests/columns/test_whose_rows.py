@@ -462,7 +462,7 @@ def test_a_mistyped_name_is_refused_with_the_closest_one(name: str, base: Any) -
 
 @pytest.mark.parametrize("wrong", ["clinik", 5, ("clinic",), Column("clinic", String), b"clinic", ""])
 def test_a_tenant_that_names_no_column_is_refused(wrong: Any, base: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"Thing\.__cmk_tenant__ .*is no column of the model"):
+    with pytest.raises(ConfigurationError, match=r"Thing\.__cmk_tenant__ .*is not a column of the model"):
         type("Thing", (Fields, base), {"__tablename__": "things", "__cmk_tenant__": wrong})
 
 
@@ -470,7 +470,7 @@ ROWS: dict[Any, str] = {
     "id": "is a tuple of attribute names",
     (): "is a tuple of attribute names",
     (5,): "is a tuple of attribute names",
-    ("id", "nr"): "names 'nr', which is no column of the model",
+    ("id", "nr"): "names 'nr', which is not a column of the model",
 }
 
 

@@ -14,7 +14,7 @@ EACH_PURPOSE = pytest.mark.parametrize("purpose", SUITES)
 
 
 def refused(clinics: Clinics, purpose: str) -> str:
-    """What the ways of reading acme's value under a DEK say, once the keyring has to open it anew.
+    """What the ways of reading acme's value under a DEK say, once the keyring has to open it again.
 
     The tenant's keys are one record: where one DEK is not what was written, none is used.
     """

@@ -307,7 +307,7 @@ def test_what_sealed_columns_answer_on_some_databases(vault: Vault, people: Any,
 
 
 def run(vault: Vault, model: Any, make: Make) -> list[tuple[Any, ...]]:
-    """Return the rows that a statement gives, in a fixed order, twice: compiled anew and from the cache."""
+    """Return the rows that a statement gives, in a fixed order, twice: compiled again and from the cache."""
     found = []
     for _ in range(2):
         with vault.session() as session, tenant_scope("acme"):

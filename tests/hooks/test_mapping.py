@@ -289,7 +289,7 @@ def test_what_cannot_be_sealed_is_refused_when_it_is_declared(make_vault: Any) -
     ):
         with pytest.raises(ConfigurationError):
             wrong()
-    with pytest.raises(ConfigurationError, match="no column"):
+    with pytest.raises(ConfigurationError, match="not a column"):
 
         class Lost(vault.base):
             __tablename__ = "lost"

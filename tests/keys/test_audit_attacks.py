@@ -58,7 +58,7 @@ class Attacker:
         return [AuditEntry(*row) for row in found]
 
     def put(self, rows: list[AuditEntry], **head: object) -> None:
-        """Put these rows in the place of all, chained anew, with a head that fits unless it is given."""
+        """Put these rows in the place of all, chained again, with a head that fits unless it is given."""
         previous, chained = BEGINNING, []
         for seq, row in enumerate(rows, 1):
             one = replace(row, seq=seq, previous=previous)

@@ -156,7 +156,7 @@ def test_an_event_that_says_something_else_than_its_row_is_found(lite: World) ->
 
 
 def test_a_format_that_does_not_exist_is_refused(lite: World) -> None:
-    with pytest.raises(ConfigurationError, match="'csv' is no format of an export: give one of jsonl, ocsf"):
+    with pytest.raises(ConfigurationError, match="'csv' is not an export format: give one of jsonl, ocsf"):
         list(lite.keyring.audit.export("acme", form="csv"))  # type: ignore[arg-type]
 
 
@@ -184,5 +184,5 @@ def test_an_export_that_lacks_what_an_earlier_one_has_is_found(lite: World) -> N
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"tenant": "acme"}', '{"unmapped": 1}'])
 def test_a_file_that_is_no_export_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="no export of a tenant's events"):
+    with pytest.raises(ConfigurationError, match="not an export of a tenant's events"):
         check_export([text])

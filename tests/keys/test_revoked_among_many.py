@@ -1,4 +1,4 @@
-"""A revocation shuts every process within the bound while the keys of a thousand others are proven anew."""
+"""A revocation shuts every process within the bound while the keys of a thousand others are proven again."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The key file of the local provider: private, never half written, and not made anew when it is missing."""
+"""The key file of the local provider: private, never half written, and not made again when it is missing."""
 
 import json
 import os
@@ -167,7 +167,7 @@ BROKEN = {
     "half a file": json.dumps(good_kek()).encode()[:-20],
     "another document": b"[1, 2, 3]",
     "another format": json.dumps({**good_kek(), "format": 2}).encode(),
-    "bytes that are no text": json.dumps(good_kek()).encode().replace(b"YWFh", b"\xff\xfe\xfd\xfc"),
+    "bytes that are not text": json.dumps(good_kek()).encode().replace(b"YWFh", b"\xff\xfe\xfd\xfc"),
     "no base64": json.dumps(good_kek(key="YWFh YWFh!")).encode(),
     "a key of 16 bytes": json.dumps(good_kek(key="YWFhYWFhYWFhYWFhYWFhYQ==")).encode(),
     "a key of 33 bytes": json.dumps(good_kek(key="YWFh" * 11)).encode(),

@@ -78,7 +78,7 @@ def test_an_environment_variable_is_read_at_each_use(
         fixed.unwrap(wrapped)
 
 
-@pytest.mark.parametrize("ending", ["}", "\udcff"], ids=["a brace too many", "bytes that are no text"])
+@pytest.mark.parametrize("ending", ["}", "\udcff"], ids=["a brace too many", "bytes that are not text"])
 def test_a_damaged_variable_is_named_and_not_quoted(
     monkeypatch: pytest.MonkeyPatch, path: Path, provider: LocalKeyProvider, ending: str
 ) -> None:

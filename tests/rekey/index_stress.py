@@ -58,7 +58,7 @@ class Clinic:
 
 
 def build(url: str, folder: Path, begun: Any) -> None:
-    """Build the index, and make its tokens anew under other keys."""
+    """Build the index, and make its tokens again under other keys."""
     clinic = Clinic(url, folder)
     begun.set()
     while True:

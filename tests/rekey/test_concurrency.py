@@ -279,7 +279,7 @@ WAITING = {
 def wait_for_a_lock(world: World, over: threading.Event) -> None:
     """Return when a transaction in the world's database waits for another's lock, or when all is over."""
     while not world.raw(WAITING[world.engine.dialect.name])[0][0]:
-        if over.wait(0.15):  # InnoDB's list is made anew where nobody has read it for a tenth of a second
+        if over.wait(0.15):  # InnoDB's list is made again where nobody has read it for a tenth of a second
             return
 
 

@@ -68,7 +68,7 @@ def state(world: World, dek_id: bytes) -> DekState:
 
 
 def reseal(world: World, tenant: str) -> None:
-    """Write a tenant's notes anew, as the application may."""
+    """Write a tenant's notes again, as the application may."""
     for note in world.read(tenant):
         with tenant_scope(tenant), world.engine.begin() as connection:
             where = world.notes.c.owner == tenant

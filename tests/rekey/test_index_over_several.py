@@ -1,4 +1,4 @@
-"""Indexes over several columns of tables in use: made and made anew under other keys, while others write."""
+"""Indexes over several columns of tables in use: made and made again under other keys, while others write."""
 
 import threading
 from collections.abc import Iterator

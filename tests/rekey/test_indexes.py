@@ -1,4 +1,4 @@
-"""Indexes of tables in use: made, made anew under other keys, dropped; while others write, and killed."""
+"""Indexes of tables in use: made, made again under other keys, dropped; while others write, and killed."""
 
 import threading
 from collections.abc import Iterator
@@ -272,7 +272,7 @@ def test_an_index_whose_table_is_renamed_before_it_is_ready_is_refused_until_it_
     clinic.vault.keyring.protect(base)
     (one,) = token_indexes(clinic.Patient.__table__)["email"]
     clinic.spec = IndexSpec.of(one)
-    with pytest.raises(UnsupportedOperation, match=r"make the index anew with op\.create"):
+    with pytest.raises(UnsupportedOperation, match=r"make the index again with op\.create"):
         clinic.found("a", "c1")
     clinic.add(7, "a")
     clinic.work(build_index)

@@ -1,4 +1,4 @@
-"""Values are sealed, opened for good, and sealed anew in another way, whatever their type."""
+"""Values are sealed, opened for good, and sealed again in another way, whatever their type."""
 
 import datetime as dt
 import enum

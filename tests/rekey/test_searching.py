@@ -261,8 +261,8 @@ def test_a_table_that_is_written_anew_after_the_snapshot_is_not_taken_for_empty(
     old = archived(world)
     world.execute("INSERT INTO notes SELECT * FROM archive")
     world.execute(f"DELETE FROM {'notes' if table == 'archive' else 'archive'}")
-    anew = f"ALTER TABLE {table} ALTER COLUMN text TYPE bytea USING text || ''::bytea"
-    changed_after_the_snapshot(world, monkeypatch, iter([anew]))
+    again = f"ALTER TABLE {table} ALTER COLUMN text TYPE bytea USING text || ''::bytea"
+    changed_after_the_snapshot(world, monkeypatch, iter([again]))
     assert f"{table}.text" in kept(world, old)
 
 
@@ -272,8 +272,8 @@ def test_tables_that_are_altered_again_and_again_are_no_reason_to_drop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = archived(world)
-    anew = "ALTER TABLE archive ALTER COLUMN text TYPE bytea USING text || ''::bytea"
-    each = repeat(anew) if schema(world) == "public" else repeat("ALTER TABLE archive FORCE")
+    again = "ALTER TABLE archive ALTER COLUMN text TYPE bytea USING text || ''::bytea"
+    each = repeat(again) if schema(world) == "public" else repeat("ALTER TABLE archive FORCE")
     changed_after_the_snapshot(world, monkeypatch, each)
     with pytest.raises(KeyUnavailable, match=r"times in a row .*try again"):
         drop_retired(world.keyring)

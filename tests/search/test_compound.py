@@ -458,7 +458,7 @@ def test_what_cannot_be_indexed_together_is_refused_when_it_is_declared(make_vau
         "plain": lambda: String(9),
     }
     for given, reason in (
-        ([Compound("last", "none")], "no column"),
+        ([Compound("last", "none")], "not a column"),
         ([Compound("last", "plain")], "is not sealed"),
         ([Compound("last", "ours")], "belong to the row's tenant and others to the platform"),
         ([Exact()], "a tuple of indexes over several columns"),

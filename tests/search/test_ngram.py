@@ -350,7 +350,7 @@ def test_values_by_name_and_of_lambdas_are_asked_for(vault: Vault) -> None:
         (lambda c: c.icontains("ab"), "3 characters in a row and more"),
         (lambda c: c.ilike("%a%b%"), "3 characters in a row and more"),
         (lambda c: c.contains("abc"), "accent behind it: give one more, or ignore"),
-        (lambda c: c.not_ilike("%abcd%"), "what is no candidate"),
+        (lambda c: c.not_ilike("%abcd%"), "what is not a candidate"),
     ],
 )
 def test_what_is_not_answered_says_why_when_it_is_compiled(

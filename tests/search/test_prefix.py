@@ -208,7 +208,7 @@ def test_the_answer_is_exact_wherever_a_condition_stands(twins: Twins) -> None:
 REFUSED: list[tuple[Any, str]] = [
     (lambda c: c.istartswith("ab"), "the index Prefix(min=3) knows 3 characters and more"),
     (lambda c: c.ilike(bindparam("x")), "LIKE with a pattern that is not known yet"),
-    (lambda c: c.not_like("abcd%"), "Prefix finds candidates for this question"),
+    (lambda c: c.not_like("abcd%"), "Prefix finds candidates for this query"),
     (lambda c: c.istartswith(7), "a text is compared with a text, not with int"),
     (lambda c: c.ilike("a/bcd%", escape="/"), "the escape character stands before"),
     (lambda c: c.iendswith("abcd"), "IENDSWITH has no meaning"),

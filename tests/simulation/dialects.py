@@ -19,7 +19,7 @@ from sqlalchemy_cmk.keys.storage.tables import KeyTables, make_all_tables
 
 _COMPILED: Any = LRUCache(3000)
 
-# What each keyring would make anew, and describes the same tables.
+# What each keyring would make again, and describes the same tables.
 key_metadata = MetaData()
 
 create_engine = partial(sqlalchemy.create_engine, execution_options={"compiled_cache": _COMPILED})

@@ -29,7 +29,7 @@ MANY = 40
 
 @dataclass(frozen=True)
 class Settings:
-    """A keyring's settings; processes differ in them while an application is deployed anew."""
+    """A keyring's settings; processes differ in them while an application is deployed again."""
 
     revalidate_after: float
     outage_grace: float

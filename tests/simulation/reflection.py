@@ -1,6 +1,6 @@
 """Reflected tables that are kept, for all tables that SQLite describes in the same words.
 
-To reflect a table, and to compile each statement on it anew, takes longer than most of what a step does.
+To reflect a table, and to compile each statement on it again, takes longer than most of what a step does.
 """
 
 from __future__ import annotations

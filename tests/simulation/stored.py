@@ -109,7 +109,7 @@ class Stored:
         ]
 
     def form(self) -> str:
-        """How the column of visits is sealed; empty where it is plain."""
+        """How the column of visits is sealed; empty if it is plain."""
         found = self._read(_SCHEME)
         if not found:
             return ""

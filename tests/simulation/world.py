@@ -49,7 +49,7 @@ class World:
         scheduler: who runs.
         stirred: counts what may have given locks back.
         calm: whether the database serves without faults for now.
-        shredded: the tenant whose keys were destroyed; empty where none was.
+        shredded: the tenant whose keys were destroyed; empty if none was.
     """
 
     def __init__(self, seed: int, database: Any) -> None:

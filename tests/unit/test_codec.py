@@ -247,7 +247,7 @@ def test_a_value_of_a_wrong_type_is_refused_and_not_shown(name: str, canonical: 
         (sa.Numeric(), Decimal("sNaN")),
         (sa.Uuid(as_uuid=False), "no uuid"),
         (sa.Enum(Colour), "GREEN"),
-        (sa.JSON(), {(1,): "a key that is no text"}),
+        (sa.JSON(), {(1,): "a key that is not text"}),
         (sa.JSON(), [{"deep": b"bytes"}]),
         (sa.ARRAY(sa.Integer, dimensions=2), [[1], 2]),
         (sa.ARRAY(sa.Integer, dimensions=1), [[1]]),
@@ -349,7 +349,7 @@ UNPACKED = ("text", "string", "binary", "varbinary", "decorated")
 @each_type
 def test_damaged_bytes_are_named(opened: Opener, name: str) -> None:
     for damaged in () if name in UNPACKED else DAMAGED:
-        with pytest.raises(TamperedError, match=rf"^t\.{name}: .* no value of the declared type"):
+        with pytest.raises(TamperedError, match=rf"^t\.{name}: .* not a value of the declared type"):
             opened(name, damaged)
 
     @unhurried
@@ -394,5 +394,5 @@ def test_damaged_bytes_are_named(opened: Opener, name: str) -> None:
     ids=str,
 )
 def test_a_value_of_another_kind_is_named(opened: Opener, name: str, other: Any) -> None:
-    with pytest.raises(TamperedError, match=rf"^t\.{name}: .* no value of the declared type"):
+    with pytest.raises(TamperedError, match=rf"^t\.{name}: .* not a value of the declared type"):
         opened(name, msgspec.msgpack.encode(other))

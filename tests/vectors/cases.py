@@ -224,7 +224,7 @@ CASES = (
 )
 
 
-# Plaintexts that are no value of their declared type, however well they are sealed.
+# Plaintexts that are not a value of their declared type, however well they are sealed.
 NO_VALUES = (
     ("text", b"\xff"),
     ("enum", b"\xff"),

@@ -53,7 +53,7 @@ class Accounts:
         self._key = key
 
     def sign_in(self, db: Session, email: str, password: str, address: str, now: float) -> str | None:
-        """Return the secret for the browser, or ``None`` where address and password do not fit.
+        """Return the secret for the browser, or ``None`` if address and password do not fit.
 
         Raises:
             TooManyFailures: there were too many failures of this account, or from this address.

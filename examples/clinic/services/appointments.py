@@ -48,7 +48,7 @@ def make(db: Session, patient: Patient, form: Mapping[str, str], now: datetime) 
 
 
 def cancel(db: Session, clinic: str, appointment_id: int) -> int | None:
-    """Delete an appointment; return its patient's id, or ``None`` where the clinic has no such one."""
+    """Delete an appointment; return its patient's id, or ``None`` if the clinic has no such one."""
     mine = (Appointment.id == appointment_id, Appointment.clinic == clinic)
     found = db.scalar(select(Appointment).where(*mine))
     if found is None:

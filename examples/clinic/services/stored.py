@@ -26,7 +26,7 @@ class Value:
 
     Attributes:
         parts: its parts in order, each with what it is.
-        opened: what the application makes of it; ``None`` where it may not, or where nothing is sealed.
+        opened: what the application makes of it; ``None`` if it may not, or where nothing is sealed.
     """
 
     parts: Sequence[tuple[str, str]]

@@ -25,7 +25,7 @@ class Outcome:
 
     Attributes:
         done: what was written, in words.
-        error: the error's name; empty where nothing was noticed.
+        error: the error's name; empty if nothing was noticed.
         message: what it says.
     """
 

@@ -40,7 +40,7 @@ from sqlalchemy_cmk.search.definitions import index_of
 log = logging.getLogger(__name__)
 
 CHANGED = (
-    "it is refused until it is built anew: to ask without a break, declare the new index beside the old one, "
+    "it is refused until it is rebuilt: to ask without a break, declare the new index beside the old one, "
     "under another name, and drop the old one when the new one is ready"
 )
 

@@ -67,7 +67,7 @@ def old_type(
 
 
 def _opens(held: Held, stored: Sequence[Any], sealed: Any, dialect: Dialect) -> bool:
-    """Return whether a type opens every value, to what can be sealed, and refuses what is no ciphertext."""
+    """Return whether a type opens every value, to what can be sealed, and refuses what is not ciphertext."""
     try:
         read = reader_of(held.type_, dialect)
         for value in stored:

@@ -113,7 +113,7 @@ class Renames:
         return operation
 
     def _renamable(self, matches: dict[ColumnName, Entry]) -> dict[ColumnName, Entry]:
-        """Leave out tables that come with other columns than the one that goes: that is no rename."""
+        """Leave out tables that come with other columns than the one that goes: that is not a rename."""
         columns = {_full(op): {c.name for c in op.to_table().columns} for op in self._table_ops()}
         return {
             name: old

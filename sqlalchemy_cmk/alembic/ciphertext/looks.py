@@ -38,9 +38,9 @@ _MARKED = tuple(
 
 
 def ciphertext_among(values: Iterable[Any]) -> str | None:
-    """Return what sampled values look like in words, if that is ciphertext; ``None`` where it is not.
+    """Return what sampled values look like in words, if that is ciphertext; ``None`` if it is not.
 
-    One value of a form that nothing else has is enough. Base64 of bytes that are no text has to be all.
+    One value of a form that nothing else has is enough. Base64 of bytes that are not text has to be all.
 
     Args:
         values: texts, or bytes that hold text; others are passed over.
@@ -64,7 +64,7 @@ def _text(value: Any) -> str | None:
 
 
 def _is_scrambled(text: str) -> bool:
-    """Return whether a text is base64 of at least a block of bytes that are no text."""
+    """Return whether a text is base64 of at least a block of bytes that are not text."""
     if not _BASE64.fullmatch(text) or _HEX.fullmatch(text):
         return False
     raw = b64decode(text)

@@ -1,6 +1,6 @@
 """SQLite: the values are exchanged in the column, whose declared type alone changes.
 
-Making the table anew would lose what Alembic does not reflect: collations, indexes on expressions, triggers.
+Making the table again would lose what Alembic does not reflect: collations, indexes on expressions, triggers.
 So the declared type is changed in the text of the CREATE statement, as SQLite's documentation of ALTER TABLE
 says for what leaves the file's content alone: all values are of the new type by then, and none is converted.
 """

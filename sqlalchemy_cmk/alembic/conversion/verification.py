@@ -36,7 +36,7 @@ MAX_RANGES = 20
 
 @dataclass(slots=True)
 class Range:
-    """Rows between two keys, and their digest when they were compared; ``None`` where they have to be."""
+    """Rows between two keys, and their digest when they were compared; ``None`` if they have to be."""
 
     after: Key | None
     up_to: Key | None
@@ -134,7 +134,7 @@ class Verification:
             after = up_to
 
     def _converted(self, connection: Connection) -> bool:
-        """Convert the rows whose shadow is empty; ``False`` where some are left for the job."""
+        """Convert the rows whose shadow is empty; ``False`` if some are left for the job."""
         layout, rows = self._layout, 0
         try:
             while batch := self._batches.first(connection, MAX_ROWS):

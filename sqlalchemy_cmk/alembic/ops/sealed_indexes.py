@@ -183,7 +183,7 @@ class DropSealedIndexOp(SealedIndexOp):
 
 @Operations.register_operation("rebuild_sealed_index")
 class RebuildSealedIndexOp(SealedIndexOp):
-    """Make the tokens of a search index anew, under new keys."""
+    """Make the tokens of a search index again, under new keys."""
 
     function = "rebuild_sealed_index"
     phases = ("all", "fill", "finish")
@@ -203,7 +203,7 @@ class RebuildSealedIndexOp(SealedIndexOp):
         phase: RebuildPhase = "all",
         schema: str | None = None,
     ) -> None:
-        """Make the tokens of an index anew, under other DEKs of each tenant, while the application runs.
+        """Make the tokens of an index again, under other DEKs of each tenant, while the application runs.
 
         The index answers all the time. ``cmk rekey indexes --rotate`` does it for every index, and retires
         the old DEKs.

@@ -95,7 +95,7 @@ class Entry:
         return self.scheme.bound_to(*self.name), scheme, self.type, identity
 
     def encrypted_type(self) -> EncryptedType | None:
-        """Return the column's type; ``None`` where the type of its values cannot be found any more."""
+        """Return the column's type; ``None`` if the type of its values cannot be found any more."""
         type_ = type_of(self.type)
         if type_ is None:
             return None

@@ -67,7 +67,7 @@ def type_text(type_: Any) -> str:
 
 
 def type_of(text: str) -> Any:
-    """Return the type that :func:`type_text` described; ``None`` where it cannot be found here.
+    """Return the type that :func:`type_text` described; ``None`` if it cannot be found here.
 
     The result describes itself by the same text.
     """

@@ -34,7 +34,7 @@ def note(
     Args:
         operations: Alembic's.
         name: the column.
-        scheme: as :func:`~.read.scheme_of` gives it; ``None`` where the column is plain.
+        scheme: as :func:`~.read.scheme_of` gives it; ``None`` if the column is plain.
         only_if: the condition; without one it is written.
     """
     refuse_doubled_percents(operations.migration_context, filter(None, name))

@@ -34,7 +34,7 @@ _REMEDY = "find out who writes the table without the library, then run cmk rekey
 @click.command()
 @click.option("--build", is_flag=True, help="Finish the indexes whose build was begun.")
 @click.option("--check", is_flag=True, help="Count the rows that have a value and no token.")
-@click.option("--rotate", is_flag=True, help="Make the tokens of every index anew, under new keys.")
+@click.option("--rotate", is_flag=True, help="Make the tokens of every index again, under new keys.")
 @rate_option
 @as_json
 @with_keyring

@@ -96,7 +96,7 @@ def _with_rows(keyring: Keyring, tenant: str, jobs: list[Job]) -> list[Job]:
 
 
 def _job(table: Table, columns: tuple[str, ...], owner: str | None) -> Job | None:
-    """Return a table's job; ``None`` where it has no value of the tenant's, or of the platform's."""
+    """Return a table's job; ``None`` if it has no value of the tenant's, or of the platform's."""
     theirs = tuple(
         one.column.name
         for one in sealed_columns(table).values()

@@ -59,7 +59,7 @@ class GramStorage(ABC):
     """How one database stores and searches sets of tokens.
 
     Attributes:
-        index_method: what stands before the column in the statement that makes its index; ``None`` where it
+        index_method: what stands before the column in the statement that makes its index; ``None`` if it
             has none.
     """
 

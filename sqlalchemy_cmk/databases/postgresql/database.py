@@ -205,7 +205,7 @@ class PostgreSQL(Database):
         return True
 
     def scrub(self, connection: Connection, table: str, patience: float) -> list[str]:
-        """Write the table and its statistics anew, once older transactions have ended."""
+        """Write the table and its statistics again, once older transactions have ended."""
         return [*scrub.scrub(connection, table, patience), *NEVER_SCRUBBED]
 
 

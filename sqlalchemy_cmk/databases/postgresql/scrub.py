@@ -48,7 +48,7 @@ _POLL = 0.1  # seconds
 
 
 def scrub(connection: Connection, table: str, patience: float) -> list[str]:
-    """Write a table anew, and return what that did not reach; see :mod:`sqlalchemy_cmk.databases.scrub`."""
+    """Rewrite a table, and return what that did not reach; see :mod:`sqlalchemy_cmk.databases.scrub`."""
     give_up = time.monotonic() + patience
     alone = _older_have_ended(connection, give_up)
     connection.execute(verbatim(f"VACUUM (FULL, ANALYZE) {table}"))
@@ -74,7 +74,7 @@ def _older_have_ended(connection: Connection, give_up: float) -> bool:
 
 
 def _statistics_rewritten(connection: Connection) -> bool:
-    """Write pg_statistic anew; return whether the account may: PostgreSQL only warns one that may not."""
+    """Write pg_statistic again; return whether the account may: PostgreSQL only warns one that may not."""
     file = text("SELECT pg_relation_filenode('pg_catalog.pg_statistic')")
     before = connection.execute(file).scalar()
     try:

@@ -54,7 +54,7 @@ def having(statement: Any) -> Sequence[Any]:
 
 
 def limits(statement: Any) -> tuple[Any, Any]:
-    """Return what the LIMIT or FETCH FIRST of a SELECT is, and its OFFSET; ``None`` where it has none.
+    """Return what the LIMIT or FETCH FIRST of a SELECT is, and its OFFSET; ``None`` if it has none.
 
     A FETCH FIRST of a percentage, or with ties, is given as ``False``: it does not say how many rows.
     """

@@ -201,7 +201,7 @@ def replace_returned(context: Any, open_rows: OpenRows) -> None:
 
 
 def logged_row(argument: Any) -> Any:
-    """Return the row that an argument of a log record shows; ``None`` where it shows none."""
+    """Return the row that an argument of a log record shows; ``None`` if it shows none."""
     return getattr(argument, "row", None)
 
 

@@ -41,7 +41,7 @@ class Known(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A number of rows; ``None`` where it is unknown."""
+    """A number of rows; ``None`` if it is unknown."""
 
     rows: int | None
     known: Known
@@ -52,7 +52,7 @@ UNKNOWN = Amount(None, Known.UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """When a table was last used, by whichever tenant (UTC); ``None`` where the database does not say."""
+    """When a table was last used, by whichever tenant (UTC); ``None`` if the database does not say."""
 
     read_at: datetime | None = None
     written_at: datetime | None = None
@@ -62,7 +62,7 @@ class Statistics:
     """What a database's statistics say; of a database that is not known, nothing.
 
     Attributes:
-        analyze: the statement that makes them anew, for messages.
+        analyze: the statement that makes them again, for messages.
     """
 
     analyze: ClassVar[str] = "ANALYZE"

@@ -47,8 +47,8 @@ class MariaDBSurroundings(Surroundings):
         """Return the triggers, FULLTEXT indexes, and the binary log."""
         sentences = super().copies(connection, table)
         sentences += [
-            f"The FULLTEXT index {name} keeps words in tables of its own: drop it, and make it anew if it is "
-            "still needed."
+            f"The FULLTEXT index {name} keeps words in tables of its own: drop it, and make it again if "
+            "it is still needed."
             for name in connection.execute(_FULLTEXT, _named(table)).scalars()
         ]
         if int(connection.execute(_BINARY_LOG).one()[0]):

@@ -16,7 +16,7 @@ class Visibility:
     """What a connection sees of a database; a database that is not known hides nothing and keeps no count.
 
     Attributes:
-        see_all: the statement after which a transaction sees every row or fails; empty where none is needed.
+        see_all: the statement after which a transaction sees every row or fails; empty if none is needed.
         rough: by which factor an estimate of rows may be wrong right after :meth:`refresh`.
         least: an estimate below this many rows contradicts nothing.
     """
@@ -50,7 +50,7 @@ class Visibility:
         return 0
 
     def refresh(self, connection: Connection, table: Table) -> None:
-        """Have the database estimate a table's rows anew, where the account may; this may commit."""
+        """Have the database estimate a table's rows again, where the account may; this may commit."""
 
     def tables(self, connection: Connection, names: Collection[str]) -> list[StoredTable]:
         """Return what the database holds, but not its own catalogue.
@@ -79,7 +79,7 @@ class Visibility:
     def newer_than_snapshot(self, connection: Connection) -> list[str]:
         """Return the tables, by ``schema.table``, of which this transaction's snapshot shows no row.
 
-        The database has written them anew, or dropped them, since the snapshot. Those that the transaction
+        The database has written them again, or dropped them, since the snapshot. Those that the transaction
         has read by now stay as they are until it ends.
         """
         return []

@@ -51,7 +51,7 @@ _TRANSACTIONS = (
     "FROM information_schema.innodb_trx t "
     "LEFT JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id"
 )
-# InnoDB keeps the list for everybody, and makes it anew where nobody has read it for a tenth of a second:
+# InnoDB keeps the list for everybody, and makes it again where nobody has read it for a tenth of a second:
 # trx_i_s_possibly_fetch_data_into_cache in storage/innobase/trx/trx0i_s.cc.
 _UNTIL_NEW, _LOOKS = 0.12, 30
 

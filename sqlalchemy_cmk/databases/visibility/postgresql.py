@@ -65,7 +65,7 @@ _FAMILY = sql(
     _LEAVES + "SELECT n.nspname::text, c.relname::text FROM leaves l JOIN pg_class c ON c.oid = l.oid "  # noqa: S608
     "JOIN pg_namespace n ON n.oid = c.relnamespace"
 )
-# ALTER TABLE may write a table anew, which is empty to an older snapshot then:
+# ALTER TABLE may rewrite a table, which is empty to an older snapshot then:
 # https://www.postgresql.org/docs/current/mvcc-caveats.html. The function knows today's file, whatever the
 # snapshot.
 _NEWER = sql(

@@ -52,7 +52,7 @@ class SQLiteVisibility(Visibility):
         return {(table.schema or "main", table.name)}
 
     def shown(self, column: ColumnElement[Any]) -> ColumnElement[str]:
-        """Return text as it is: bytes beside it are no text."""
+        """Return text as it is: bytes beside it are not text."""
         return case((func.typeof(column) == "text", super().shown(column)))
 
 

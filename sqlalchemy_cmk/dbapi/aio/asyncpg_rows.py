@@ -33,7 +33,7 @@ class Rows:
         return as_records(names, await self._opening.open(names, raw))
 
     async def opened_one(self, raw: Any) -> Any:
-        """Return one row with its sealed values opened; ``None`` where there is none."""
+        """Return one row with its sealed values opened; ``None`` if there is none."""
         return None if raw is None else (await self.opened([raw]))[0]
 
 

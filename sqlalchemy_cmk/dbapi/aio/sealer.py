@@ -33,10 +33,10 @@ class Sealer:
         self._lock = asyncio.Lock()
 
     def known(self, statement: Any) -> Known | None:
-        """Return what is known of a statement; ``None`` where it names no protected table.
+        """Return what is known of a statement; ``None`` if it names no protected table.
 
         Raises:
-            UnsupportedOperation: as :meth:`Statements.known`; or it is no text.
+            UnsupportedOperation: as :meth:`Statements.known`; or it is not text.
         """
         if not isinstance(statement, str):
             raise UnsupportedOperation(
@@ -73,7 +73,7 @@ class Opening:
 
     Args:
         sealer: of its connection.
-        known: the statement; ``None`` where it names no protected table.
+        known: the statement; ``None`` if it names no protected table.
         sent: the execution.
         kind: of the rows that the driver gives by default.
     """

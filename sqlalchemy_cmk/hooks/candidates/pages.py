@@ -28,7 +28,7 @@ MOST_ROWS = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The parameters of a compiled SELECT for its LIMIT and its OFFSET; ``None`` where it has none."""
+    """The parameters of a compiled SELECT for its LIMIT and its OFFSET; ``None`` if it has none."""
 
     limit: str | None
     offset: str | None
@@ -41,7 +41,7 @@ class Page:
     Attributes:
         offset: how many rows are left out.
         limit: how many of the others are wanted.
-        size: the LIMIT that is sent; ``None`` where that is not changed.
+        size: the LIMIT that is sent; ``None`` if that is not changed.
     """
 
     offset: int
@@ -75,7 +75,7 @@ def widen(context: Any, parameters: Any) -> Any:
     """Return the parameters of an execution with a LIMIT that leaves room for rows that are dropped.
 
     Raises:
-        UnsupportedOperation: the LIMIT or the OFFSET is no parameter.
+        UnsupportedOperation: the LIMIT or the OFFSET is not a parameter.
     """
     return _with_page(context, parameters, page_of(context)) if places_of(context.compiled) else parameters
 

@@ -54,7 +54,7 @@ def check_anew(_keyring: object, _metadata: object) -> None:
 
 
 def dry_run_in(compiled: Compiled) -> DryRun | None:
-    """Return the dry run that a statement's sealed columns are in; ``None`` where there is none."""
+    """Return the dry run that a statement's sealed columns are in; ``None`` if there is none."""
     if not is_under_way() or not isinstance(compiled.statement, ClauseElement):
         return None
     if compiled not in _dry_runs:

@@ -103,7 +103,7 @@ class Check:
                     refuse_type(element, sealed)
 
     def condition(self, element: Any) -> None:
-        """AND and OR: sealed values are no conditions."""
+        """AND and OR: sealed values are not conditions."""
         for one in element.clauses:
             sealed = held(one)
             if sealed is not None:

@@ -106,7 +106,7 @@ FAMILIES: tuple[tuple[Any, Rule], ...] = (
 
 
 def rule_of(element: Any) -> Rule | None:
-    """Return what looks at an element of its kind; ``None`` where the kind is not known."""
+    """Return what looks at an element of its kind; ``None`` if the kind is not known."""
     rule = RULES.get(kind_of(element))
     if rule is None:
         rule = next((found for family, found in FAMILIES if isinstance(element, family)), None)

@@ -57,7 +57,7 @@ def sealed_type(type_: Any) -> EncryptedType | None:
 
 
 def held(element: Any) -> EncryptedType | None:
-    """Return the sealed type of what an element gives; ``None`` where it gives no sealed values."""
+    """Return the sealed type of what an element gives; ``None`` if it gives no sealed values."""
     return sealed_type(getattr(element, "type", None)) if isinstance(element, ClauseElement) else None
 
 

@@ -117,7 +117,7 @@ def _refuse_unknown(target: Any, sealed: EncryptedType) -> None:
     if not any(one is sealed.sealed_column for one in known):
         raise UnsupportedOperation(
             f"{where(sealed)} is written through a table() or a column that its rows are not sealed for: "
-            "write to the model or to its own Table, and after extend_existing=True declare the model anew"
+            "write to the model or to its own Table, and after extend_existing=True declare the model again"
         )
 
 

@@ -30,7 +30,7 @@ class Passed:
     """An operation that may go on.
 
     Attributes:
-        beside: notes, in the transaction of the change, that the approval was used; ``None`` where none was
+        beside: notes, in the transaction of the change, that the approval was used; ``None`` if none was
             needed.
         note: who has asked and who has approved, for the trail.
     """

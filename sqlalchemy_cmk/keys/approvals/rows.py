@@ -99,7 +99,7 @@ class RequestRows:
         connection.execute(insert(self._table).values(columns))
 
     def change(self, connection: Connection, was: RequestState, columns: Mapping[str, Any]) -> bool:
-        """Write what a request has become; ``False`` where another process was first."""
+        """Write what a request has become; ``False`` if another process was first."""
         c = self._table.c
         same = c.id == columns["id"], c.state == was.value
         return connection.execute(update(self._table).where(*same).values(columns)).rowcount == 1
@@ -113,7 +113,7 @@ class RequestRows:
         except UnicodeDecodeError:  # its message quotes the bytes
             rows = None
         if rows is None:
-            raise TamperedError("the table of requests holds bytes that are no text: it was altered")
+            raise TamperedError("the table of requests holds bytes that are not text: it was altered")
         return [self._verified(dict(row)) for row in rows]
 
     def _verified(self, row: Mapping[str, Any]) -> Request:

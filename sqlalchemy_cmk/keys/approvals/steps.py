@@ -70,7 +70,7 @@ class Steps:
         return actor
 
     def make(self, request: Request) -> bool:
-        """Make a request; ``False`` where another process has just asked for the same."""
+        """Make a request; ``False`` if another process has just asked for the same."""
         columns, event = self._rows.columns(request), _event(request)
 
         def work(connection: Connection) -> None:
@@ -85,7 +85,7 @@ class Steps:
         return True
 
     def take(self, request: Request, state: RequestState, decision: str = "", actor: str = "") -> bool:
-        """Take an open request to another state; ``False`` where another process was first.
+        """Take an open request to another state; ``False`` if another process was first.
 
         Args:
             request: the request.

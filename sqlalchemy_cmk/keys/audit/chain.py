@@ -20,7 +20,7 @@ class AuditEvent:
     Attributes:
         event: what happened.
         tenant: the tenant whose key it is.
-        dek_id: the DEK's id in hexadecimal; empty where all of the tenant's DEKs are meant.
+        dek_id: the DEK's id in hexadecimal; empty if all of the tenant's DEKs are meant.
         kek_uri: the KEK.
         kek_version: the KEK's version.
         detail: a reason, or a count; never a key or a value.
@@ -51,7 +51,7 @@ class AuditEntry:
     """One row of the audit trail.
 
     ``previous`` is the hash of the row before, ``key_id`` names the record key that authenticates this one,
-    and ``mac`` is that key's; both are empty where no record key was configured.
+    and ``mac`` is that key's; both are empty if no record key was configured.
     """
 
     seq: int

@@ -31,7 +31,7 @@ ExportFormat = Literal["jsonl", "ocsf"]
 FORMATS: tuple[ExportFormat, ...] = ("jsonl", "ocsf")
 
 _EXPORT = "audit export"
-_NO_EXPORT = "this is no export of a tenant's events: give what cmk audit export printed, unchanged"
+_NO_EXPORT = "this is not an export of a tenant's events: give what cmk audit export printed, unchanged"
 
 
 Line = TypeVar("Line", AuditEntry, "ExportEnd")
@@ -77,14 +77,14 @@ def export_lines(
         tenant: whose events they are.
         since: leaves out the rows before this time; one without a time zone is in UTC.
         entries: the tenant's rows, oldest first.
-        key: authenticates the last line; ``None`` where there is no record key.
+        key: authenticates the last line; ``None`` if there is no record key.
         form: what the lines are: the rows as they are stored, or events of OCSF.
 
     Raises:
         ConfigurationError: there is no such form.
     """
     if form not in FORMATS:
-        raise ConfigurationError(f"{named(form)} is no format of an export: give one of {', '.join(FORMATS)}")
+        raise ConfigurationError(f"{named(form)} is not an export format: give one of {', '.join(FORMATS)}")
     start = None if since is None else as_utc(since)
     rows, digest = 0, sha256()
     for entry in entries:
@@ -116,7 +116,7 @@ def check_export(
         Its last line, and a sentence for each problem.
 
     Raises:
-        ConfigurationError: it is no export.
+        ConfigurationError: it is not an export.
     """
     end, rows, problems = _read(lines)
     if len(rows) != end.rows or sha256("".join(row.hash for row in rows).encode()).hexdigest() != end.digest:

@@ -56,7 +56,7 @@ class Heads:
             whole = False
         if not whole:
             # What it holds is not quoted: it may be any file.
-            raise ConfigurationError("these are no heads: give what cmk audit heads printed, unchanged")
+            raise ConfigurationError("these are not heads: give what cmk audit heads printed, unchanged")
         return read
 
     def to_json(self) -> str:

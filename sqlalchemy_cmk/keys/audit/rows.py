@@ -150,7 +150,7 @@ class TrailRows:
             return self._database.run(lambda connection: connection.execute(statement).all())
         except UnicodeDecodeError:
             # Its message quotes the bytes.
-            problem = "the audit trail or the tenants table holds bytes that are no text: they were altered"
+            problem = "the audit trail or the tenants table holds bytes that are not text: they were altered"
         raise TamperedError(problem)
 
 

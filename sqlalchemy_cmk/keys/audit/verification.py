@@ -5,7 +5,7 @@ What a writer to the database can do, and what finds it:
 - a row is changed, removed, exchanged or put in: its hash, its link, or its MAC;
 - rows are added after the last, or the last are removed: the head, which has a MAC of its own;
 - MACs are taken off: a row without one, under a record key, is a problem;
-- everything is written anew: nothing in it has a MAC that the record key made;
+- everything is rewritten: nothing in it has a MAC that the record key made;
 - everything is deleted: tenants whose keys have changed have no row;
 - a tenant's keys are put back to an older state: the epochs that the rows of their changes have;
 - an older trail is put back with its head: heads that were kept outside, or a process that has seen more.

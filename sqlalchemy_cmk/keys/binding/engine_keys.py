@@ -223,7 +223,7 @@ class EngineKeys:
 
     def close(self) -> None:
         """Drop every opened DEK, write what waits, and close connections."""
-        # The keys first: a proof that is under way then begins nothing anew.
+        # The keys first: a proof that is under way then begins nothing again.
         self.opened.close()
         self.refresher.close()
         self.locks.close()

@@ -72,7 +72,7 @@ class Engines:
         """Let a function say which engine a call is about where none is named.
 
         Args:
-            choice: returns the engine; ``None`` where it does not know.
+            choice: returns the engine; ``None`` if it does not know.
         """
         if choice not in self._choices:
             self._choices.append(choice)

@@ -56,7 +56,7 @@ class Protection:
         self.changes += 1
 
     def of_engine(self, engine: Engine) -> EngineKeys | None:
-        """Return the keys that serve an engine; ``None`` where its database has to be asked."""
+        """Return the keys that serve an engine; ``None`` if its database has to be asked."""
         for one in self._keyrings:
             keyring = one()
             keys = None if keyring is None else keyring.engines.of_engine(engine)

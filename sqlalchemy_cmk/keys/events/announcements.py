@@ -23,7 +23,7 @@ class Announcements:
     Args:
         listeners: the callbacks.
         count: counts an event of a kind, for metrics.
-        outbox: the table of deliveries; ``None`` where there is no webhook.
+        outbox: the table of deliveries; ``None`` if there is no webhook.
         courier: sends what is in it.
     """
 

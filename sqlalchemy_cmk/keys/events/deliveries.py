@@ -68,7 +68,7 @@ class Deliveries:
         return self._read(tenant, DeliveryState.DEAD, limit)
 
     def retry(self, tenant: object | None = None) -> int:
-        """Let what was given up wait anew, and return how many events that are.
+        """Let what was given up wait again, and return how many events that are.
 
         Args:
             tenant: only this tenant's; ``None`` for every tenant's.

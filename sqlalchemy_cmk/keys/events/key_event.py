@@ -61,12 +61,12 @@ class KeyEvent:
     """A key event, for a callback. It holds no key and no value.
 
     Attributes:
-        id: names the event for ever, wherever it is told: the hash of its row in the audit trail.
+        id: names the event forever, wherever it is told: the hash of its row in the audit trail.
         kind: what happened.
         time: when, in UTC.
         tenant: whose key it is; ``""`` is the platform.
-        kek_uri: the KEK; empty where none is meant.
-        kek_version: the KEK's version; empty where none is meant.
+        kek_uri: the KEK; empty if none is meant.
+        kek_version: the KEK's version; empty if none is meant.
         reason: why, or a count, as the audit trail's ``detail`` says it.
         actor: who caused it.
         seq: the number of its row in the audit trail: later events have greater ones.

@@ -164,7 +164,7 @@ class Outbox:
         return self._database.run(lambda connection: connection.scalar(counted)) or 0
 
     def try_again(self, tenant: str | None, now: float) -> int:
-        """Let deliveries that were given up wait anew; return how many."""
+        """Let deliveries that were given up wait again; return how many."""
         again = update(self._table).where(*self._of(tenant, DeliveryState.DEAD))
         return self._change(again.values(state=DeliveryState.WAITING, since=now, next_at=now))
 
@@ -198,7 +198,7 @@ class Outbox:
             rows = self._database.run(lambda connection: connection.execute(statement).all())
         except UnicodeDecodeError:
             # Its message quotes the bytes.
-            problem = "the table of deliveries holds bytes that are no text: it was altered"
+            problem = "the table of deliveries holds bytes that are not text: it was altered"
         else:
             found = (Delivery(*tuple[Any, ...](row)) for row in rows)
             # SQLite keeps anything in any column; what is no delivery is left where it is.

@@ -81,7 +81,7 @@ def signing_keys(secret: str | Sequence[str]) -> tuple[Secret, ...]:
     """Return the keys of a webhook's secret, or of several.
 
     Raises:
-        ConfigurationError: one is no secret.
+        ConfigurationError: one is not a secret.
     """
     given = tuple(secret) if isinstance(secret, list | tuple) else (secret,)
     keys = tuple(key for one in given if (key := _key(one)) is not None)

@@ -1,4 +1,4 @@
-"""What a process knows of the database's search indexes, looked up anew every few seconds."""
+"""What a process knows of the database's search indexes, looked up again every few seconds."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class IndexCatalogue:
         self.forget()
 
     def change(self, connection: Connection, stored: StoredIndex, state: IndexState) -> bool:
-        """Record that a hidden column has come into another state; ``False`` where it is not as it was."""
+        """Record that a hidden column has come into another state; ``False`` if it is not as it was."""
         t = self.table.c
         same = (*_same(self.table, stored), t.state == stored.state.value)
         values = {"state": state.value, "since": this_second()}

@@ -117,7 +117,7 @@ def other_purpose(purpose: Purpose) -> Purpose:
 
 
 def going_to(stored: Iterable[StoredIndex]) -> Purpose | None:
-    """Return the purpose to which a rotation goes that has not ended; ``None`` where there is none."""
+    """Return the purpose to which a rotation goes that has not ended; ``None`` if there is none."""
     by_index: dict[tuple[str, ...], list[StoredIndex]] = {}
     for one in stored:
         if one.state.is_written:

@@ -154,7 +154,7 @@ class Lifecycle:
                 and after the rotation are not equal until the rows are re-encrypted.
 
         Raises:
-            ConfigurationError: a search index has tokens under the DEK: they are made anew by ``cmk rekey
+            ConfigurationError: a search index has tokens under the DEK: they are made again by ``cmk rekey
                 indexes --rotate``.
         """
         kind = Purpose.named(purpose)
@@ -285,7 +285,7 @@ class Lifecycle:
                 ``outage_grace``.
 
         Raises:
-            ConfigurationError: it is no duration.
+            ConfigurationError: it is not a duration.
         """
         grace = None if seconds is None else duration(seconds, "an outage_grace")
 

@@ -20,7 +20,7 @@ READ_TOGETHER, COMMITTED_TOGETHER = 500, 100
 
 # Given a tenant's keys as they are stored, plans the change; ``None`` if nothing is to be done.
 Planning = Callable[[TenantKeys], Flow[KeyChange | None]]
-# Is given each tenant with why its keys could not be changed; ``None`` where they were, or are as wanted.
+# Is given each tenant with why its keys could not be changed; ``None`` if they were, or are as wanted.
 Landed = Callable[[str, CmkError | None], None]
 
 
@@ -29,7 +29,7 @@ class ManyChanges:
 
     What is planned is committed while KEKs are still asked for others, in one transaction for many tenants.
     The epoch guards each: where another process has changed a tenant's keys first, its change is planned
-    anew.
+    again.
 
     Args:
         store: reads and writes the key tables.
@@ -53,7 +53,7 @@ class ManyChanges:
             names: the tenants' names; one that is named twice is changed once.
             planning: plans a tenant's change.
             landed: is given each tenant as soon as its change is committed or has failed.
-            first_kek: the KEK of tenants that have no keys yet; ``None`` where they have to have some.
+            first_kek: the KEK of tenants that have no keys yet; ``None`` if they have to have some.
         """
         left = dict.fromkeys(names)
 

@@ -95,7 +95,7 @@ class Rewrapping:
         return KeyChange((event,), wrappings=wrappings)
 
     def _without_old(self, keys: TenantKeys, dek: DekRecord, old: set[Wrapped]) -> Flow[tuple[Wrapped, ...]]:
-        """Return a DEK's wrappings, the old ones made anew.
+        """Return a DEK's wrappings, the old ones made again.
 
         A DEK is wrapped again by the KEK of a wrapping that has itself given this DEK, and by no other's.
         """

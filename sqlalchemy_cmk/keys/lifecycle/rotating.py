@@ -1,4 +1,4 @@
-"""Makes a tenant's DEK of a purpose anew, or retires it. See :class:`Rotating`."""
+"""Makes a tenant's DEK of a purpose again, or retires it. See :class:`Rotating`."""
 
 from __future__ import annotations
 

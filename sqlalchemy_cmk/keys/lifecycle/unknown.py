@@ -43,7 +43,7 @@ def unknown_tenant(store: KeyStore, name: str, more: str = "", *, otherwise: str
 
 
 def nearly(store: KeyStore, name: str) -> str:
-    """Return a question about the tenant that was meant; empty where none has nearly this name."""
+    """Return a question about the tenant that was meant; empty if none has nearly this name."""
     try:
         names = store.names_from(name[:1], NEAR)
     except CmkError:

@@ -32,7 +32,7 @@ class Manifests:
     """Makes manifests and verifies what is read.
 
     Args:
-        record_keys: the record keys; ``None`` where there are none, so that nothing is authenticated.
+        record_keys: the record keys; ``None`` if there are none, so that nothing is authenticated.
     """
 
     def __init__(self, record_keys: RecordKeys | None) -> None:

@@ -74,7 +74,7 @@ class RecordKeys:
     Args:
         source: ``"env:NAME"``, ``"file:PATH"``, or a function that returns the keys: 32 bytes, several of
             them, or their text.
-        make_when: returns whether a missing file may be made: nothing is authenticated yet; ``None`` where it
+        make_when: returns whether a missing file may be made: nothing is authenticated yet; ``None`` if it
             is never made.
 
     Raises:
@@ -102,7 +102,7 @@ class RecordKeys:
         return f"${self._variable}" if self._variable else "record_key="
 
     def current(self) -> RecordKey:
-        """Return the key that authenticates, read anew: another process may have rotated it.
+        """Return the key that authenticates, read again: another process may have rotated it.
 
         Raises:
             KeyUnavailable: the source cannot be read now.
@@ -123,7 +123,7 @@ class RecordKeys:
         return None
 
     def load(self) -> tuple[RecordKey, ...]:
-        """Return every key, read anew; the first authenticates.
+        """Return every key, read again; the first authenticates.
 
         Raises:
             KeyUnavailable, ConfigurationError: as :meth:`current`.

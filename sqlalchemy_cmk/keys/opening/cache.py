@@ -259,7 +259,7 @@ class OpenedKeys:
         self._remove(next(iter(self._kept.values())))
 
     def _shut(self, dek: OpenedDek) -> None:
-        """Drop a DEK also for those who hold it: they have to ask for it anew."""
+        """Drop a DEK also for those who hold it: they have to ask for it again."""
         self._remove(dek)
         dek.deadline = NEVER
 

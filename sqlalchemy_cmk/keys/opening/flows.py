@@ -23,7 +23,7 @@ class Call:
         at_once: how many such calls a batch makes at once, from :meth:`KeyProvider.calls_at_once`.
         make: makes it.
         same: what the calls have in common whose answers are the same, so that one that is under way serves
-            every flow of a batch; ``None`` where there are no such others.
+            every flow of a batch; ``None`` if there are no such others.
     """
 
     place: str
@@ -72,5 +72,5 @@ def failed(error: BaseException) -> Future[Any]:
 
 
 def result_of(future: Future[T]) -> T | None:
-    """Return the result of a future that is done; ``None`` where it has failed."""
+    """Return the result of a future that is done; ``None`` if it has failed."""
     return future.result() if future.exception() is None else None

@@ -30,7 +30,7 @@ class LockWatch:
 
     Args:
         policy: how often to look, and for how long not to.
-        row: what is looked at; ``None`` where no other process shares the key tables.
+        row: what is looked at; ``None`` if no other process shares the key tables.
         opened: the opened DEKs.
         let_in: given tenants that were unlocked, forgets that they were refused.
         clock: returns monotonic seconds.
@@ -98,7 +98,7 @@ class LockWatch:
         self._admit(self._opened.shut_out_now - {tenant})
 
     def ring(self) -> float | None:
-        """Begin a look if it is time, and return when the next is; ``None`` where no DEK is open."""
+        """Begin a look if it is time, and return when the next is; ``None`` if no DEK is open."""
         now = self._clock()
         with self._lock:
             if not len(self._opened):

@@ -37,7 +37,7 @@ class LongestUse:
             wanted: the purposes of the DEKs by tenant.
 
         Returns:
-            By tenant its keys; ``None`` where it has none, and an error where they cannot be used.
+            By tenant its keys; ``None`` if it has none, and an error where they cannot be used.
 
         Raises:
             KeyUnavailable: the key tables cannot be read or written now.

@@ -87,7 +87,7 @@ class Refresher:
             self._alarm.set(due)
 
     def ring(self) -> float | None:
-        """Begin to prove what is due, and return when to look again; ``None`` where nothing will be due."""
+        """Begin to prove what is due, and return when to look again; ``None`` if nothing will be due."""
         with self._lock:
             now = self._clock()
             while self._looks and self._looks[0].at <= now:
@@ -107,7 +107,7 @@ class Refresher:
         self._threads.close()
 
     def after_fork(self) -> None:
-        """Draw anew when DEKs are due, for a child that uses them: its parent has calls of its own."""
+        """Draw again when DEKs are due, for a child that uses them: its parent has calls of its own."""
         self._lock = threading.Lock()
         looks = self._looks
         self._clear()

@@ -33,7 +33,7 @@ class RevocationCache:
         return kind(message, tenant)
 
     def note(self, question: Hashable, error: BaseException | None) -> None:
-        """Note how a question was answered that was asked just now; ``None`` where nothing failed."""
+        """Note how a question was answered that was asked just now; ``None`` if nothing failed."""
         if isinstance(error, KeyRevoked):
             if len(self._refused) >= MAX_REFUSALS:
                 self._refused = {}

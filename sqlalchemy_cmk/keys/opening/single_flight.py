@@ -146,7 +146,7 @@ class _Flight:
     """A call that is under way.
 
     Attributes:
-        loop: the event loop that makes it; ``None`` where a thread does.
+        loop: the event loop that makes it; ``None`` if a thread does.
         landed: its result.
     """
 
@@ -165,7 +165,7 @@ class _Flight:
         return self.loop is not None and self.loop is running_loop() and not on_the_bridge()
 
     def wait(self) -> bool:
-        """Wait for the call's result; ``False`` if it has none, and somebody has to make the call anew."""
+        """Wait for the call's result; ``False`` if it has none, and somebody has to make the call again."""
         if self.loop is None or self.loop is running_loop():
             wait_for(self.landed)
         else:

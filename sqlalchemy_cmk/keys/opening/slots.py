@@ -61,7 +61,7 @@ class Slots:
         watch_forks(self)
 
     def take(self, place: str, wake: Callable[[], None], batch: object) -> int | None:
-        """Return a slot, to be given back; ``None`` where all are taken, or others have waited longer.
+        """Return a slot, to be given back; ``None`` if all are taken, or others have waited longer.
 
         Args:
             place: what is to be called.

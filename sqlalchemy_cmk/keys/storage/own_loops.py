@@ -42,7 +42,7 @@ class OwnLoops:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Begin anew, and leave the parent's loops and connections alone."""
+        """Start over, and leave the parent's loops and connections alone."""
         self._free = threading.BoundedSemaphore(self._at_once)
         self._pooled, self._apart = _Kept(), _Kept()
 

@@ -28,8 +28,8 @@ class Answer:
 
     Attributes:
         key_arn: the key that was used, where the answer names it.
-        metadata: the description of a key; empty where none was asked for.
-        value: the wrapped or unwrapped bytes; ``None`` where there are none.
+        metadata: the description of a key; empty if none was asked for.
+        value: the wrapped or unwrapped bytes; ``None`` if there are none.
     """
 
     key_arn: str

@@ -149,7 +149,7 @@ class AwsKmsProvider(KeyProvider):
         return dek
 
     def check_wrapping(self, wrapped: Wrapped) -> None:
-        """Refuse a version that is no key's id, and an algorithm that this provider never uses.
+        """Refuse a version that is not a key's id, and an algorithm that this provider never uses.
 
         Raises:
             TamperedError: it is one of these, not the key that the URI names, or longer than any wrapped DEK.

@@ -54,7 +54,7 @@ class Module:
         holders: those who keep sessions.
         ends_before_fork: whether it is finalized before a fork: see :class:`Profile`.
         lost_by_fork: a library that serves no child of a process that has loaded it: see :class:`Profile`.
-        fresh_for: seconds after which it is started anew: see :class:`Profile`.
+        fresh_for: seconds after which it is restarted: see :class:`Profile`.
     """
 
     def __init__(self, path: str) -> None:
@@ -135,7 +135,7 @@ class Module:
             self._logins[token.slot.slot_id] = login
 
     def is_logged_in(self, session: Any) -> bool | None:
-        """Return whether a session is logged in; ``None`` where the module cannot be asked."""
+        """Return whether a session is logged in; ``None`` if the module cannot be asked."""
         with suppress(FunctionNotSupported):
             return None if self._cryptoki is None else self._cryptoki.is_logged_in(session.handle)
         return None

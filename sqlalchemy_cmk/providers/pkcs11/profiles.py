@@ -27,7 +27,7 @@ class Profile:
             parent too: one that a child can only end together with its parent's connection.
         lost_by_fork: a library by which the module may reach the token, and whose connection hangs in a child
             of a process that has loaded it: a child's calls are refused then.
-        fresh_for: seconds after which the module is started anew, where it sees only then which keys another
+        fresh_for: seconds after which the module is restarted, where it sees only then which keys another
             process has made or removed.
         login: the form of the PIN where it is more than a PIN.
         quirks: what else is different.

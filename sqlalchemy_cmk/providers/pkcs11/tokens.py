@@ -130,7 +130,7 @@ def _log_in(module: Module, session: Any, source: PinSource | None, form: str) -
     origin = "its own keypad" if source is None else repr(source)
     mark = _mark(token, pin)
     if mark in module.refused:
-        remedy = "start the application anew" if source is None else f"correct {origin}"
+        remedy = "restart the application" if source is None else f"correct {origin}"
         raise CredentialError(f"the token {label!r} refused this PIN before; it is not tried again: {remedy}")
     # Recorded before the attempt: a PIN whose answer is lost counts as tried.
     module.refused.add(mark)

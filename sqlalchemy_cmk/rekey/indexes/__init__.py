@@ -1,4 +1,4 @@
-"""Search indexes of tables in use: made, made anew under other keys, and dropped. See ``build.py``."""
+"""Search indexes of tables in use: made, made again under other keys, and dropped. See ``build.py``."""
 
 from sqlalchemy_cmk.rekey.indexes.build import build_index, expand_index, rebuild_index
 from sqlalchemy_cmk.rekey.indexes.going import drop_index, finish_rotation

@@ -61,7 +61,7 @@ def build_index(work: IndexWork, spec: IndexSpec) -> None:
 
 
 def rebuild_index(work: IndexWork, spec: IndexSpec, purpose: Purpose) -> None:
-    """Make an index's tokens anew, under the DEKs of another purpose, in its other hidden column.
+    """Make an index's tokens again, under the DEKs of another purpose, in its other hidden column.
 
     Questions go to the one that is there until every row has its new token. The old one is written until
     :func:`~.going.finish_rotation` drops it, so that a process that still asks it is right.

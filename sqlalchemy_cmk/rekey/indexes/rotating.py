@@ -32,7 +32,7 @@ def finish_builds(work: IndexWork, specs: Sequence[IndexSpec]) -> list[str]:
 
 
 def rotate_indexes(work: IndexWork, specs: Sequence[IndexSpec]) -> int:
-    """Make the tokens of all indexes anew, under other DEKs of each tenant, and retire the old DEKs.
+    """Make the tokens of all indexes again, under other DEKs of each tenant, and retire the old DEKs.
 
     The indexes answer all the time. A rotation that was interrupted goes on to where it was going.
 

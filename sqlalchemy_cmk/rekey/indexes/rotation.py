@@ -1,4 +1,4 @@
-"""Under which DEKs the tokens of an index are made anew: fresh ones, the same for all indexes of a rotation.
+"""Under which DEKs the tokens of an index are made again: fresh ones, the same for all indexes of a rotation.
 
 Tokens go from one purpose to the other and, by the next rotation, back. The DEKs of a purpose that no index
 has tokens under are retired, so that each tenant gets a new one when tokens are made under it again.
@@ -14,7 +14,7 @@ from sqlalchemy_cmk.rekey.indexes.work import IndexWork
 
 
 def next_purpose(work: IndexWork, spec: IndexSpec) -> Purpose:
-    """Return the purpose under whose DEKs an index's tokens are made anew.
+    """Return the purpose under whose DEKs an index's tokens are made again.
 
     A rotation that was interrupted goes on to where it was going, and so do all indexes of one rotation.
 

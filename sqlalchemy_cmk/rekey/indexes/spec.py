@@ -41,7 +41,7 @@ class IndexSpec:
         column: the sealed column's name.
         type: the sealed column's type, with its context pinned.
         index: the index.
-        definition: the index as JSON; empty where it is not known how to write it down.
+        definition: the index as JSON; empty if it is not known how to write it down.
         others: the names and the types of the columns that an index over several has besides the first.
         tenant_column, tenant_type, row_columns: as for :class:`~sqlalchemy_cmk.rekey.Job`.
 

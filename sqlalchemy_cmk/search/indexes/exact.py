@@ -48,7 +48,7 @@ class Exact(SearchIndex):
         bits: length of the token, 1 to 128. With fewer than 64, unlike values share tokens on purpose: what
             is found is compared again once it is opened.
         normalize: what a text becomes before its token is made, such as ``fold``; by default, and for values
-            that are no text, nothing.
+            that are not text, nothing.
         unique: let no two rows of a tenant have equal (normalised) values.
         across_tenants: make tokens under the platform's DEK, so that a value is found, and is unique, over
             all tenants. A reader of the database then sees which tenants' rows are equal, and a tenant that
@@ -83,7 +83,7 @@ class Exact(SearchIndex):
         return self.bits >= LEAST_EXACT_BITS
 
     def refuse_type(self, sealed: EncryptedType) -> None:
-        """Refuse a normaliser for values that are no text."""
+        """Refuse a normaliser for values that are not text."""
         if self.normalize != identity and not sealed.codec.text:
             raise ConfigurationError(
                 f"Exact(normalize={self.normalize.name}): only text can be normalised, and {sealed!r} is none"

@@ -62,7 +62,7 @@ class NGram(SearchIndex):
             raise ConfigurationError(f"NGram: size is a number from 2 to {MAX_SIZE}")
 
     def refuse_type(self, sealed: EncryptedType) -> None:
-        """Refuse values that are no text."""
+        """Refuse values that are not text."""
         if not sealed.codec.text:
             raise ConfigurationError(f"NGram: only texts have parts, and {sealed!r} is none")
 
@@ -89,8 +89,8 @@ class NGram(SearchIndex):
             return None
         if asked.is_negated:
             raise UnsupportedOperation(
-                "NGram finds candidates, and what is no candidate cannot be told from the rest: select the "
-                "rows and compare in Python"
+                "NGram finds candidates, and what is not a candidate cannot be told from the rest: select "
+                "the rows and compare in Python"
             )
         if is_known(asked.operand):
             if asked.operand is not None and (reason := self._refusal(asked.like, asked.operand)):

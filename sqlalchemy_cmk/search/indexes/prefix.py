@@ -84,7 +84,7 @@ class Prefix(SearchIndex):
         return self.normalize != identity
 
     def refuse_type(self, sealed: EncryptedType) -> None:
-        """Refuse values that are no text."""
+        """Refuse values that are not text."""
         if not sealed.codec.text:
             raise ConfigurationError(
                 f"{type(self).__name__}: only texts begin and end, and {sealed!r} is none"
@@ -121,7 +121,7 @@ class Prefix(SearchIndex):
             pattern: the pattern, not normalized.
 
         Returns:
-            The text; ``None`` where nothing is known of what the normalizer makes of a part of a text.
+            The text; ``None`` if nothing is known of what the normalizer makes of a part of a text.
         """
         if like.ignores_case or not self.ignores_case:
             return self.needle(pattern.normalized(self.normalize))
@@ -145,14 +145,14 @@ class Prefix(SearchIndex):
             return ~within if asked.is_negated else within
         if asked.is_negated:
             raise UnsupportedOperation(
-                f"{type(self).__name__} finds candidates for this question, and what is no candidate cannot "
+                f"{type(self).__name__} finds candidates for this query, and what is not a candidate cannot "
                 "be told from the rest: select the rows and compare in Python"
             )
         normalize = self.normalize if asked.like.ignores_case else identity
         return Candidate(within, FitsPattern(asked.like, normalize))
 
     def _is_exact(self, asked: TextQuestion) -> bool | None:
-        """Return whether the answer to a question is exact; ``None`` where there is none."""
+        """Return whether the answer to a question is exact; ``None`` if there is none."""
         like, operand = asked.like, asked.operand
         same_case = like.ignores_case is self.ignores_case
         if operand is None:

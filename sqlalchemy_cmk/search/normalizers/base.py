@@ -18,7 +18,7 @@ class Normalizer:
     """Maps the texts that an index takes for equal to one text. Made by :func:`register_normalizer`.
 
     Its name and version are part of every token: a function that gives another result for any text needs
-    another version, and the index is built anew. It must give the same on every machine and in every release
+    another version, and the index is rebuilt. It must give the same on every machine and in every release
     of Python, and must not change what it has given: ``function(function(text)) == function(text)``.
 
     Attributes:
@@ -88,14 +88,14 @@ def register_normalizer(name: str, version: int, function: Callable[[str], str])
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= _MAX_VERSION:
         raise ConfigurationError(f"register_normalizer: the version of {name} is an integer from 1 on")
     if not callable(function):
-        raise ConfigurationError(f"register_normalizer: {name} is no function from text to text")
+        raise ConfigurationError(f"register_normalizer: {name} is not a function from text to text")
     known = _registered.get((name, version))
     if known is not None and _place(known.function) != _place(function):
         raise ConfigurationError(
             f"register_normalizer: {known.identifier} is another function: choose another name, or where the "
             f"function gives another result than before, the version {version + 1}"
         )
-    # A module that is imported anew brings its function anew.
+    # A module that is imported again brings its function again.
     made = _registered[name, version] = Normalizer(name, version, function)
     return made
 

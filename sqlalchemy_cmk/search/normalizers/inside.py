@@ -29,7 +29,7 @@ def certain(text: str, normalizer: Normalizer, *, at_start: bool = False, at_end
         at_end: whether they end with it.
 
     Returns:
-        The part, normalized; ``None`` where nothing is known of the normalizer.
+        The part, normalized; ``None`` if nothing is known of the normalizer.
     """
     if normalizer.name == "identity":
         return text

@@ -63,7 +63,7 @@ class PrefixTokens:
         return (self.max - self.min + 1) * self.width
 
     def path(self, text: str) -> bytes:
-        """Return the path of a normalized text; empty where the text is shorter than ``min``.
+        """Return the path of a normalized text; empty if the text is shorter than ``min``.
 
         Raises:
             InvalidValue: the text is not valid Unicode.

@@ -94,7 +94,7 @@ class Person:
     def look(self) -> None:
         """Check what is on the screen: nothing cut off, nobody shut out, nothing from elsewhere.
 
-        A page that has news loads itself anew; it is looked at once more then.
+        A page that has news loads itself again; it is looked at once more then.
         """
         from playwright.sync_api import Error
 

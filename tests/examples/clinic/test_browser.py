@@ -103,7 +103,7 @@ def test_an_officer_looks_after_the_key(person: Person, served: Served) -> None:
     person.press("Remove the second region")
     person.page.get_by_role("button", name="New DEK, and re-encrypt").click()
     expect(person.page.locator("#said")).to_contain_text("done", timeout=60_000)
-    # The page loads itself anew then.
+    # The page loads itself again then.
     expect(person.page.locator("#work")).to_have_attribute("data-phase", "done", timeout=60_000)
     person.look()
     person.go(f"{served.portal}/hillside")

@@ -41,7 +41,7 @@ def test_what_was_done_with_a_key_is_certified_and_verified_by_the_customer(
     assert json.loads(certificate)["certificate"]["operation"] == "rewrap"
     assert "Intact, and issued by the clinic application: rewrap of hillside" in verified(clinic, certificate)
     assert "altered" in verified(clinic, certificate.replace(b"rewrap", b"repawr"))
-    assert "this is no certificate" in verified(clinic, b"{}")
+    assert "this is not a certificate" in verified(clinic, b"{}")
 
 
 def test_nobody_else_fetches_a_clinics_certificates(clinic: Clinic, officer: Browser) -> None:

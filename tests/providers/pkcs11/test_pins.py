@@ -258,7 +258,7 @@ def test_a_pin_may_be_entered_at_the_token_itself(make: Make, softhsm: SoftHsm) 
     with instead_of(softhsm.module, C_GetTokenInfo=keypad, C_Login=enter):
         provider = make(None)
         for _ in range(2):  # a person mistypes; nobody is asked again and again
-            with pytest.raises(CredentialError, match=r"keypad|start the application anew"):
+            with pytest.raises(CredentialError, match=r"keypad|restart the application"):
                 provider.ensure(URI)
         module_at(softhsm.module).refused.clear()
         provider.ensure(URI)

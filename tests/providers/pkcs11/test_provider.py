@@ -53,7 +53,7 @@ class TestP11KitRemoting(ProviderContract):
 
 
 class TpmPlace(SharedPlace):
-    """Its owner's acts take effect when the module is started anew, as it is every minute."""
+    """Its owner's acts take effect when the module is restarted, as it is every minute."""
 
     def revoke(self) -> None:
         super().revoke()

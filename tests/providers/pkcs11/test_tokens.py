@@ -105,7 +105,7 @@ def test_numbers_of_sessions_that_others_have_after_a_restart_are_not_mistaken(
             again = provider.wrap(them.kek_uri, DEK)
             assert provider.unwrap(them) == DEK
             assert provider.unwrap(again) == DEK
-            # A child starts the module anew, and has no numbers to mistake.
+            # A child starts the module again, and has no numbers to mistake.
             assert in_fork(lambda provider=provider, again=again: provider.unwrap(again) == DEK)
     for provider in providers:
         provider.close()

@@ -11,6 +11,6 @@ class TokenSoftwareMissing(Exception):
 
 
 def library(name: str) -> str:
-    """The path of a shared library of this machine, or of a PKCS#11 module; empty where there is none."""
+    """The path of a shared library of this machine, or of a PKCS#11 module; empty if there is none."""
     places = (Path(folder, below, name) for folder in FOLDERS for below in ("", "pkcs11"))
     return next((str(path) for path in places if path.exists()), "")

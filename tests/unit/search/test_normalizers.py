@@ -130,7 +130,7 @@ def test_a_name_and_version_stand_for_one_function() -> None:
         return text.strip()
 
     register_normalizer("trimmed", 1, trimmed)
-    register_normalizer("trimmed", 1, trimmed)  # as a module that is imported anew does
+    register_normalizer("trimmed", 1, trimmed)  # as a module that is imported again does
     with pytest.raises(ConfigurationError, match=r"trimmed/1 is another function.*version 2"):
         register_normalizer("trimmed", 1, lambda text: text)
     with pytest.raises(ConfigurationError, match="fold/1 is another function"):
@@ -166,7 +166,7 @@ def test_a_bare_function_is_refused_with_what_to_write() -> None:
         normalizer_of(lambda text: text)
     with pytest.raises(ConfigurationError, match="not int"):
         normalizer_of(7)
-    with pytest.raises(ConfigurationError, match="no function"):
+    with pytest.raises(ConfigurationError, match="not a function"):
         register_normalizer("nothing", 1, "strip")  # type: ignore[arg-type]
 
 

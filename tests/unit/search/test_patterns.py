@@ -16,7 +16,7 @@ _escapes = st.sampled_from([None, "\\", "a", "%", "_"])
 
 
 def _as_regex(written: str, escape: str | None) -> str | None:
-    """Return the pattern as a regular expression; ``None`` where the escape is misplaced."""
+    """Return the pattern as a regular expression; ``None`` if the escape is misplaced."""
     made, at = "", 0
     while at < len(written):
         character = written[at]
