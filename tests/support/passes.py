@@ -43,6 +43,7 @@ OTHER_SUBJECTS = {
         "simulation/test_postgresql.py",
     ),
     "speed": ("benchmarks",),
+    "what one application tells another": ("eventgrid", "keys/events/test_posting.py", "story"),
     "the documentation's own tool": ("test_site.py",),
     "web frameworks in their newest releases": (
         "recipes",
