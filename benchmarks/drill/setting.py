@@ -16,7 +16,7 @@ KEK = "kek"
 
 @dataclass(frozen=True)
 class Times:
-    """The keyring's durations, in seconds: short ones, so that a drill is."""
+    """The keyring's durations, in seconds: short ones, so that a drill is; and its ``lock_notify``."""
 
     revalidate_after: float = 3.0
     retry_after: float = 1.0

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.lock.drill import LockDrill, Scale
 from tests.support.databases import Database
 
-SCALE = Scale(tenants=20, workers=2, threads=2, pause=0.02, rows=300, rate=100, lasting=1)
+SCALE = Scale(tenants=8, workers=2, threads=2, pause=0.02, rows=300, rate=100, lasting=1)
 BOUND = 5
 
 

@@ -20,32 +20,47 @@ CREATE, READ, UPDATE, DELETE = 1, 2, 3, 4
 SUCCESS, FAILURE = 1, 2
 INFORMATIONAL, MEDIUM, HIGH = 1, 3, 4
 
-_ACTIVITIES = {
+# What is in neither table is an update, and of no special weight.
+_ACTIVITIES: dict[str, int] = {
     EventKind.WRAP: CREATE,
     EventKind.UNWRAP: READ,
     EventKind.CHECK: READ,
     EventKind.RIDE_OUT: READ,
     EventKind.REVOKED: READ,
     EventKind.RESTORED: READ,
+    EventKind.UNAVAILABLE: READ,
+    EventKind.EXPIRING: READ,
+    EventKind.EXPIRED: READ,
+    EventKind.TAMPERED: READ,
+    EventKind.REQUESTED: CREATE,
     EventKind.DROP_WRAPPING: DELETE,
     EventKind.DROP_RETIRED: DELETE,
     EventKind.SHRED: DELETE,
 }
-_SEVERITIES = {EventKind.REVOKED: MEDIUM, EventKind.RIDE_OUT: MEDIUM, EventKind.TRAIL_BROKEN: HIGH}
+_SEVERITIES: dict[str, int] = {
+    EventKind.REVOKED: MEDIUM,
+    EventKind.UNAVAILABLE: MEDIUM,
+    EventKind.RIDE_OUT: MEDIUM,
+    EventKind.EXPIRING: MEDIUM,
+    EventKind.EXPIRED: HIGH,
+    EventKind.TAMPERED: HIGH,
+    EventKind.TRAIL_BROKEN: HIGH,
+}
+_FAILURES = (EventKind.REVOKED, EventKind.UNAVAILABLE, EventKind.EXPIRED, EventKind.TAMPERED)
 _CALL = re.compile(r"\bcalls? ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}(?:-[0-9a-f]{12})?)")
 
 
 def of_row(row: AuditEntry) -> dict[str, Any]:
     """Return a row of the trail as an event."""
     call = _CALL.search(row.detail)
-    activity = _ACTIVITIES.get(row.event, UPDATE)  # type: ignore[call-overload]
+    activity = _ACTIVITIES.get(row.event, UPDATE)
     event = _event(row.event, activity, row.at, row.tenant, asdict(row))
     event["actor"] = {"user": {"name": row.actor}}
     event["metadata"] |= {"uid": row.hash, "sequence": row.seq}
     event["message"] = row.detail
-    event["severity_id"] = _SEVERITIES.get(row.event, INFORMATIONAL)  # type: ignore[call-overload]
+    event["severity_id"] = _SEVERITIES.get(row.event, INFORMATIONAL)
     event["src_endpoint"] = {"name": row.origin}
-    event["status_id"] = FAILURE if row.event == EventKind.REVOKED else SUCCESS
+    event["status_id"] = FAILURE if row.event in _FAILURES else SUCCESS
     if call:
         event["api"]["request"] = {"uid": call[1]}
         event["metadata"]["correlation_uid"] = call[1]
