@@ -84,7 +84,7 @@ def test_the_doctor_looks_into_the_vault(clinic: VaultApplication) -> None:
         one for one in clinic.json("doctor")["findings"] if one["subject"] == clinic.vault.key_uri("kek")
     ]
     told = " ".join(one["what"] for one in found)
-    for expected in ("wraps and unwraps", "purge protection are on", "RSA of 2048 bits", "cannot list"):
+    for expected in ("wraps and unwraps", "purge protection are on", "RSA of 2048 bits", "cannot read"):
         assert expected in told
     assert {one["level"] for one in found} == {"ok"}
 

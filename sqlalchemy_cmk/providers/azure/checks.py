@@ -19,7 +19,7 @@ PLATFORMS = {"1": ", in an HSM of FIPS 140-2 Level 2", "2": ", in an HSM of FIPS
 
 def check_key(key: VaultKey, kek_uri: str, identifier: KeyIdentifier, vault: Vault) -> list[Finding]:
     """Return the findings about a key that wraps and unwraps."""
-    commands = Commands(identifier, key)
+    commands = Commands(identifier, found=key)
     findings = [
         *_recovery(key, kek_uri, commands),
         *_dates(key, kek_uri, identifier),
@@ -38,12 +38,12 @@ def _recovery(key: VaultKey, kek_uri: str, commands: Commands) -> Iterator[Findi
     if not key.recovery:
         yield Finding(Level.WARNING, kek_uri, "the vault does not say whether deleted keys can be recovered")
     elif "Recoverable" not in key.recovery:
-        remedy = f"turn on soft delete: {commands.update} --enable-soft-delete true"
+        remedy = f"turn on soft delete: {commands.protect()}"
         yield Finding(
             Level.PROBLEM, kek_uri, "soft delete is off: a deleted key is gone, and the data with it", remedy
         )
     elif "Purgeable" in key.recovery:
-        remedy = f"turn it on: {commands.update} --enable-purge-protection true"
+        remedy = f"turn it on: {commands.protect()}"
         what = "purge protection is off: a deleted key can be purged, and the data with it"
         yield Finding(Level.PROBLEM, kek_uri, what, remedy)
     else:
@@ -66,7 +66,7 @@ def _kind(key: VaultKey, kek_uri: str, commands: Commands) -> Iterator[Finding]:
     yield Finding(Level.OK, kek_uri, f"{key.kty}{size}, enabled{validated}")
     extra = sorted(key.operations - NEEDED)
     if extra:
-        remedy = f"restrict them: {commands.key('set-attributes')} --ops wrapKey unwrapKey"
+        remedy = f"restrict them: {commands.restrict_key()}"
         yield Finding(Level.WARNING, kek_uri, f"the key may also be used to {', '.join(extra)}", remedy)
 
 
@@ -78,7 +78,7 @@ def _rotation(kek_uri: str, identifier: KeyIdentifier, vault: Vault, commands: C
     if _rotates(answer.body.get("lifetimeActions")):
         yield Finding(Level.OK, kek_uri, "the key rotates by a policy")
     else:
-        remedy = f"set one: {commands.key('rotation-policy update')} --value policy.json"
+        remedy = f"set one: {commands.let_rotate()}"
         yield Finding(Level.WARNING, kek_uri, "the key has no rotation policy", remedy)
 
 

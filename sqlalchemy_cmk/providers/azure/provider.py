@@ -217,7 +217,7 @@ class AzureKeyVaultProvider(KeyProvider):
         """Check what Microsoft requires or recommends for a customer-managed key."""
         findings = super().health_checks(kek_uri)
         if any(one.level is Level.PROBLEM for one in findings):
-            grant = Commands(self._identify(kek_uri)).grant
+            grant = Commands(self._identify(kek_uri)).assign_role()
             return [replace(one, remedy=grant) if is_ungranted(one.what) else one for one in findings]
         key = self._identify(kek_uri)
         return findings + check_key(self._look_up(kek_uri), kek_uri, key, self._vault(key))

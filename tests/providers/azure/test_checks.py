@@ -73,21 +73,26 @@ def test_the_doctor_reads_a_rotation_policy_where_it_may(emulator: KeyVaultEmula
     place.close()
 
 
-def commands_for(uri: str, key: VaultKey | None = None) -> Commands:
+def commands_for(uri: str, found: VaultKey | None = None) -> Commands:
     identifier = parse_identifier(uri)
     assert identifier is not None
-    return Commands(identifier, key)
+    return Commands(identifier, found=found)
 
 
 def test_commands_are_those_of_the_place_in_which_the_key_is() -> None:
     vault = commands_for("https://acme.vault.azure.net/keys/k")
-    assert vault.update == "az keyvault update --name acme"
-    assert vault.key("rotate") == "az keyvault key rotate --vault-name acme --name k"
-    assert "Key Vault Crypto Service Encryption User" in vault.grant
-    hsm = commands_for("https://acme.managedhsm.azure.net/keys/k")
-    assert hsm.update == "az keyvault update-hsm --hsm-name acme"
-    assert hsm.key("rotate") == "az keyvault key rotate --hsm-name acme --name k"
-    assert hsm.grant.startswith("az keyvault role assignment create --hsm-name acme --scope /keys/k")
+    assert vault.protect() == "az keyvault update --name acme --enable-purge-protection true"
+    assert vault.rotate_key() == "az keyvault key rotate --vault-name acme --name k"
+    assert "Key Vault Crypto Service Encryption User" in vault.assign_role()
+    aes = VaultKey("1", "oct-HSM", 0, NEEDED, True, None, None, "", {})
+    for hsm in (
+        commands_for("https://acme.managedhsm.azure.net/keys/k"),
+        commands_for("https://acme.example/keys/k", aes),
+    ):
+        assert hsm.protect() == "az keyvault update-hsm --hsm-name acme --enable-purge-protection true"
+        assert hsm.rotate_key() == "az keyvault key rotate --hsm-name acme --name k"
+        assert hsm.assign_role().startswith("az keyvault role assignment create --hsm-name acme")
+        assert hsm.assign_role().endswith("--scope /keys/k")
 
 
 def test_the_doctor_names_the_role_that_is_missing_and_the_hsms_platform(emulator: KeyVaultEmulator) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sqlalchemy_cmk.providers.azure.commands import Commands
 from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier
 from sqlalchemy_cmk.providers.azure.onboarding.bicep import as_bicep
-from sqlalchemy_cmk.providers.azure.onboarding.target import Target
 from sqlalchemy_cmk.providers.azure.onboarding.tasks import as_script, as_text
 from sqlalchemy_cmk.providers.azure.onboarding.terraform import as_terraform
 from sqlalchemy_cmk.providers.azure.onboarding.verification import Verification
@@ -18,7 +18,7 @@ from sqlalchemy_cmk.providers.onboarding import (
     OnboardingStep,
 )
 
-_WRITERS: dict[OnboardingFormat, Callable[[Target], str]] = {
+_WRITERS: dict[OnboardingFormat, Callable[[Commands], str]] = {
     OnboardingFormat.TEXT: as_text,
     OnboardingFormat.AZ: as_script,
     OnboardingFormat.BICEP: as_bicep,
@@ -39,13 +39,13 @@ class VaultOnboarding(KekOnboarding):
 
     def __init__(self, key: KeyIdentifier, request: OnboardingRequest, vault: Callable[[], Vault]) -> None:
         self._key = key
-        self._target = Target.of(key, request)
+        self._commands = Commands(key, request)
         self._vault = vault
 
     def instructions(self, format: OnboardingFormat) -> str:
         """Return what the owner has to do."""
-        return f"{_WRITERS[format](self._target)}\n"
+        return f"{_WRITERS[format](self._commands)}\n"
 
     def steps(self) -> list[OnboardingStep]:
         """Return whether it was done; see :class:`Verification`."""
-        return Verification(self._vault(), self._key, self._target).steps()
+        return Verification(self._vault(), self._key, self._commands).steps()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from string import Template
 
-from sqlalchemy_cmk.providers.azure.onboarding.target import HSM_ROLE, ROLE, ROLE_ID, Target
+from sqlalchemy_cmk.providers.azure.commands import HSM_ROLE, ROLE, ROLE_ID, Commands
 
 _VAULT = Template("""\
 // Deploy it with: az deployment group create --resource-group RESOURCE_GROUP --template-file cmk.bicep
@@ -107,20 +107,20 @@ resource log 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
 }"""
 
 
-def as_bicep(target: Target) -> str:
+def as_bicep(commands: Commands) -> str:
     """Return a customer's tasks as a Bicep file."""
-    template = _HSM if target.managed_hsm else _VAULT
+    template = _HSM if commands.managed_hsm else _VAULT
     return template.substitute(
-        vault=target.vault,
-        key=target.key,
-        kty=target.kty,
-        bits=target.bits,
-        tags=_tags(target.tags),
-        show=f"az ad sp show --id {target.application} --query id",
-        role=HSM_ROLE if target.managed_hsm else ROLE,
+        vault=commands.vault,
+        key=commands.name,
+        kty=commands.kty,
+        bits=commands.bits,
+        tags=_tags(commands.tags),
+        show=f"az ad sp show --id {commands.application} --query id",
+        role=HSM_ROLE if commands.managed_hsm else ROLE,
         role_id=ROLE_ID,
-        assign=target.assign_role(),
-        protect=target.protect(),
+        assign=commands.assign_role(),
+        protect=commands.protect(),
         log=_LOG,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from textwrap import fill, indent
 
-from sqlalchemy_cmk.providers.azure.onboarding.target import Target
+from sqlalchemy_cmk.providers.azure.commands import Commands
 
 WIDTH = 76
 
@@ -26,79 +26,82 @@ class Task:
     commands: tuple[str, ...]
 
 
-def tasks(target: Target) -> Iterator[Task]:
+def tasks(commands: Commands) -> Iterator[Task]:
     """Return a customer's tasks, in order."""
-    if target.managed_hsm:
+    if commands.managed_hsm:
         yield Task(
             "Turn purge protection on",
             "A key that is purged by mistake takes the data with it. This cannot be undone. To make keys you "
             "need the role Managed HSM Crypto User.",
-            (target.protect(),),
+            (commands.protect(),),
         )
     else:
         yield Task(
             "Make a vault with soft delete and purge protection",
             "A key that is purged by mistake takes the data with it. For a vault that you have already, run: "
-            f"{target.protect()}",
-            (target.make_vault(), target.let_owner_make_keys()),
+            f"{commands.protect()}",
+            (commands.make_vault(), commands.let_owner_make_keys()),
         )
-    whose = f" The tag says whose key it is: without it the key is not taken. {_tags(target)}"
+    whose = f" The tag says whose key it is: without it the key is not taken. {_tags(commands)}"
     yield Task(
         "Make the key",
-        "It can wrap and unwrap, and nothing else." + (whose if target.tags else ""),
-        (target.make_key(),),
+        "It can wrap and unwrap, and nothing else." + (whose if commands.tags else ""),
+        (commands.make_key(),),
     )
-    if target.request.other_directory:
+    if commands.request.other_directory:
         yield Task(
             "Let the application into your directory",
             "It is a multi-tenant application. An administrator of your directory makes its service "
             "principal; it has no rights by that.",
-            (target.let_in(),),
+            (commands.let_in(),),
         )
     yield Task(
         "Give the application its role, on this key alone",
-        f"{target.role} lets it read the key's description, wrap and unwrap.",
-        (target.assign_role(),),
+        f"{commands.role} lets it read the key's description, wrap and unwrap.",
+        (commands.assign_role(),),
     )
     yield Task(
         "Keep the vault's log",
         "It has each use of the key, with an id that the application's own audit trail has too.",
-        (target.log(),),
+        (commands.log(),),
     )
 
 
-def as_text(target: Target) -> str:
+def as_text(commands: Commands) -> str:
     """Return the tasks as a text to read."""
-    lines = [f"A key for {_whom(target)}: {target.key} in {target.vault}", ""]
-    for number, task in enumerate(tasks(target), 1):
+    lines = [f"A key for {_whom(commands)}: {commands.name} in {commands.vault}", ""]
+    for number, task in enumerate(tasks(commands), 1):
         lines += [f"{number}. {task.title}", indent(fill(task.why, WIDTH, break_on_hyphens=False), "   "), ""]
         lines += [f"     {command}" for command in task.commands]
         lines += [""]
-    return "\n".join([*lines, _placeholders(target)])
+    return "\n".join([*lines, _placeholders(commands)])
 
 
-def as_script(target: Target) -> str:
+def as_script(commands: Commands) -> str:
     """Return the tasks as a script for a POSIX shell."""
-    lines = [f"# A key for {_whom(target)}: {target.key} in {target.vault}", f"# {_placeholders(target)}"]
-    for task in tasks(target):
+    lines = [
+        f"# A key for {_whom(commands)}: {commands.name} in {commands.vault}",
+        f"# {_placeholders(commands)}",
+    ]
+    for task in tasks(commands):
         why = indent(fill(f"{task.title}. {task.why}", WIDTH, break_on_hyphens=False), "# ")
         lines += ["", why, *task.commands]
     return "\n".join(lines)
 
 
-def _whom(target: Target) -> str:
+def _whom(commands: Commands) -> str:
     # Not the tenant's name: it may hold anything.
-    return target.request.tag_value or "the platform"
+    return commands.request.tag_value or "the platform"
 
 
-def _tags(target: Target) -> str:
+def _tags(commands: Commands) -> str:
     return "Repeat the key's other tags where it has some: a new list takes the place of the old one."
 
 
-def _placeholders(target: Target) -> str:
+def _placeholders(commands: Commands) -> str:
     names = ["WORKSPACE_ID (of Log Analytics)"]
-    if target.request.application is None:
+    if commands.request.application is None:
         names.insert(0, "APPLICATION_ID (the application's client id)")
-    if not target.managed_hsm:
+    if not commands.managed_hsm:
         names.insert(0, "RESOURCE_GROUP")
     return f"Replace {', '.join(names)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from string import Template
 
-from sqlalchemy_cmk.providers.azure.onboarding.target import HSM_ROLE, HSM_ROLE_ID, OWNERS_ROLE, ROLE, Target
+from sqlalchemy_cmk.providers.azure.commands import HSM_ROLE, HSM_ROLE_ID, OWNERS_ROLE, ROLE, Commands
 
 _BEGIN = """\
 terraform {
@@ -136,39 +136,39 @@ resource "azurerm_monitor_diagnostic_setting" "log" {
 """)
 
 
-def as_terraform(target: Target) -> str:
+def as_terraform(commands: Commands) -> str:
     """Return a customer's tasks as a Terraform file."""
     principal, vault = "azuread_service_principal.application", "azurerm_key_vault.vault"
-    if not target.request.other_directory:
+    if not commands.request.other_directory:
         principal = f"data.{principal}"
-    if target.managed_hsm:
+    if commands.managed_hsm:
         vault = "data.azurerm_key_vault_managed_hardware_security_module.vault"
-    template = _HSM if target.managed_hsm else _VAULT
-    who = _PRINCIPAL if target.request.other_directory else _KNOWN_PRINCIPAL
+    template = _HSM if commands.managed_hsm else _VAULT
+    who = _PRINCIPAL if commands.request.other_directory else _KNOWN_PRINCIPAL
     return (
         _BEGIN
-        + who.substitute(application=_text(target.application))
+        + who.substitute(application=_text(commands.application))
         + template.substitute(
-            vault=_text(target.vault),
-            key=_text(target.key),
-            plain_key=target.key,
-            kty=target.kty,
-            bits=target.bits,
-            tags=_tags(target),
-            role=HSM_ROLE if target.managed_hsm else ROLE,
+            vault=_text(commands.vault),
+            key=_text(commands.name),
+            plain_key=commands.name,
+            kty=commands.kty,
+            bits=commands.bits,
+            tags=_tags(commands),
+            role=HSM_ROLE if commands.managed_hsm else ROLE,
             hsm_role_id=HSM_ROLE_ID,
             owners_role=OWNERS_ROLE,
             principal=f"{principal}.object_id",
-            protect=target.protect(),
+            protect=commands.protect(),
             log=_LOG.substitute(id=f"{vault}.id"),
         )
     )
 
 
-def _tags(target: Target) -> str:
-    if not target.tags:
+def _tags(commands: Commands) -> str:
+    if not commands.tags:
         return ""
-    lines = "".join(f"    {_text(name)} = {_text(value)}\n" for name, value in target.tags.items())
+    lines = "".join(f"    {_text(name)} = {_text(value)}\n" for name, value in commands.tags.items())
     return f"\n  tags = {{\n{lines}  }}\n"
 
 

@@ -9,10 +9,10 @@ from secrets import token_bytes
 from sqlalchemy_cmk.errors import CredentialError, KeyUnavailable
 from sqlalchemy_cmk.format import DEK_BYTES
 from sqlalchemy_cmk.providers.azure.answers import Answer
+from sqlalchemy_cmk.providers.azure.commands import Commands
 from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier
 from sqlalchemy_cmk.providers.azure.keys import ALGORITHMS, MIN_RSA_BITS, NEEDED, VaultKey
 from sqlalchemy_cmk.providers.azure.onboarding.permissions import extra_permissions
-from sqlalchemy_cmk.providers.azure.onboarding.target import Target
 from sqlalchemy_cmk.providers.azure.vault import Vault
 from sqlalchemy_cmk.providers.azure.vault_request import VaultRequest
 from sqlalchemy_cmk.providers.onboarding import (
@@ -50,19 +50,19 @@ class Verification:
     Args:
         vault: the key's vault.
         key: the key.
-        target: how it should be.
+        commands: say how it should be, and how it is corrected.
     """
 
-    def __init__(self, vault: Vault, key: KeyIdentifier, target: Target) -> None:
+    def __init__(self, vault: Vault, key: KeyIdentifier, commands: Commands) -> None:
         self._vault = vault
         self._key = key
-        self._target = target
+        self._commands = commands
         self._probe = Secret(token_bytes(DEK_BYTES))
 
     def steps(self) -> list[OnboardingStep]:
         """Return every step, in order."""
         checks: dict[str, Callable[[VaultKey], OnboardingStep]] = {
-            **({OWNER: self._owner} if self._target.tags else {}),
+            **({OWNER: self._owner} if self._commands.tags else {}),
             STATE: self._state,
             KIND: self._kind,
             OPERATIONS: self._operations,
@@ -74,6 +74,7 @@ class Verification:
         done: list[OnboardingStep] = []
         try:
             found = self._read()
+            self._commands = self._commands.knowing(found)
             done.append(passed(READ, f"version {found.version}"))
             for check in checks.values():
                 done.append(check(found))
@@ -96,7 +97,7 @@ class Verification:
                 READ,
                 OnboardingProblem.MAY_NOT_GET,
                 f"get: {answer.status} {answer.code}",
-                self._target.assign_role(),
+                self._commands.assign_role(),
             )
         )
 
@@ -105,35 +106,35 @@ class Verification:
             self._ask(READ, VaultRequest("GET", f"deletedkeys/{self._key.name}")).status == 200
         )
         if deleted:
-            return failed(READ, OnboardingProblem.DELETED, "the key is deleted", self._target.recover_key())
+            return failed(READ, OnboardingProblem.DELETED, "the key is deleted", self._commands.recover_key())
         seen = f"the vault has no key {self._key.name}" + (" of this version" if self._key.version else "")
-        return failed(READ, OnboardingProblem.NO_SUCH_KEY, seen, self._target.make_key())
+        return failed(READ, OnboardingProblem.NO_SUCH_KEY, seen, self._commands.make_key())
 
     def _owner(self, key: VaultKey) -> OnboardingStep:
-        request = self._target.request
+        request = self._commands.request
         value = key.tags.get(str(request.tag), "")
         if Owners.read(value).include(request.tenant):
             return passed(OWNER, f"{request.tag} has {request.tag_value}")
         # Somebody else's key: neither whose it is nor anything more of it is for this tenant to learn.
         seen = f"the tag {request.tag} {'names somebody else' if value else 'is missing'}"
-        raise Stop(failed(OWNER, OnboardingProblem.NOT_OWNED, seen, self._target.tag_key()))
+        raise Stop(failed(OWNER, OnboardingProblem.NOT_OWNED, seen, self._commands.tag_key()))
 
     def _state(self, key: VaultKey) -> OnboardingStep:
-        now, target = time.time(), self._target
+        now, commands = time.time(), self._commands
         if not key.enabled:
-            enable = target.change_key("--enabled", "true")
+            enable = commands.change_key("--enabled", "true")
             raise Stop(failed(STATE, OnboardingProblem.DISABLED, "the key is disabled", enable))
         if key.expires is not None and now >= key.expires:
             seen = f"it expired on {_day(key.expires)}"
-            raise Stop(failed(STATE, OnboardingProblem.EXPIRED, seen, target.rotate_key()))
+            raise Stop(failed(STATE, OnboardingProblem.EXPIRED, seen, commands.rotate_key()))
         if key.not_before is not None and now < key.not_before:
             seen = f"it is valid from {_day(key.not_before)}"
-            raise Stop(failed(STATE, OnboardingProblem.NOT_YET_VALID, seen, target.begin_now()))
+            raise Stop(failed(STATE, OnboardingProblem.NOT_YET_VALID, seen, commands.begin_now()))
         return passed(STATE, f"until {_day(key.expires)}" if key.expires is not None else "without an end")
 
     def _kind(self, key: VaultKey) -> OnboardingStep:
         seen = f"{key.kty} of {key.bits} bits" if key.bits else key.kty
-        make = self._target.make_key()
+        make = self._commands.make_key()
         if key.kty not in ALGORITHMS:
             raise Stop(failed(KIND, OnboardingProblem.WRONG_KIND, seen, make))
         if key.kty != "oct-HSM" and key.bits < MIN_RSA_BITS:
@@ -141,7 +142,7 @@ class Verification:
         return passed(KIND, seen)
 
     def _operations(self, key: VaultKey) -> OnboardingStep:
-        restrict = self._target.restrict_key()
+        restrict = self._commands.restrict_key()
         if key.operations and (missing := sorted(NEEDED - key.operations)):
             seen = f"{' and '.join(missing)} is not among them"
             raise Stop(failed(OPERATIONS, OnboardingProblem.WRONG_OPERATIONS, seen, restrict))
@@ -158,7 +159,7 @@ class Verification:
         opened = self._use(key, UNWRAP, "unwrapKey", self._wrapped, OnboardingProblem.MAY_NOT_UNWRAP)
         if opened != self._probe:
             seen = "the vault unwraps to something else than was wrapped"
-            raise Stop(failed(UNWRAP, OnboardingProblem.CANNOT_SERVE, seen, self._target.make_key()))
+            raise Stop(failed(UNWRAP, OnboardingProblem.CANNOT_SERVE, seen, self._commands.make_key()))
         return passed(UNWRAP, "and unwrapped again")
 
     def _use(
@@ -170,21 +171,21 @@ class Verification:
         if result is not None:
             return result
         self._refuse_network(step, answer)
-        seen, target = f"{operation}: {answer.status} {answer.code}", self._target
+        seen, commands = f"{operation}: {answer.status} {answer.code}", self._commands
         if answer.status == 403 and answer.code == "KeyDisabled":
-            enable = target.change_key("--enabled", "true")
+            enable = commands.change_key("--enabled", "true")
             raise Stop(failed(step, OnboardingProblem.DISABLED, seen, enable))
         if answer.status == 403:
-            raise Stop(failed(step, problem, seen, target.assign_role()))
+            raise Stop(failed(step, problem, seen, commands.assign_role()))
         kind = OnboardingProblem.WRONG_SIZE if key.kty == "oct-HSM" else OnboardingProblem.CANNOT_SERVE
-        raise Stop(failed(step, kind, seen, target.make_key()))
+        raise Stop(failed(step, kind, seen, commands.make_key()))
 
     def _no_more(self, key: VaultKey) -> OnboardingStep:
         extra = [name for name, request in extra_permissions(self._key, key.version) if self._may(request)]
         if not extra:
             return passed(NO_MORE, "it was refused whatever else was tried")
         seen = f"the application may also {', '.join(extra)}"
-        return warning(NO_MORE, OnboardingProblem.EXTRA_PERMISSIONS, seen, self._target.show_roles())
+        return warning(NO_MORE, OnboardingProblem.EXTRA_PERMISSIONS, seen, self._commands.show_roles())
 
     def _may(self, request: VaultRequest) -> bool:
         answer = self._ask(NO_MORE, request)
@@ -192,7 +193,7 @@ class Verification:
         return answer.status != 403 or answer.code in ("KeyOperationForbidden", "KeyDisabled")
 
     def _recovery(self, key: VaultKey) -> OnboardingStep:
-        protect = self._target.protect()
+        protect = self._commands.protect()
         if "Recoverable" not in key.recovery:
             seen = "soft delete is off, or the vault does not say"
             return failed(RECOVERY, OnboardingProblem.NO_SOFT_DELETE, seen, protect)
@@ -214,13 +215,13 @@ class Verification:
 
     def _no_sign_in(self, step: str, seen: str) -> OnboardingStep:
         cure = "renew the application's secret or certificate"
-        if self._target.request.other_directory:
-            cure = self._target.let_in()
+        if self._commands.request.other_directory:
+            cure = self._commands.let_in()
         return failed(step, OnboardingProblem.SIGN_IN, seen, cure)
 
     def _refuse_network(self, step: str, answer: Answer) -> None:
         if answer.code in NETWORK:
-            problem, cure = OnboardingProblem.NETWORK_BLOCKED, self._target.let_address_in()
+            problem, cure = OnboardingProblem.NETWORK_BLOCKED, self._commands.let_address_in()
             raise Stop(failed(step, problem, f"{answer.status} {answer.code}", cure))
 
 
