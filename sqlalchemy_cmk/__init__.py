@@ -34,7 +34,7 @@ from sqlalchemy_cmk.keys.storage.tables import register_tables
 from sqlalchemy_cmk.rekey.tables import make_rekey_tables
 from sqlalchemy_cmk.scope import carry_scope, tenant_scope
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 install()
 

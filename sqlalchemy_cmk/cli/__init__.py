@@ -2,7 +2,7 @@
 
 import sys
 
-EXTRA = ("click", "rich")
+EXTRA = ("alembic", "click", "rich", "sqlglot")
 
 
 def main() -> None:
@@ -10,8 +10,9 @@ def main() -> None:
     try:
         from sqlalchemy_cmk.cli.app import cmk
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
+        name = (error.name or "").partition(".")[0]
+        if name not in EXTRA:
             raise
-        print(f"cmk needs {error.name}: run pip install 'sqlalchemy-cmk[cli]'", file=sys.stderr)
+        print(f"cmk needs {name}: run pip install 'sqlalchemy-cmk[cli]'", file=sys.stderr)
         sys.exit(5)
     cmk(prog_name="cmk")

@@ -8,6 +8,7 @@ Usage::
 ``docs/search.md`` says which index answers what, and what a reader of the database learns from it.
 """
 
+from sqlalchemy_cmk.columns.indexes import SearchIndex
 from sqlalchemy_cmk.search.indexes.compound import Compound
 from sqlalchemy_cmk.search.indexes.exact import Exact
 from sqlalchemy_cmk.search.indexes.ngram import NGram
@@ -24,6 +25,7 @@ __all__ = [
     "Ordered",
     "Prefix",
     "Range",
+    "SearchIndex",
     "Suffix",
     "fold",
     "identity",

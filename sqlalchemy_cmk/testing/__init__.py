@@ -64,13 +64,28 @@ from sqlalchemy_cmk.runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from sqlalchemy_cmk.testing.access import Principal
     from sqlalchemy_cmk.testing.emulator import KeyVaultEmulator
+    from sqlalchemy_cmk.testing.faults import Faults
+    from sqlalchemy_cmk.testing.log import RequestLog
     from sqlalchemy_cmk.testing.provider_contract import KekPlace, ProviderContract
+    from sqlalchemy_cmk.testing.store import KeyVersion
     from sqlalchemy_cmk.testing.vaults import Vault
 
-__all__ = ["KekPlace", "KeyVaultEmulator", "Principal", "ProviderContract", "Vault"]
+__all__ = [
+    "Faults",
+    "KekPlace",
+    "KeyVaultEmulator",
+    "KeyVersion",
+    "Principal",
+    "ProviderContract",
+    "RequestLog",
+    "Vault",
+]
 
 # The pytest plugin is imported in every run, and most runs start no server.
 _HOMES = {
+    "Faults": "faults",
+    "KeyVersion": "store",
+    "RequestLog": "log",
     "KekPlace": "provider_contract",
     "KeyVaultEmulator": "emulator",
     "Principal": "access",

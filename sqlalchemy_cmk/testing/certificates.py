@@ -21,7 +21,9 @@ class Certificates:
         try:
             import trustme
         except ImportError as error:
-            raise ConfigurationError("the Key Vault emulator needs trustme: pip install trustme") from error
+            raise ConfigurationError(
+                "the Key Vault emulator needs trustme: run pip install 'sqlalchemy-cmk[testing]'"
+            ) from error
         self._authority = trustme.CA()
         self._folder = Path(mkdtemp(prefix="key-vault-emulator-"))
         self.ca_file = self._folder / "ca.pem"

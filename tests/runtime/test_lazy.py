@@ -15,13 +15,23 @@ def test_a_name_comes_from_its_home_and_no_other_name_exists() -> None:
         find("Peace")
 
 
-@pytest.mark.parametrize(
-    ("name", "extra"), [("AzureKeyVaultProvider", "azure"), ("Pkcs11KeyProvider", "pkcs11")]
-)
-def test_without_its_extra_a_provider_says_what_to_install(name: str, extra: str) -> None:
-    script = f"import sys; sys.modules[{extra!r}] = None; from sqlalchemy_cmk.providers import {name}"
+NEEDS = {
+    "azure": "from sqlalchemy_cmk.providers import AzureKeyVaultProvider",
+    "boto3": "from sqlalchemy_cmk.providers import AwsKmsProvider",
+    "pkcs11": "from sqlalchemy_cmk.providers import Pkcs11KeyProvider",
+    "flask": "from sqlalchemy_cmk.flask import CMK",
+    "trustme": "from sqlalchemy_cmk.testing import KeyVaultEmulator; KeyVaultEmulator().__enter__()",
+    **dict.fromkeys(("click", "rich", "alembic"), "from sqlalchemy_cmk.cli import main; main()"),
+}
+EXTRAS = {"boto3": "aws", "trustme": "testing", **dict.fromkeys(("click", "rich", "alembic"), "cli")}
+
+
+@pytest.mark.parametrize("module", NEEDS)
+def test_without_an_extra_it_is_said_what_to_install(module: str) -> None:
+    script = f"import sys; sys.modules[{module!r}] = None; {NEEDS[module]}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert f"{name} needs {extra}" in done.stderr and f"sqlalchemy-cmk[{extra}]" in done.stderr
+    said = done.stderr.splitlines()[-1]
+    assert f"needs {module}" in said and f"pip install 'sqlalchemy-cmk[{EXTRAS.get(module, module)}]'" in said
 
 
 @pytest.mark.parametrize(
