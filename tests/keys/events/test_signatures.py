@@ -45,7 +45,7 @@ def test_while_a_secret_is_changed_either_side_may_be_first() -> None:
         {"webhook-signature": ""},
         {"webhook-signature": "v1,\u00e9"},
         {"webhook-id": "msg_another"},
-        {"webhook-timestamp": str(int(time.time()) + 1)},
+        {"webhook-timestamp": "another second"},
         {"webhook-timestamp": "now"},
         {"webhook-timestamp": "\u0662"},
         {"webhook-timestamp": "9" * 400},
@@ -53,6 +53,9 @@ def test_while_a_secret_is_changed_either_side_may_be_first() -> None:
     ids=str,
 )
 def test_headers_that_were_changed_are_refused(change: dict[str, str]) -> None:
+    # Not among the parameters: every worker has to collect the same ones.
+    if "another second" in change.values():
+        change = {"webhook-timestamp": str(int(time.time()) + 1)}
     with pytest.raises(UnverifiedWebhook):
         verify_webhook({**signed(), **change}, BODY, SECRET)
 
