@@ -13,7 +13,9 @@ from sqlalchemy_cmk.certificates.signed import SignedCertificate, signed
 from sqlalchemy_cmk.errors import ConfigurationError
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.certificate_key import CertificateKey
+from sqlalchemy_cmk.keys.keyring import KEYRING
 from sqlalchemy_cmk.runtime.because import current
+from sqlalchemy_cmk.runtime.kinds import Kind, takes, text
 from sqlalchemy_cmk.scope import key_owner
 
 
@@ -50,6 +52,11 @@ class Recording:
         self._issued = certificate
 
 
+@takes(
+    keyring=KEYRING,
+    operation=text("what is done, such as 'rotate'"),
+    before=Kind((Observed,), "how the tenant stood, as it was observed").or_none,
+)
 @contextmanager
 def recording(
     keyring: Keyring, tenant: object, operation: str, *, before: Observed | None = None

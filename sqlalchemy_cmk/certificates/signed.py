@@ -24,6 +24,7 @@ from sqlalchemy_cmk.certificates.document import FORMAT, Certificate
 from sqlalchemy_cmk.errors import ConfigurationError, TamperedError
 from sqlalchemy_cmk.keys.certificate_key import CertificateKey
 from sqlalchemy_cmk.providers._files import create_private
+from sqlalchemy_cmk.runtime.kinds import Kind, takes, text
 from sqlalchemy_cmk.runtime.secret import Secret
 
 ALGORITHM = "Ed25519"
@@ -97,6 +98,11 @@ def signed(certificate: Certificate, key: CertificateKey) -> SignedCertificate:
     return SignedCertificate(certificate, made)
 
 
+@takes(
+    data=Kind((bytes, bytearray), "what the certificate's file holds, as bytes"),
+    key=Kind((bytes, bytearray), "the issuer's public key in PEM, as bytes").or_none,
+    fingerprint=text("64 hexadecimal digits, as cmk certificate public-key prints them").or_none,
+)
 def verify(data: bytes, *, key: bytes | None = None, fingerprint: str | None = None) -> Verified:
     """Verify a certificate; neither the database nor a keyring is needed.
 

@@ -11,12 +11,14 @@ from sqlalchemy_cmk.certificates.recording import certificate_key_of, recording
 from sqlalchemy_cmk.certificates.signed import SignedCertificate
 from sqlalchemy_cmk.errors import ConfigurationError, KeyRevoked
 from sqlalchemy_cmk.keys import Keyring
+from sqlalchemy_cmk.keys.keyring import KEYRING
 from sqlalchemy_cmk.keys.lifecycle.unknown import unknown_tenant
 from sqlalchemy_cmk.keys.model import Purpose, TenantState
 from sqlalchemy_cmk.offboarding.exporting import Export
 from sqlalchemy_cmk.offboarding.folder import SEALED, Folder, Progress
 from sqlalchemy_cmk.offboarding.rows import tenants_tables
-from sqlalchemy_cmk.offboarding.sealing import recipient
+from sqlalchemy_cmk.offboarding.sealing import PATH, recipient
+from sqlalchemy_cmk.runtime.kinds import Kind, takes, text
 from sqlalchemy_cmk.scope import PLATFORM_TENANT, key_owner
 
 OPERATION = "offboard"
@@ -35,6 +37,13 @@ class Offboarded:
     certificate: SignedCertificate
 
 
+@takes(
+    keyring=KEYRING,
+    folder=PATH,
+    confirm=text("the tenant's name, repeated"),
+    sealed_for=Kind((bytes, bytearray), "an RSA public key in PEM, as bytes").or_none,
+    export=Kind((bool,), "True or False", never=()),
+)
 def offboard(
     keyring: Keyring,
     tenant: object,

@@ -25,12 +25,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from sqlalchemy_cmk.errors import ConfigurationError, TamperedError
 from sqlalchemy_cmk.offboarding.files import NewFile
 from sqlalchemy_cmk.providers._files import read_private
+from sqlalchemy_cmk.runtime.kinds import Kind, takes
 from sqlalchemy_cmk.runtime.secret import Secret
 
 MAGIC = b"sqlalchemy_cmk sealed export 1\n"
 CHUNK = 64 * 1024
 KEY_BYTES = 32
 LEAST_BITS = 2048
+PATH = Kind((str, Path), "the path of a file or folder")
 
 _TAG = 16
 _COUNTER = 11
@@ -88,6 +90,7 @@ class SealedWriter:
         self._number += 1
 
 
+@takes(source=PATH, target=PATH, key=PATH)
 def open_export(source: str | Path, target: str | Path, key: str | Path) -> None:
     """Open a sealed export; neither a keyring nor a database is needed.
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy_cmk import ConfigurationError, Keyring, KeyUnavailable, TamperedError
 from sqlalchemy_cmk.certificates import Certificate, recording, verify
 from sqlalchemy_cmk.certificates.signed import public_pem
+from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.rekey import Job, Rekey
 from tests.support.world import World
 
@@ -71,7 +72,7 @@ def test_the_trail_between_is_the_trails_own(sqlite_world: World) -> None:
 
 
 def test_a_shredding_names_the_deks_and_the_values_that_are_lost(world: World) -> None:
-    deks = {world.active("acme").hex(), world.active("acme", "deterministic").hex()}  # type: ignore[arg-type]
+    deks = {world.active("acme").hex(), world.active("acme", Purpose.DETERMINISTIC).hex()}
     with recording(world.keyring, "acme", "shred") as made:
         world.keyring.lifecycle.shred("acme", confirm="acme")
     certificate = made.certificate.certificate

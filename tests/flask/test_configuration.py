@@ -57,6 +57,7 @@ def test_the_keyrings_own_options_are_settings(tmp_path: Path) -> None:
             "CMK_TABLE_PREFIX": "keys_",
             "CMK_READS_WITHOUT_TENANT": True,
             "CMK_RECORD_KEY": f"file:{tmp_path}/record-key",
+            "CMK_CERTIFICATE_KEY": f"file:{tmp_path}/certificate.pem",
             "CMK_ACTOR": lambda: "somebody",
             "CMK_LOCK_CHECK": timedelta(seconds=1),
             "CMK_LOCK_GRACE": 60,
@@ -68,6 +69,7 @@ def test_the_keyrings_own_options_are_settings(tmp_path: Path) -> None:
     assert (found.revalidate_after, found.retry_after, found.table_prefix) == (60, 3, "keys_")
     assert found.engines.only().courier._sender._webhooks.any
     assert found.reads_without_tenant and found.record_keys is not None
+    assert str(tmp_path / "certificate.pem") in repr(found.certificate_key)
     assert str(tmp_path / "record-key") in found.record_keys.origin
 
 
