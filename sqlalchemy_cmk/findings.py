@@ -9,6 +9,7 @@ from sqlalchemy_cmk.errors import (
     CmkError,
     ConfigurationError,
     CredentialError,
+    KeyLocked,
     KeyRevoked,
     KeyUnavailable,
     TamperedError,
@@ -41,6 +42,7 @@ class Finding:
 
 
 _REMEDIES: tuple[tuple[type[CmkError], str], ...] = (
+    (KeyLocked, "find out why it was locked, then let its keys be used again: cmk unlock"),
     (KeyRevoked, "ask its owner to give access back: what is sealed under it opens again by itself then"),
     (
         CredentialError,

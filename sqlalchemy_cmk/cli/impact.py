@@ -83,8 +83,7 @@ def _sentences(found: Impact) -> Iterator[str]:
         others = f"{plural(one.count, 'other tenant')}: {', '.join(map(tenant_label, one.names))}{more}"
         yield f"Under {one.kek_uri} {'are ' + others if one.count else 'is no other tenant'}."
     yield from found.remains
-    for sentence in found.unknown:
-        yield f"Not known: {sentence}"
+    yield from found.unknown
 
 
 def _times(times: Times) -> Iterator[str]:

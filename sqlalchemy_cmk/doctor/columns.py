@@ -33,7 +33,7 @@ from sqlalchemy_cmk.columns.sealed import Sealed
 from sqlalchemy_cmk.columns.tenants import TenantSource, sealed_columns, tenant_source
 from sqlalchemy_cmk.databases.errors import complaint
 from sqlalchemy_cmk.errors import CmkError, KeyRevoked, KeyUnavailable, TamperedError, TenantRequired
-from sqlalchemy_cmk.findings import Finding, Level
+from sqlalchemy_cmk.findings import Finding, Level, remedy_for
 from sqlalchemy_cmk.format import HEADER_BYTES
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
@@ -48,7 +48,7 @@ class Outcome:
     """The results for the sampled values of one column."""
 
     opened: int = 0
-    refused: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
     shredded: int = 0
     not_tried: dict[str, None] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -110,7 +110,7 @@ class ColumnChecks:
                 if self._keyring.store.shredded([error.tenant] if error.tenant else []):
                     outcome.shredded += 1
                 else:
-                    outcome.refused.add(str(error))
+                    outcome.refused[str(error)] = remedy_for(error)
             except (TamperedError, TenantRequired) as error:
                 outcome.broken.append(str(error))
             except CmkError as error:
@@ -207,8 +207,8 @@ def _findings(where: str, outcome: Outcome) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, where, what, RESTORE)
     for what in outcome.not_tried:
         yield Finding(Level.WARNING, where, f"not tried: {what}", "fix that, and run cmk doctor again")
-    for what in sorted(outcome.refused):
-        yield Finding(Level.WARNING, where, f"sealed: {what}", "the KEK's owner has to give access back")
+    for what, remedy in sorted(outcome.refused.items()):
+        yield Finding(Level.WARNING, where, f"sealed: {what}", remedy)
     if outcome.opened:
         yield Finding(
             Level.OK,

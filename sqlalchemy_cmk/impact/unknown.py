@@ -31,17 +31,16 @@ def unknown_of(
             f"How many rows of {', '.join(vague)} are the tenant's is not known without counting: run "
             f"{analyze}, or ask for exact numbers."
         )
-    if not all(one.read_at for one in seen):
-        yield _silent("read")
-    if not all(one.written_at for one in seen):
-        yield _silent("written")
+    silent = {
+        "read": not all(one.read_at for one in seen),
+        "written": not all(one.written_at for one in seen),
+    }
+    if any(silent.values()):
+        what = " or ".join(name for name, is_so in silent.items() if is_so)
+        yield f"The database does not say when each of the tenant's tables was last {what}."
     longest = max((one.longest_use for one in keys.deks if one.state is DekState.ACTIVE), default=0.0)
     if keys.tenant.outage_grace is None and longest > times.unreachable:
         yield (
             "A process uses this tenant's keys by longer settings than these: up to "
             f"{longest:g} seconds after a proof."
         )
-
-
-def _silent(what: str) -> str:
-    return f"When each of its tables was last {what} is not known: the database does not say."

@@ -14,3 +14,9 @@ def test_lock_closes_a_tenants_keys_and_unlock_opens_them(app: Application) -> N
 
 def test_a_tenant_that_does_not_exist_is_not_locked(app: Application) -> None:
     assert app.json("lock", "nobody", code=5)["error"] == "ConfigurationError"
+
+
+def test_doctor_says_of_a_locked_tenants_values_that_they_are_to_be_unlocked(app: Application) -> None:
+    app.run("lock", "acme")
+    sealed = [one for one in app.json("doctor")["findings"] if one["subject"] == "patients.ssn"]
+    assert sealed and all("cmk unlock" in one["remedy"] for one in sealed)
