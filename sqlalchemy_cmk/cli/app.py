@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from sqlalchemy_cmk import __version__
 from sqlalchemy_cmk.cli.assign import assign
@@ -74,6 +75,15 @@ class CmkGroup(click.Group):
         except CmkError as error:
             more = {"request": error.request} if isinstance(error, ApprovalRequired) else {}
             _end(ctx, exit_code(error), type(error).__name__, str(error), **more)
+        except DBAPIError as error:
+            # Its own text may hold values.
+            what = f"the database cannot be used now ({type(error.orig).__name__})"
+            _end(
+                ctx,
+                ExitCode.UNAVAILABLE,
+                "KeyUnavailable",
+                f"{what}: check its URL, the network and its rights",
+            )
 
 
 def _in_order(args: list[str]) -> list[str]:

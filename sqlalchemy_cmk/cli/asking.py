@@ -10,7 +10,7 @@ from sqlalchemy_cmk.cli.output import tenant_label
 from sqlalchemy_cmk.keys import Keyring
 from sqlalchemy_cmk.keys.lifecycle.unknown import nearly
 from sqlalchemy_cmk.keys.model import TenantState
-from sqlalchemy_cmk.providers import LocalKeyProvider
+from sqlalchemy_cmk.providers import KeyProvider, LocalKeyProvider
 from sqlalchemy_cmk.runtime.printable import printable
 from sqlalchemy_cmk.scope import PLATFORM_TENANT
 
@@ -40,7 +40,7 @@ def _questions(keyring: Keyring, tenants: Sequence[str], kek_uri: str, *, new: b
             meant = printable(nearly(keyring.store, name)) or "."
             yield f"{tenant_label(name)} has no keys here{meant} Make a new tenant of this name?"
     provider = keyring.provider_of(kek_uri)
-    if isinstance(provider, LocalKeyProvider) and not provider.has(kek_uri):
+    if _is_new(keyring, provider, kek_uri):
         yield f"There is no KEK {printable(kek_uri)} yet. Make it?"
     elif tenants and kek_uri != keyring.platform_key:
         others = _others(keyring, tenants, kek_uri)
@@ -48,6 +48,13 @@ def _questions(keyring: Keyring, tenants: Sequence[str], kek_uri: str, *, new: b
             named = ", ".join(map(tenant_label, others[:SHOWN]))
             more = " and others" if len(others) > SHOWN else ""
             yield f"{printable(kek_uri)} serves {named}{more} already, whose owner could shut both. Go on?"
+
+
+def _is_new(keyring: Keyring, provider: KeyProvider, kek_uri: str) -> bool:
+    """Return whether a local KEK is not there and wraps nothing: one that does has gone missing."""
+    if not isinstance(provider, LocalKeyProvider) or provider.has(kek_uri):
+        return False
+    return not keyring.store.is_in_use(kek_uri)
 
 
 def _others(keyring: Keyring, tenants: Sequence[str], kek_uri: str) -> list[str]:
