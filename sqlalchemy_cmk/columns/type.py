@@ -1,11 +1,5 @@
 """``EncryptedType``: a column type whose values are stored sealed.
 
-Usage::
-
-    ssn: Mapped[str] = mapped_column(EncryptedType(String(11)))
-    email: Mapped[str] = mapped_column(EncryptedType(String(254), deterministic=True), unique=True)
-    history: Mapped[dict] = mapped_column(EncryptedType(JSON, row_bound=True))
-
 Its options are a :class:`~sqlalchemy_cmk.columns.scheme.Scheme`. Values are sealed and opened where their row
 is at hand, by the hooks, not by the type's processors.
 """
@@ -52,6 +46,22 @@ _OURS = (
 
 class EncryptedType(TypeDecorator[Any]):
     """Stores the values of another type sealed under the row's tenant's DEK.
+
+    A model says whose each row is, and what is sealed; code that uses it stays as it was::
+
+        class Patient(Base):
+            __tablename__ = "patients"
+            __cmk_tenant__ = "clinic"  # the column that says whose row this is
+
+            id: Mapped[int] = mapped_column(primary_key=True)
+            clinic: Mapped[str]
+            ssn: Mapped[str] = mapped_column(EncryptedType(String(11)))
+            email: Mapped[str] = mapped_column(EncryptedType(String(254), deterministic=True))
+            name: Mapped[str] = mapped_column(EncryptedType(String(80), index=[Prefix()]))
+
+    The keys come from a :class:`~sqlalchemy_cmk.Keyring` that serves the engine: ``keyring.protect(Base)``.
+    Without one nothing is read or written. What a sealed column cannot be asked is refused, with what to
+    write instead.
 
     Args:
         type_: the SQLAlchemy type of the values, or a dataclass, a msgspec Struct, a Pydantic model, or an
