@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -21,20 +19,18 @@ from sqlalchemy_cmk.findings import Finding, Level
 from sqlalchemy_cmk.format import DEK_BYTES
 from sqlalchemy_cmk.providers.azure.answers import Answer, is_ungranted, refuse, summary
 from sqlalchemy_cmk.providers.azure.checks import check_key
-from sqlalchemy_cmk.providers.azure.clients import AsyncClient, BlockingClient, Loop, is_async
 from sqlalchemy_cmk.providers.azure.commands import Commands
 from sqlalchemy_cmk.providers.azure.descriptions import Descriptions
 from sqlalchemy_cmk.providers.azure.hosts import TrustedHosts
 from sqlalchemy_cmk.providers.azure.identifiers import KeyIdentifier, is_version, parse_identifier
 from sqlalchemy_cmk.providers.azure.keys import ALGORITHMS, VaultKey, algorithm_for, refuse_unfit
 from sqlalchemy_cmk.providers.azure.onboarding import VaultOnboarding
-from sqlalchemy_cmk.providers.azure.vault import Vault
 from sqlalchemy_cmk.providers.azure.vault_request import VaultRequest
+from sqlalchemy_cmk.providers.azure.vaults import Vaults
 from sqlalchemy_cmk.providers.base import KekExpiry, KeyProvider, Wrapped, foreign_algorithm, foreign_version
 from sqlalchemy_cmk.providers.onboarding import KekOnboarding, OnboardingRequest
 from sqlalchemy_cmk.providers.owners import Owners
 from sqlalchemy_cmk.providers.uris import shown
-from sqlalchemy_cmk.runtime.forks import watch_forks
 from sqlalchemy_cmk.runtime.kinds import described
 from sqlalchemy_cmk.runtime.secret import Secret
 
@@ -104,17 +100,8 @@ class AzureKeyVaultProvider(KeyProvider):
                 raise ConfigurationError(f"{name} is a number, 0 or more, not {described(value)}")
         if not 0 < retry_bound < math.inf:
             raise ConfigurationError("retry_bound is how long a request may take: give seconds, more than 0")
-        self._credential = credential
-        self._credential_for = credential_for
-        self._retries = retries
-        self._retry_bound = retry_bound
-        self._options = {**DEFAULTS, **options}
-        self._lock = threading.Lock()
-        self._vaults: dict[str, Vault] = {}
         self._descriptions = Descriptions(version_check)
-        self._loop: Loop | None = None
-        self._made: Any = None
-        watch_forks(self)
+        self._vaults = Vaults(credential, credential_for, retries, retry_bound, {**DEFAULTS, **options})
 
     def handles(self, kek_uri: str) -> bool:
         """Return whether the URI is a key identifier in a vault to which tokens may be sent."""
@@ -220,33 +207,16 @@ class AzureKeyVaultProvider(KeyProvider):
             grant = Commands(self._identify(kek_uri)).assign_role()
             return [replace(one, remedy=grant) if is_ungranted(one.what) else one for one in findings]
         key = self._identify(kek_uri)
-        return findings + check_key(self._look_up(kek_uri), kek_uri, key, self._vault(key))
+        return findings + check_key(self._look_up(kek_uri), kek_uri, key, self._vaults.of(key))
 
     def onboarding(self, kek_uri: str, request: OnboardingRequest) -> KekOnboarding:
         """Return what the key's owner has to do, and whether it was done."""
         key = self._identify(kek_uri)
-        return VaultOnboarding(key, request, lambda: self._vault(key))
+        return VaultOnboarding(key, request, lambda: self._vaults.of(key))
 
     def close(self) -> None:
         """Close the connections to every vault, and the credential if this provider has made it."""
-        with self._lock:
-            vaults, self._vaults = self._vaults, {}
-            loop, self._loop = self._loop, None
-            made, self._made = self._made, None
-        for vault in vaults.values():
-            vault.close()
-        closing = made.close() if hasattr(made, "close") else None
-        if loop is not None:
-            if inspect.iscoroutine(closing):
-                loop.run(closing)
-            loop.close()
-
-    def after_fork(self) -> None:
-        """Leave the parent's connections to the parent; the child opens its own."""
-        self._lock = threading.Lock()
-        self._vaults = {}
-        self._loop = None
-        self._made = None
+        self._vaults.close()
 
     def _identify(self, kek_uri: str) -> KeyIdentifier:
         key = parse_identifier(kek_uri)
@@ -257,33 +227,10 @@ class AzureKeyVaultProvider(KeyProvider):
             )
         return key
 
-    def _vault(self, key: KeyIdentifier) -> Vault:
-        with self._lock:
-            if key.vault_url not in self._vaults:
-                client = self._client(key.vault_url)
-                self._vaults[key.vault_url] = Vault(key.host, client, self._retries, self._retry_bound)
-            return self._vaults[key.vault_url]
-
-    def _client(self, vault_url: str) -> AsyncClient | BlockingClient:
-        credential = self._credential_of(vault_url)
-        if not is_async(credential):
-            return BlockingClient(vault_url, credential, self._options)
-        self._loop = self._loop or Loop()
-        return AsyncClient(vault_url, credential, self._options, self._loop)
-
-    def _credential_of(self, vault_url: str) -> Any:
-        if self._credential_for is not None:
-            return self._credential_for(vault_url)
-        if not callable(self._credential):
-            return self._credential
-        if self._made is None:
-            self._made = self._credential()
-        return self._made
-
     def _look_up(self, kek_uri: str, *, never_used: bool = False) -> VaultKey:
         key = self._identify(kek_uri)
         self._descriptions.drop(kek_uri)
-        answer = self._vault(key).get(key.at(key.version))
+        answer = self._vaults.of(key).get(key.at(key.version))
         if answer.status == 404 and never_used:
             raise self._missing(key, kek_uri, answer)
         if answer.status != 200:
@@ -295,7 +242,7 @@ class AzureKeyVaultProvider(KeyProvider):
     def _missing(self, key: KeyIdentifier, kek_uri: str, answer: Answer) -> CmkError:
         """Return the error for a key that is not there and that nothing needs: deleted, or never made."""
         what = summary(answer, kek_uri, "get")
-        if self._vault(key).get(f"deletedkeys/{key.name}").status == 200:
+        if self._vaults.of(key).get(f"deletedkeys/{key.name}").status == 200:
             return KeyRevoked(f"{what}: the key is deleted: its owner can recover it")
         return ConfigurationError(
             f"{what}: there is no such key in this vault, or it was deleted: check its name and version"
@@ -305,7 +252,7 @@ class AzureKeyVaultProvider(KeyProvider):
         self, key: KeyIdentifier, version: str, operation: str, algorithm: str, value: Secret, kek_uri: str
     ) -> Secret:
         request = VaultRequest("POST", f"{key.at(version)}/{operation.lower()}", {"alg": algorithm}, value)
-        answer = self._vault(key).send(request)
+        answer = self._vaults.of(key).send(request)
         if answer.status != 200:
             # Perhaps only this version was disabled: look for a newer one before the next wrap.
             self._descriptions.drop(kek_uri)
