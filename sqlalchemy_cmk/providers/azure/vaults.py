@@ -37,7 +37,10 @@ class Vaults:
         self._retries = retries
         self._retry_bound = retry_bound
         self._options = options
-        self.after_fork()
+        self._lock = threading.Lock()
+        self._vaults: dict[str, Vault] = {}
+        self._loop: Loop | None = None
+        self._made: Any = None
         watch_forks(self)
 
     def of(self, key: KeyIdentifier) -> Vault:
@@ -65,9 +68,9 @@ class Vaults:
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent."""
         self._lock = threading.Lock()
-        self._vaults: dict[str, Vault] = {}
-        self._loop: Loop | None = None
-        self._made: Any = None
+        self._vaults = {}
+        self._loop = None
+        self._made = None
 
     def _client(self, vault_url: str) -> AsyncClient | BlockingClient:
         credential = self._credential_of(vault_url)
