@@ -131,11 +131,12 @@ class KeyDatabase:
             return result
         self._explain(problem)
         locked = self._connections.database.is_conflict(problem) and self.has_one_writer
-        raise (DatabaseLocked if locked else KeyUnavailable)(
-            "the key tables cannot be read or written now "
-            f"({str(getattr(problem, 'orig', problem)).strip() or type(problem).__name__}); "
-            "where another writer holds SQLite's lock, call keyring.warm([tenant], new=True) before you write"
-        ) from problem
+        reason = " ".join(str(getattr(problem, "orig", problem)).split()) or type(problem).__name__
+        message = f"the key tables cannot be read or written now ({reason})"
+        if locked:
+            advice = "where another writer holds SQLite's lock, call keyring.warm([tenant], new=True)"
+            raise DatabaseLocked(f"{message}; {advice} before you write") from problem
+        raise KeyUnavailable(message) from problem
 
     def after_commit(self, connection: Connection, callback: Callable[[], None]) -> None:
         """Have a function called when the unit of work that runs on a connection has been committed.

@@ -94,6 +94,10 @@ class AwsKmsProvider(KeyProvider):
         bound._context = {TENANT: tenant} if tenant else PLATFORM
         return bound
 
+    def __repr__(self) -> str:
+        accounts = "of every account" if self._accounts is None else f"of {', '.join(sorted(self._accounts))}"
+        return f"AwsKmsProvider(keys {accounts})"
+
     def handles(self, kek_uri: str) -> bool:
         """Return whether the URI is the ARN of a key or an alias, of an account whose keys may be used."""
         arn = parse_arn(kek_uri)

@@ -103,6 +103,9 @@ class AzureKeyVaultProvider(KeyProvider):
         self._descriptions = Descriptions(version_check)
         self._vaults = Vaults(credential, credential_for, retries, retry_bound, {**DEFAULTS, **options})
 
+    def __repr__(self) -> str:
+        return f"AzureKeyVaultProvider(vaults asked so far: {', '.join(sorted(self._vaults)) or 'none'})"
+
     def handles(self, kek_uri: str) -> bool:
         """Return whether the URI is a key identifier in a vault to which tokens may be sent."""
         key = parse_identifier(kek_uri)
