@@ -24,7 +24,7 @@ def test_public_objects_show_what_they_are_and_no_secret(tmp_path: Path) -> None
     shown: dict[str, Any] = {
         "db.example/clinic": keyring,
         "keys.json": local,
-        "AzureKeyVaultProvider": AzureKeyVaultProvider(credential),
+        "AzureKeyVaultProvider(ClientSecretCredential)": AzureKeyVaultProvider(credential),
         "of every account": AwsKmsProvider(),
         "secret of 33 bytes": Secret(WORD.encode()),
         "Webhook(name='acme'": Webhook("acme", "https://hooks.example/cmk", f"whsec_{WORD[:32]}"),

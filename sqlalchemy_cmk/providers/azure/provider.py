@@ -100,11 +100,12 @@ class AzureKeyVaultProvider(KeyProvider):
                 raise ConfigurationError(f"{name} is a number, 0 or more, not {described(value)}")
         if not 0 < retry_bound < math.inf:
             raise ConfigurationError("retry_bound is how long a request may take: give seconds, more than 0")
+        self._signs_in_as = "credential_for=..." if credential is None else type(credential).__name__
         self._descriptions = Descriptions(version_check)
         self._vaults = Vaults(credential, credential_for, retries, retry_bound, {**DEFAULTS, **options})
 
     def __repr__(self) -> str:
-        return f"AzureKeyVaultProvider(vaults asked so far: {', '.join(sorted(self._vaults)) or 'none'})"
+        return f"AzureKeyVaultProvider({self._signs_in_as})"
 
     def handles(self, kek_uri: str) -> bool:
         """Return whether the URI is a key identifier in a vault to which tokens may be sent."""
