@@ -104,8 +104,9 @@ def test_whose_kek_may_serve_whom_is_a_setting(tmp_path: Path, allowed: Any) -> 
 def test_azure_is_configured_by_its_arguments(tmp_path: Path) -> None:
     pytest.importorskip("azure.identity")
     uri = "https://acme.vault.azure.net/keys/kek"
-    found = made(tmp_path, {"CMK_PLATFORM_KEY": uri, "CMK_AZURE": True})
+    found = made(tmp_path, LOCAL | {"CMK_AZURE": True, "CMK_TENANT_TAG": "customer"})
     assert type(found.provider_of(uri)).__name__ == "AzureKeyVaultProvider"
+    assert "--tags customer=acme" in found.onboarding("acme", uri).instructions()
     theirs = "https://kv.example/keys/kek"
     options = {"credential_for": lambda url: None, "trusted_hosts": ["kv.example"]}
     assert made(tmp_path, {"CMK_PLATFORM_KEY": theirs, "CMK_AZURE": options}).provider_of(theirs)
