@@ -1,7 +1,7 @@
 """``EncryptedType``: a column type whose values are stored sealed.
 
-Its options are a :class:`~sqlalchemy_cmk.columns.scheme.Scheme`. Values are sealed and opened where their row
-is at hand, by the hooks, not by the type's processors.
+Its options are a :class:`~sqlalchemy_cmk.columns.scheme.Scheme`. The hooks, which know the row, seal and open
+values; the type's processors do not.
 """
 
 from __future__ import annotations
@@ -66,32 +66,32 @@ class EncryptedType(TypeDecorator[Any]):
     Args:
         type_: the SQLAlchemy type of the values, or a dataclass, a msgspec Struct, a Pydantic model, or an
             annotation such as ``list[int]``. Its own checks run before anything is sent.
-        deterministic: seal equal values of a tenant to equal bytes (AES-256-SIV), so that ``==``,
-            ``in_``, joins, ``distinct``, ``group_by`` and ``unique=True`` work, per tenant. A reader of the
+        deterministic: seal equal values of a tenant to equal bytes (AES-256-SIV), so that ``==``, ``in_``,
+            joins, ``distinct``, ``group_by`` and ``unique=True`` work, per tenant. Anyone who can read the
             database then sees which values are equal.
-        context: what the values are bound to in place of their schema, table and column: a name, to join
-            two deterministic columns; or ``("table", "column")`` or ``("schema", "table", "column")`` as
-            they were before a rename.
+        context: what the values are bound to instead of their schema, table and column: a name, to join two
+            deterministic columns; or ``("table", "column")`` or ``("schema", "table", "column")`` as they
+            were before a rename.
         on_revoked: ``"raise"`` :class:`~sqlalchemy_cmk.KeyRevoked` for a value whose key is revoked, or
             ``"seal"`` to load it as :class:`~sqlalchemy_cmk.Sealed`.
         accept_plaintext: while a column is being adopted, also read what it held before, from rows that are
-            not sealed yet; what is written is always sealed. A writer to the database can then put a
-            plaintext in a sealed value's place unnoticed: leave it on no longer than the adoption takes.
-            ``==`` and ``in_`` of a deterministic column find sealed rows only.
+            not sealed yet; what is written is always sealed. Anyone who can write to the database can then
+            replace a sealed value with a plaintext unnoticed, so remove the option when the adoption is done.
+            ``==`` and ``in_`` on a deterministic column find only sealed rows.
         owner: ``"row"``, whose tenant column names the owner; or ``"platform"``, to seal a column of a
             tenant's table under the platform's key. It is then read and compared without a tenant, and
             **still opens after the tenant revokes their key**.
         row_bound: bind each value to its row as well: the primary key, or the columns that ``__cmk_row__``
-            names. A value copied to another row is :class:`~sqlalchemy_cmk.TamperedError`.
+            names. A value copied to another row raises :class:`~sqlalchemy_cmk.TamperedError`.
         accept_legacy: types of other libraries, ``[StringEncryptedType(String, key)]``: while a column is
             being adopted, the first of these that can opens what is not sealed yet; what is written is always
-            sealed. What begins like a sealed value is never handed to them. A writer to the database can put
-            an old ciphertext of any row in a sealed value's place: leave it on no longer than the adoption
-            takes. ``==`` and ``in_`` of a deterministic column find sealed rows only.
-        index: search indexes, ``[Exact(), Prefix()]``, from :mod:`sqlalchemy_cmk.search`: what the column may
-            be asked besides. Their tokens are in hidden columns of the table. ``docs/search.md`` says what
-            each gives away.
-        scheme: all of these options in one object, in their place; for copies.
+            sealed. What begins like a sealed value is never passed to them. Anyone who can write to the
+            database can replace a sealed value with an old ciphertext of any row, so remove the option when
+            the adoption is done. ``==`` and ``in_`` on a deterministic column find only sealed rows.
+        index: search indexes, ``[Exact(), Prefix()]``, from :mod:`sqlalchemy_cmk.search`, which add further
+            queries. Their tokens are in hidden columns of the table. ``docs/search.md`` says what each
+            reveals.
+        scheme: all of these options in one object, instead of them; for copies.
         sealed_column: set by the library when the type meets its column; it makes the cache key honest.
 
     Raises:

@@ -22,11 +22,11 @@ from sqlalchemy_cmk.runtime.kinds import NUMBER, Kind, takes, text
 def scrub(
     connection: Connection, table: str, schema: str | None = None, *, patience: float = 60
 ) -> list[str]:
-    """Rewrite a table without what was updated or dropped, and return what that could not reach.
+    """Rewrite a table without its old values, and return the places that this could not reach.
 
-    It locks the table for as long as that takes, and needs room on the disk for a second copy of it. On
-    SQLite the whole file is rewritten. PostgreSQL keeps dead rows that an open transaction may still see:
-    transactions that are older are waited for, without a lock.
+    It locks the table meanwhile, and needs room on the disk for a second copy of it. On SQLite the whole file
+    is rewritten. PostgreSQL keeps dead rows that an open transaction may still see: transactions that are
+    older are waited for, without a lock.
 
     Args:
         connection: one whose statements commit by themselves (``isolation_level="AUTOCOMMIT"``, or inside

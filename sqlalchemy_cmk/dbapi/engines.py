@@ -32,9 +32,10 @@ LABEL = "sealed text"
 def transparent(engine: AnyEngine, keyring: Keyring) -> AnyEngine:
     """Return an engine over the same connections, on which SQL text seals and opens.
 
-    What ``text()`` and ``exec_driver_sql`` are given over tables with sealed columns is read with the models
-    at hand; what is not understood for certain is refused, saying what to write instead. All else is as on
-    the engine itself; ``text(...).columns(Model.column)`` opens these columns as ever.
+    SQL text in ``text()`` and ``exec_driver_sql`` over tables with sealed columns is interpreted with the
+    models. What is not understood for certain is refused, and the error says what to write instead.
+    Everything else works as on the engine itself; ``text(...).columns(Model.column)`` opens these columns as
+    always.
 
     Args:
         engine: an engine that the keyring serves, sync or async.

@@ -22,8 +22,8 @@ from sqlalchemy_cmk.sql import Schema
 def wrap(connection: Any, keyring: Keyring, tables: MetaData | Any) -> Connection:
     """Return a PEP 249 connection whose cursors open sealed values that they fetch, and seal what they send.
 
-    Statements that name no table with sealed columns pass as they are. Others are read with the declared
-    tables at hand; what is not understood for certain is refused, saying what to write instead.
+    Statements that name no table with sealed columns pass unchanged. Others are interpreted with the declared
+    tables. What is not understood for certain is refused, and the error says what to write instead.
 
     Args:
         connection: a connection of ``sqlite3``, ``psycopg`` or ``pymysql``, to a database that the keyring

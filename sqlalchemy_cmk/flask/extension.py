@@ -36,13 +36,13 @@ class CMK:
 
     Args:
         app: the application, after ``db.init_app(app)`` of Flask-SQLAlchemy.
-        keyring: serves every application. Without one each application's is made from its configuration,
-            ``app.config["CMK_..."]``, and is :attr:`keyring` in its context.
+        keyring: a keyring for every application. Without one, each application's keyring is made from its
+            configuration, ``app.config["CMK_..."]``, and is :attr:`keyring` in its context.
         tenant: returns the name of the request's tenant, such as the signed-in user's, and may be a coroutine
             function. The request runs in its scope: before the view, and until the last byte of a streamed
             answer. It is called once for each request, also for those that end in a 404, and ``None`` means
             that there is no scope. Without this argument no request has one.
-        engine: the application's engine, sync or async, where Flask-SQLAlchemy has not made it.
+        engine: the application's engine, sync or async, if Flask-SQLAlchemy has not made it.
         models: the declarative base or ``MetaData`` to protect, or several; those of Flask-SQLAlchemy are
             found.
         on_problem: given a :class:`~sqlalchemy_cmk.flask.Problem` and the error, returns another ``Problem``,
@@ -95,12 +95,12 @@ class CMK:
     def init_app(self, app: Flask, engine: AnyEngine | None = None) -> None:
         """Serve an application.
 
-        Within its context, calls such as ``cmk.keyring.assign(...)`` are about the database of its default
-        bind; ``cmk.keyring.for_engine(...)`` names another.
+        Within its context, calls such as ``cmk.keyring.assign(...)`` apply to the database of its default
+        bind; ``cmk.keyring.for_engine(...)`` selects another.
 
         Args:
             app: the application, after ``db.init_app(app)`` of Flask-SQLAlchemy.
-            engine: its engine, where Flask-SQLAlchemy has not made it.
+            engine: its engine, if Flask-SQLAlchemy has not made it.
 
         Raises:
             ConfigurationError: the application is served already, no engine is found, a setting is wrong or

@@ -61,9 +61,8 @@ class KeyProvider(ABC):
     reached now, and never one for the other. A keyring takes any error that is not one of this library's own
     for ``KeyUnavailable``, and says only its class and where it was raised: its text may hold a secret.
 
-    Derive from it for a service of your own, and test that with
-    :class:`~sqlalchemy_cmk.testing.ProviderContract`. Four methods are needed: :meth:`handles`, :meth:`wrap`,
-    :meth:`unwrap` and :meth:`newest_version`.
+    Subclass it for your own service, and test that with :class:`~sqlalchemy_cmk.testing.ProviderContract`.
+    Four methods are needed: :meth:`handles`, :meth:`wrap`, :meth:`unwrap` and :meth:`newest_version`.
 
     DEKs are :class:`~sqlalchemy_cmk.providers.Secret`, so that no traceback shows one: ``reveal()`` is the
     argument of the call that needs the bytes, and never a local variable of a frame that may raise.
@@ -126,7 +125,7 @@ class KeyProvider(ABC):
         return self
 
     def owners(self, kek_uri: str, tag: str) -> Owners | None:
-        """Return which tenants the KEK's owner says it may serve; ``None`` if KEKs here cannot say.
+        """Return which tenants the KEK's owner says it may serve; ``None`` if these KEKs cannot say.
 
         A tenant could name a KEK of somebody else's, which the application may use too. So a tenant is put
         under a KEK only if the KEK itself names the tenant. It is asked then, and by ``cmk doctor``; it is

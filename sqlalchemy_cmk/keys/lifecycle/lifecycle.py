@@ -73,7 +73,7 @@ class Lifecycle:
 
     @takes(kek_uri=KEK_URI)
     def assign(self, tenant: object, kek_uri: str, *, fresh_dek: bool = False) -> None:
-        """Wrap a tenant's DEKs by another KEK, its own or the platform's, and by that one only.
+        """Wrap a tenant's DEKs with another KEK, its own or the platform's, and only with that one.
 
         Args:
             tenant: the tenant's name; ``""`` is the platform.
@@ -97,7 +97,7 @@ class Lifecycle:
         """Move many tenants to a KEK as :meth:`assign` moves one, side by side: all of a region, say.
 
         A tenant whose own KEK refuses or cannot be reached, or which the new KEK may not serve, is reported,
-        and the others are moved. What was moved stays where a run is stopped.
+        and the others are moved. If a run is stopped, tenants that were moved stay moved.
 
         Args:
             tenants: the tenants' names.
@@ -120,7 +120,7 @@ class Lifecycle:
         rate: float | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> RewrapReport:
-        """Wrap DEKs by the newest version of their KEKs, after those were rotated, side by side.
+        """Wrap DEKs with the newest version of their KEKs, after those were rotated, side by side.
 
         DEKs that the newest version wraps already are skipped, so a run that was stopped continues where it
         stopped. A tenant whose KEK refuses or cannot be reached is reported, and the others are rewrapped.
@@ -163,7 +163,7 @@ class Lifecycle:
 
     @takes(purpose=Kind((Purpose,), "a Purpose, such as Purpose.SEARCH"))
     def retire_search(self, purpose: Purpose) -> int:
-        """Retire every tenant's DEK of a purpose under which no index has tokens any more.
+        """Retire every tenant's DEK of a purpose under which no index has tokens any longer.
 
         The next rotation makes new ones. No KEK is asked. Returns how many were retired.
 
@@ -176,7 +176,7 @@ class Lifecycle:
 
     @takes(kek_uri=KEK_URI)
     def add_wrapping(self, tenant: object, kek_uri: str) -> None:
-        """Wrap a tenant's DEKs by a second KEK as well, in another region for example. Any one of them opens.
+        """Wrap a tenant's DEKs with a second KEK too, for example in another region. Any one of them opens.
 
         The tenant's data is closed only when access to both has been taken away.
         """
@@ -273,7 +273,7 @@ class Lifecycle:
         return KeyChange((event,), shredded, destroy=ids, beside=passed.beside)
 
     def set_grace(self, tenant: object, seconds: float | timedelta | None) -> None:
-        """Set for how long an outage of a tenant's KEK is ridden out with DEKs that are already open.
+        """Set how long an outage of a tenant's KEK is ridden out with DEKs that are already open.
 
         Anyone who controls the network between the application and the vault can stretch a revocation to this
         time: 0 makes an unreachable KEK close the tenant's data within ``revalidate_after``. Other processes

@@ -27,7 +27,7 @@ MAX_COLUMNS = 16
 
 @dataclass(frozen=True, init=False, repr=False)
 class Compound(CompoundSearchIndex):
-    """Finds rows by several sealed columns that are all given: ``==`` of each, joined by AND.
+    """Finds rows by the values of several sealed columns: ``==`` of each, joined by AND.
 
     Usage::
 
@@ -36,14 +36,14 @@ class Compound(CompoundSearchIndex):
 
         select(Patient).where(Patient.last == "Hartmann", Patient.born == date(1980, 5, 4))
 
-    One of the comparisons may be an ``in_``. A reader of the database sees which rows are equal in all of the
-    columns, and nothing of one column alone. A row in which one of them is NULL has no token.
+    One of the comparisons may be an ``in_``. Anyone who can read the database sees which rows are equal in
+    all of the columns, but nothing about a single column. A row in which one of them is NULL has no token.
 
     Args:
         columns: the names of two or more attributes, whose columns are sealed and in one table. Of a
             ``Table`` without a model, where it is declared by ``info={"cmk_indexes": (Compound(...),)}``,
             the keys of the columns.
-        unique: let no two rows of a tenant be equal in all of them.
+        unique: refuse two rows of a tenant that are equal in all of them.
         across_tenants: make tokens under the platform's DEK, as for :class:`~sqlalchemy_cmk.search.Exact`.
         name: what the hidden column is called behind the first column's name; if not given, the names of the
             others and ``compound``.

@@ -41,7 +41,7 @@ _FOUND = (operators.eq, operators.in_op)
 class Exact(SearchIndex):
     """Finds equal values: ``==``, ``!=``, ``in_``, ``not_in``, ``is_distinct_from`` and joins.
 
-    With a normaliser it finds texts that are equal once both are normalised: ``column.iequals(x)``,
+    With a normalizer it finds texts that are equal after both are normalized: ``column.iequals(x)``,
     ``func.lower(column) == x``, ``ilike`` without wildcards.
 
     Args:
@@ -49,10 +49,10 @@ class Exact(SearchIndex):
             is found is compared again once it is opened.
         normalize: what a text becomes before its token is made, such as ``fold``; by default, and for values
             that are not text, nothing.
-        unique: let no two rows of a tenant have equal (normalised) values.
-        across_tenants: make tokens under the platform's DEK, so that a value is found, and is unique, over
-            all tenants. A reader of the database then sees which tenants' rows are equal, and a tenant that
-            revokes its key does not end them.
+        unique: refuse two rows of a tenant with equal (normalized) values.
+        across_tenants: make tokens under the platform's DEK, so that a value is found, and is unique, across
+            all tenants. Anyone who can read the database then sees which tenants' rows are equal, and the
+            tokens stay usable after a tenant revokes its key.
         name: what the hidden column is called behind the column's name; ``exact`` if not given.
 
     Raises:

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 class NGram(SearchIndex):
     """Finds texts by what they contain: ``icontains``, ``ilike("%har%ris%")``, and any other pattern.
 
-    It always finds candidates, which are compared again once they are opened: questions stand in the WHERE
-    clause of a SELECT that gives the column.
+    It always finds candidates, which are compared again after they are opened. So use it in the WHERE clause
+    of a SELECT that returns the column.
 
     Args:
-        size: characters of a part of a text, 2 to 8: a needle has at least so many. With fewer, more rows
-            are found that were not asked for, and tokens say more of their text.
+        size: characters of a part of a text, 2 to 8; a search text has at least as many. With fewer, more
+            other rows are found, and tokens reveal more of their text.
         normalize: what a text becomes before its tokens are made; ``fold`` by default, ``None`` for the text
             as it is. ``like`` and ``contains``, by which upper and lower case differ, find candidates on a
             folded index too; where a needle ends with a letter that may have an accent, they need a longer

@@ -30,12 +30,12 @@ _DIRECTIONS = (operators.asc_op, operators.desc_op, operators.nulls_first_op, op
 class Ordered(NumberIndex):
     """Sorts: ``order_by(column.asc())``, ``desc()``; and compares, as :class:`Range` does, with one interval.
 
-    **A reader of the database sees the order of all values of a tenant**, and with it nearly the values. Take
-    it only where rows have to be sorted in SQL. Rows are in order within one tenant.
+    **Anyone who can read the database sees the order of all of a tenant's values**, and so nearly the values
+    themselves. Use it only if rows have to be sorted in SQL. Rows are in order within one tenant.
 
     Args:
         min: the smallest value: an ``int``, ``date``, ``datetime`` or ``Decimal``, as the column's values.
-        max: the largest value. A value outside is refused when it is written; questions may go beyond.
+        max: the largest value. A value outside is refused when it is written; queries may go beyond.
         step: what values are multiples of, counted from ``min``; see
             :class:`~sqlalchemy_cmk.search.domains.Domain`. To be given for ``Decimal``.
         name: what the hidden column is called behind the column's name; ``ordered`` if not given.

@@ -26,10 +26,10 @@ class Range(NumberIndex):
 
     Args:
         min: the smallest value: an ``int``, ``date``, ``datetime`` or ``Decimal``, as the column's values.
-        max: the largest value. A value outside is refused when it is written; questions may go beyond.
+        max: the largest value. A value outside is refused when it is written; queries may go beyond.
         step: what values are multiples of, counted from ``min``; see
             :class:`~sqlalchemy_cmk.search.domains.Domain`. To be given for ``Decimal``.
-        arity: 4; or 2, whose questions are of fewer intervals, and which gives away more.
+        arity: 4; or 2, which needs fewer intervals in a query and reveals more.
         name: what the hidden column is called behind the column's name; ``range`` if not given.
 
     Raises:

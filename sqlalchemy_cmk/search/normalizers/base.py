@@ -15,7 +15,7 @@ _MAX_VERSION = 2**31 - 1
 
 @dataclass(frozen=True)
 class Normalizer:
-    """Maps the texts that an index takes for equal to one text. Made by :func:`register_normalizer`.
+    """Maps texts that an index treats as equal to the same text. Made by :func:`register_normalizer`.
 
     Its name and version are part of every token: a function that gives another result for any text needs
     another version, and the index is rebuilt. It must give the same on every machine and in every release
@@ -67,19 +67,18 @@ _registered: dict[tuple[str, int], Normalizer] = {}
 
 
 def register_normalizer(name: str, version: int, function: Callable[[str], str]) -> Normalizer:
-    """Give a normalizer of the application a name, by which indexes and migrations find it.
+    """Give one of the application's normalizers a name, by which indexes and migrations find it.
+    Call it when a module is imported, before the models that use it::
 
-    Call it where a module is imported, before the models that use it::
+           digits = register_normalizer("digits", 1, lambda text: "".join(filter(str.isdecimal, text)))
 
-        digits = register_normalizer("digits", 1, lambda text: "".join(filter(str.isdecimal, text)))
+       Args:
+           name: lower-case letters, digits and underscores; at most 63.
+           version: from 1 on; another one whenever the function gives another result for any text.
+           function: text to text; see :class:`Normalizer`.
 
-    Args:
-        name: lower-case letters, digits and underscores; at most 63.
-        version: from 1 on; another one whenever the function gives another result for any text.
-        function: text to text; see :class:`Normalizer`.
-
-    Raises:
-        ConfigurationError: name or version are not of this form, or are those of another function.
+       Raises:
+           ConfigurationError: name or version are not of this form, or are those of another function.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
