@@ -247,6 +247,8 @@ class AuditTrail:
             del self._waiting[: len(events)]
 
     def _in_own_transaction(self, work: Callable[[Connection], None], *, wait_for_lock: bool = True) -> None:
+        # A record key that is made at its first use looks at the tables: not while this holds a connection.
+        self._authentication.key()
         try:
             self._database.run(work, wait_for_lock=wait_for_lock)
         except IntegrityError:  # the very first row: another process made the head
