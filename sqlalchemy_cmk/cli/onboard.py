@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 
 import click
@@ -87,8 +88,8 @@ def _check(onboarding: Onboarding, as_json: bool) -> None:
     else:
         for step in report.steps:
             _print(step)
-        done = "it can be assigned" if report.ok else "it cannot be assigned yet"
-        print_line(f"{printable(onboarding.kek_uri)}: {done}")
+        assign = shlex.join(["cmk", "assign", onboarding.tenant, onboarding.kek_uri])
+        print_line(f"next: {assign}" if report.ok else "something is left to do, then check again")
     if not report.ok:
         click.get_current_context().exit(ExitCode.FOUND)
 

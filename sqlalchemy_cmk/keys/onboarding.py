@@ -132,7 +132,7 @@ class Onboarding:
         except KekNotAllowed as error:
             cure = "add the KEK, or its vault, to Keyring(kek_allowed=...)"
             return failed(ALLOWED, OnboardingProblem.NOT_ALLOWED, str(error), cure)
-        return passed(ALLOWED, "by kek_allowed")
+        return passed(ALLOWED, "")
 
     def _theirs(self) -> list[OnboardingStep]:
         tag = self._tag
