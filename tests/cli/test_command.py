@@ -45,6 +45,7 @@ def test_the_version_is_that_of_the_package() -> None:
         "--keyring examples.clinic:nothing status --json",
         "status --json --keyring examples.clinic:nothing",
         "--json status --keyring=examples.clinic:nothing",
+        "status --because 4711 --json --keyring examples.clinic:nothing",
         "--json --keyring examples.clinic:nothing rekey run --table patients",
     ],
 )
