@@ -99,7 +99,7 @@ class KeyOperations(KeyringParts):
             tenant: the tenant's name; ``""`` is the platform.
             reason: why, for the audit trail; no secret.
 
-        Raises: as :meth:`lock`.
+        Raises: as :meth:`lock`, and :class:`ApprovalRequired` where a second person has to approve it.
         """
         if self.dry_run is None:
             off_the_loop(lambda: self.keys.locking.unlock(tenant, reason))
