@@ -96,7 +96,7 @@ class Folder:
 
     def note(self, progress: Progress) -> None:
         """Write down how far it has come; it is on disk when this returns."""
-        write_private(self.path / PROGRESS, Secret(msgspec.json.encode(asdict(progress))))
+        write_private(self.path / PROGRESS, Secret(msgspec.json.encode(asdict(progress))), "the progress")
 
     @contextmanager
     def kept_when_whole(self) -> Iterator[None]:

@@ -66,8 +66,9 @@ def rows(connection: Connection, table: Table, tenant: str) -> Iterator[bytes]:
     in_order = (one for one in table.primary_key if not isinstance(one.type, EncryptedType))
     query = select(*columns).order_by(*in_order)
     query = query if theirs is None else query.where(theirs)
-    for found in connection.execute(query, execution_options={"yield_per": FETCHED}):
-        yield row(names, found)
+    result = connection.execute(query, execution_options={"yield_per": FETCHED})
+    for part in result.partitions():  # the values of a part are opened together
+        yield from (row(names, found) for found in part)
 
 
 def _columns(table: Table) -> list[Column[object]]:

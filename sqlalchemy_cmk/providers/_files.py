@@ -110,7 +110,7 @@ def _refuse_link(path: Path) -> None:
         )
 
 
-def write_private(path: Path, content: Secret) -> None:
+def write_private(path: Path, content: Secret, kind: str = "the key file") -> None:
     """Replace a file atomically, with mode 0600; the content is on disk before it takes the name.
 
     Raises:
@@ -131,7 +131,7 @@ def write_private(path: Path, content: Secret) -> None:
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise KeyUnavailable(f"the key file {path} cannot be written: {error.strerror}") from error
+        raise KeyUnavailable(f"{kind} {path} cannot be written: {error.strerror}") from error
 
 
 def create_private(path: Path, content: Secret, kind: str = "the key file") -> None:
