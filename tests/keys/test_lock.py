@@ -211,3 +211,25 @@ def test_other_processes_drop_the_keys_of_a_shredded_tenant_too(clinic: World) -
     other.keyring.keys.locks.look()
     assert other.open_deks("acme") == 0
     other.close()
+
+
+def test_a_fault_of_the_librarys_own_in_a_look_is_logged_and_the_next_look_is_made(
+    clinic: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = clinic.keyring.keys.locks
+    look, looked = watch.look, list[bool]()
+
+    def fail_once() -> None:
+        looked.append(True)
+        if len(looked) == 1:
+            raise ZeroDivisionError
+        look()
+
+    monkeypatch.setattr(watch, "look", fail_once)
+    for number in (1, 2):
+        assert clinic.read("acme") == ["acme"]
+        clinic.now += 2
+        watch.ring()
+        until(lambda number=number: len(looked) == number and not watch.is_looking)
+    assert "in a way that it should not: ZeroDivisionError" in caplog.text
+    assert "it can be seen again" in caplog.text

@@ -176,11 +176,17 @@ class LockWatch:
             self._looking, self._failing = False, True
 
     def _look_and_note(self) -> None:
-        while self._looking:
-            self._hurried = False
-            self._look_once()
+        try:
+            while self._looking:
+                self._hurried = False
+                self._look_once()
+                with self._lock:
+                    self._looking = self._hurried  # something was announced during the look
+        except BaseException as error:  # a fault of ours: the next look is made all the same
+            logger.error("a look at locks failed in a way that it should not: %s", type(error).__name__)
             with self._lock:
-                self._looking = self._hurried  # something was announced during the look
+                self._looking, self._failing = False, True
+            raise
 
     def _look_once(self) -> None:
         failure: str | None = None
