@@ -216,6 +216,7 @@ def test_other_processes_drop_the_keys_of_a_shredded_tenant_too(clinic: World) -
 def test_a_fault_of_the_librarys_own_in_a_look_is_logged_and_the_next_look_is_made(
     clinic: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    clinic.restart(lock_check=2)
     watch = clinic.keyring.keys.locks
     look, looked = watch.look, list[bool]()
 
@@ -230,6 +231,6 @@ def test_a_fault_of_the_librarys_own_in_a_look_is_logged_and_the_next_look_is_ma
         assert clinic.read("acme") == ["acme"]
         clinic.now += 2
         watch.ring()
-        until(lambda number=number: len(looked) == number and not watch.is_looking)
+        until(lambda number=number: len(looked) >= number and not watch.is_looking)
     assert "in a way that it should not: ZeroDivisionError" in caplog.text
     assert "it can be seen again" in caplog.text
