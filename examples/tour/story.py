@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from queue import SimpleQueue
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from examples.clinic.models import Patient
+from examples.clinic.services.certificates import certificate_file, certificates, certified, fingerprint
 from examples.clinic.services.keys import jobs
 from examples.clinic.storage import Storage
-from sqlalchemy_cmk import ApprovalRequired, KeyLocked, KeyRevoked
+from sqlalchemy_cmk import ApprovalRequired, KeyEvent, KeyLocked, KeyRevoked
+from sqlalchemy_cmk.certificates import verify
 from sqlalchemy_cmk.format import parse_header
 from sqlalchemy_cmk.impact import impact_of
 from sqlalchemy_cmk.keys.audit.events import EventKind
@@ -23,7 +26,11 @@ from sqlalchemy_cmk.keys.model import TenantStatus
 from sqlalchemy_cmk.rekey import Rekey
 
 CLINIC = "riverside"
+SOON = 60  # seconds
 NAMES = ("Lovelace, Ada", "Hopper, Grace", "Lamarr, Hedy", "Noether, Emmy", "Franklin, Rosalind")
+
+
+_told: SimpleQueue[KeyEvent] = SimpleQueue()
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,13 @@ def search(storage: Storage) -> Sequence[str]:
     return found
 
 
+def bring_a_key(storage: Storage) -> Sequence[str]:
+    kek_uri = storage.vaults[CLINIC].kek_uri
+    report = storage.keyring.onboarding(CLINIC, kek_uri).check()
+    steps = "; ".join(step.name for step in report.steps if step.state == "ok")
+    return [f"{kek_uri} is {'fit' if report.ok else 'not fit'}: {steps}.", "Nothing was changed by looking."]
+
+
 def take_the_key(storage: Storage) -> Sequence[str]:
     before = _stored(storage)
     storage.keyring.assign(CLINIC, storage.vaults[CLINIC].kek_uri)
@@ -97,10 +111,21 @@ def rotate_the_kek(storage: Storage) -> Sequence[str]:
 
 def re_encrypt(storage: Storage) -> Sequence[str]:
     before = _deks(storage)
-    storage.keyring.lifecycle.rotate_dek(CLINIC)
-    changed = sum(Rekey(storage.keyring).run(job).rows_changed for job in jobs(CLINIC))
+    with certified(storage, CLINIC, "rotate and re-encrypt"):
+        storage.keyring.lifecycle.rotate_dek(CLINIC)
+        changed = sum(Rekey(storage.keyring).run(job).rows_changed for job in jobs(CLINIC))
     (old,), (new,) = before, _deks(storage)
     return [f"{changed} rows went from DEK {old.hex()} to {new.hex()}, while the application could go on."]
+
+
+def prove(storage: Storage) -> Sequence[str]:
+    (made,) = certificates(storage, CLINIC)
+    path = certificate_file(storage, CLINIC, made.id)
+    assert path is not None
+    # What the customer does, with the file and the fingerprint and nothing else.
+    found = verify(path.read_bytes(), fingerprint=fingerprint(storage)).certificate
+    old, new = found.after.under("retired"), found.after.under("active")
+    return [f"{found.operation} by {found.actor}: {new} values under the new DEK, {old} under old ones."]
 
 
 def lock(storage: Storage) -> Sequence[str]:
@@ -130,6 +155,7 @@ def look_before(storage: Storage) -> Sequence[str]:
 
 
 def revoke(storage: Storage) -> Sequence[str]:
+    storage.keyring.on_event(_told.put, "revoked", "restored")
     storage.vaults[CLINIC].change("disable")
     storage.keyring.forget(CLINIC)  # as happens by itself, within revalidate_after
     bound = storage.keyring.revalidate_after
@@ -140,14 +166,16 @@ def be_refused(storage: Storage) -> Sequence[str]:
     try:
         _names(storage)
     except KeyRevoked as error:
-        return [f"KeyRevoked: {error}", "Search, writes and exports are refused alike; other clinics go on."]
+        said = f"KeyRevoked: {error}"
+        return [said, "Search, writes and exports are refused alike; other clinics go on.", _announced()]
     raise AssertionError("a patient was read although the key is switched off")
 
 
 def restore(storage: Storage) -> Sequence[str]:
     storage.vaults[CLINIC].change("enable")
     storage.keyring.forget(CLINIC)
-    return [f"The key is on, and the rows are read again: {'; '.join(_names(storage))}."]
+    names = "; ".join(_names(storage))
+    return [f"The key is on, and the rows are read again: {names}.", _announced()]
 
 
 def shred(storage: Storage) -> Sequence[str]:
@@ -166,9 +194,11 @@ CHAPTERS = (
     Chapter("Seal", "The models say EncryptedType; the code stays as it was.", seal),
     Chapter("Look at the raw row", "This is what the database, a backup and a thief have.", look_at_the_row),
     Chapter("Search", "Indexes answer what was declared, without the plain values.", search),
+    Chapter("Bring a key", "The customer's key is looked at before anything depends on it.", bring_a_key),
     Chapter("Switch to the customer's key", "It takes one line, keyring.assign(...).", take_the_key),
     Chapter("Rotate the KEK", "As the vault's policy asks for, once a year.", rotate_the_kek),
     Chapter("Re-encrypt", "A DEK may have leaked: the rows get a new one.", re_encrypt),
+    Chapter("Prove it", "A certificate says what was done; anyone verifies it, without the database.", prove),
     Chapter("Lock now", "Something has happened: the keys are closed, whatever the vault says.", lock),
     Chapter("Look before you switch it off", "What would stop, and what a revocation leaves.", look_before),
     Chapter("Revoke", "The customer switches the key off.", revoke),
@@ -176,6 +206,12 @@ CHAPTERS = (
     Chapter("Restore", "The customer switches it on again.", restore),
     Chapter("Shred", "The customer leaves: every wrapping is destroyed.", shred),
 )  # fmt: skip
+
+
+def _announced() -> str:
+    """Say what a callback of the application was told of, a moment later."""
+    event = _told.get(timeout=SOON)
+    return f"Announced: {event.kind}, {event.kek_uri}."
 
 
 def _approved(storage: Storage, work: Callable[[], object]) -> Sequence[str]:
