@@ -95,7 +95,8 @@ def test_deks_are_rotated_and_rewrapped_and_values_still_open(clinic: Project) -
     clinic.provider.rotate("local:pmk")
     migrate(clinic, "op.rewrap_keys(); op.rotate_dek('acme')", "op.nothing_to_undo('the new DEK stays')")
     (line,) = (line for line in clinic.keyring.status() if line.tenant == "acme")
-    assert (line.active, line.retired, len(line.versions)) == (1, 1, 1)
+    (under,) = line.keks
+    assert (line.active, line.retired, len(under.versions)) == (1, 1, 1)
     assert value(clinic, "acme") == "acme"
     clinic.downgrade()
     assert value(clinic, "acme") == "acme"

@@ -163,7 +163,8 @@ def test_rewrap_moves_every_tenant_to_the_newest_versions(app: Application) -> N
     app.provider.rotate("local:acme")
     app.provider.rotate("local:pmk")
     assert app.json("rewrap") == {"tenants": 2, "rewrapped": 4, "failed": {}}
-    assert app.status("acme")["versions"] == [app.provider.newest_version("local:acme")]
+    (kek,) = app.status("acme")["keks"]
+    assert kek["versions"] == [app.provider.newest_version("local:acme")]
     assert "0 DEKs rewrapped, 2 tenants" in app.run("rewrap").stdout
 
 
@@ -171,7 +172,8 @@ def test_rewrap_of_one_tenant_leaves_the_others(app: Application) -> None:
     app.provider.rotate("local:acme")
     app.provider.rotate("local:pmk")
     assert app.json("rewrap", "globex", "--rate", "100")["rewrapped"] == 2
-    assert app.status("acme")["versions"] != [app.provider.newest_version("local:acme")]
+    (kek,) = app.status("acme")["keks"]
+    assert kek["versions"] != [app.provider.newest_version("local:acme")]
 
 
 def test_rewrap_names_who_failed_and_does_the_rest(app: Application) -> None:

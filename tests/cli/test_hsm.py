@@ -53,7 +53,7 @@ def app(tmp_path: Path, softhsm: SoftHsm) -> Application:
 def test_a_kek_in_a_token_is_shown_and_examined(app: Application) -> None:
     (line,) = [one for one in app.cmk("status", "--newest")["tenants"] if one["tenant"] == "hillside"]
     assert line["kek_uri"] == KEK and line["state"] == "ok"
-    (version,) = line["versions"]
+    ((version,),) = (kek["versions"] for kek in line["keks"])
     shown = app.python("-m", "sqlalchemy_cmk.cli", "--keyring", "examples.clinic:keyring", "status")
     # All ids that are made here begin alike.
     assert version[-8:] in shown and version[:8] not in shown

@@ -94,7 +94,7 @@ def test_a_retired_dek_without_rows_is_destroyed(app: Application) -> None:
     assert app.status("acme")["deks"] == {"active": 2, "retired": 0}
     assert app.run("audit", "verify").exit_code == 0
     assert "drop_retired" in app.run("audit", "show").stdout
-    assert app.json("drop-retired") == {"dropped": [], "kept": {}, "sampled": []}
+    assert app.json("drop-retired") == {"dropped": [], "kept": {}, "requested": {}, "sampled": []}
 
 
 def test_an_async_engines_rows_are_counted(
@@ -103,7 +103,7 @@ def test_an_async_engines_rows_are_counted(
     application = make_application(async_database.url, async_database.async_url)
     application.write("acme")
     assert columns(application)["patients.ssn"]["active"] == 1
-    assert application.json("drop-retired") == {"dropped": [], "kept": {}, "sampled": []}
+    assert application.json("drop-retired") == {"dropped": [], "kept": {}, "requested": {}, "sampled": []}
     application.run("rotate-dek", "acme")
     retire_long_ago(application)
     (why,) = application.json("drop-retired", code=1)["kept"].values()

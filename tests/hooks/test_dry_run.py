@@ -39,6 +39,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Mapped, Session, column_property, mapped_column
 
 from sqlalchemy_cmk import ConfigurationError, EncryptedType, Keyring, tenant_scope
+from sqlalchemy_cmk.keys.model import Purpose
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from tests.hooks.places import declare, sealed
 from tests.hooks.refused import REFUSED
@@ -333,7 +334,7 @@ def test_no_key_is_made_asked_or_opened(dry: Vault, patients: Any) -> None:
     dry.keyring.warm(["acme"], new=True)
     dry.keyring.assign("acme", "local:acme")
     with pytest.raises(ConfigurationError, match="a dry run has no keys"):
-        dry.keyring.active("acme", "randomized")  # type: ignore[arg-type]
+        dry.keyring.active("acme", Purpose.RANDOMIZED)
     assert look_at(dry.engine).get_table_names() == ["patients"]
 
 

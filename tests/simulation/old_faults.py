@@ -114,7 +114,7 @@ FOUND: dict[PutBack, int] = {
     two_migrations_at_once: 19,
     no_deadline_is_looked_at: 16,
     a_half_done_conversion_of_another_plan_is_taken_up: 8,
-    only_the_own_settings_are_believed_when_a_dek_is_dropped: 4,
+    only_the_own_settings_are_believed_when_a_dek_is_dropped: 108,
     a_flush_believes_the_keys_that_it_began_with: 1,
 }
 FAULTS = {one.__name__: one for one in FOUND}

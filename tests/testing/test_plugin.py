@@ -55,7 +55,7 @@ def test_the_installed_package_brings_a_running_emulator_and_a_fresh_vault(tmp_p
 
 def test_without_trustme_the_emulator_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trustme", None)
-    with pytest.raises(Exception, match="pip install trustme"):
+    with pytest.raises(Exception, match=r"needs trustme: run pip install 'sqlalchemy-cmk\[testing\]'"):
         KeyVaultEmulator().start()
 
 

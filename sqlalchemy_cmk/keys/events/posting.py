@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from sqlalchemy_cmk.runtime.clock import elapsed
 
 # Seconds to connect, and from then on until the last byte that is read.
 CONNECT, ANSWER = 5.0, 10.0
@@ -41,7 +42,7 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> int:
         connection = _connection(parts.scheme, parts.hostname or "", parts.port)
         try:
             connection.connect()
-            until = time.monotonic() + ANSWER
+            until = elapsed() + ANSWER
             connection.sock.settimeout(ANSWER)
             connection.request("POST", target, body, dict(headers))
             return _status(connection.sock, until)
@@ -70,7 +71,7 @@ def _status(sock: socket.socket, until: float) -> int:
     """Return the status of the first answer that is no interim one, however slowly its bytes drip."""
     read = b""
     while len(read) < MOST_BYTES:
-        left = until - time.monotonic()
+        left = until - elapsed()
         if left <= 0:
             raise NotPosted("TimeoutError")
         sock.settimeout(left)
