@@ -1,8 +1,8 @@
 """One customer's story, from their first key to their last row, with both sides' applications running.
 
 The vendor's is a web server with two workers over PostgreSQL, and ``cmk`` at a terminal. The customer's owns
-a vault, which the vendor reaches as it would reach one of Azure's, and receives the vendor's webhooks. The
-tests are chapters: each goes on where the one before it has ended.
+a vault, which the vendor reaches as it would reach one of Azure's, and receives the vendor's webhooks. It is
+one test of several chapters: each goes on where the one before it has ended.
 """
 
 import json
@@ -31,11 +31,11 @@ GOOD: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def world(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture
+def world(servers: Servers, tmp_path: Path) -> Iterator[World]:
     with (
         server_database("postgresql", servers.url("postgresql")) as database,
-        both_sides(database.url, tmp_path_factory.mktemp("vendor")) as world,
+        both_sides(database.url, tmp_path) as world,
     ):
         yield world
 
@@ -49,7 +49,7 @@ MISTAKES: dict[Problem, dict[str, Any]] = {
 }
 
 
-def test_a_mistake_of_the_customers_is_named_with_its_cure_and_not_assigned(world: World) -> None:
+def a_mistake_of_the_customers_is_named_with_its_cure_and_not_assigned(world: World) -> None:
     vault, app = world.customer.vault, world.emulator.app
 
     def refused(problem: Problem, kek_uri: str) -> None:
@@ -79,7 +79,7 @@ def test_a_mistake_of_the_customers_is_named_with_its_cure_and_not_assigned(worl
     assert {line.owner for line in world.keyring.status()} == {"platform"}
 
 
-def test_a_key_made_as_the_instructions_say_is_taken_and_no_row_is_touched(world: World) -> None:
+def a_key_made_as_the_instructions_say_is_taken_and_no_row_is_touched(world: World) -> None:
     said = world.terminal.run("onboard", CUSTOMER, "--kek", world.kek_uri, "--format", "az")
     assert f"cmk-tenant={CUSTOMER}" in said and "Crypto Service Encryption User" in said
     report = world.terminal.json("onboard", CUSTOMER, "--kek", world.kek_uri, "--check")
@@ -93,7 +93,7 @@ def test_a_key_made_as_the_instructions_say_is_taken_and_no_row_is_touched(world
     verified(world, certificate)
 
 
-def test_each_use_of_the_key_in_the_vaults_log_is_explained_by_the_trail(world: World) -> None:
+def each_use_of_the_key_in_the_vaults_log_is_explained_by_the_trail(world: World) -> None:
     log = world.customer.vault.requests
     log.clear()
     await_true(lambda: world.patients().ok and log.count(operation="unwrapKey", status=200) > 0)
@@ -116,7 +116,7 @@ def test_each_use_of_the_key_in_the_vaults_log_is_explained_by_the_trail(world: 
     assert any("page /patients" in row["detail"] and row["actor"] == "dr. jones" for row in rows)
 
 
-def test_a_lock_shuts_every_process_at_once_and_only_a_second_person_opens_it(world: World) -> None:
+def a_lock_shuts_every_process_at_once_and_only_a_second_person_opens_it(world: World) -> None:
     with Visitors(world).asking() as visitors:
         assert world.is_open()
         world.terminal.run("lock", CUSTOMER, "--reason", "a laptop was stolen", actor=ALICE)
@@ -134,7 +134,7 @@ def test_a_lock_shuts_every_process_at_once_and_only_a_second_person_opens_it(wo
     assert len(visitors.answers) > WORKERS and set(visitors.answers) == {200}
 
 
-def test_before_it_is_switched_off_the_customer_knows_what_will_stop(world: World) -> None:
+def before_it_is_switched_off_the_customer_knows_what_will_stop(world: World) -> None:
     impact = world.terminal.json("impact", CUSTOMER, "--exact")
     columns = {
         f"{table['name']}.{column['name']}": column["values"]["rows"]
@@ -146,7 +146,7 @@ def test_before_it_is_switched_off_the_customer_knows_what_will_stop(world: Worl
     assert NEIGHBOUR not in json.dumps(impact)
 
 
-def test_a_revocation_is_noticed_and_announced_and_so_is_its_end(world: World) -> None:
+def a_revocation_is_noticed_and_announced_and_so_is_its_end(world: World) -> None:
     world.customer.vault.disable_key(KEY)
     await_true(world.is_shut)
     assert world.customer.hears("revoked")["data"]["tenant"] == CUSTOMER
@@ -156,7 +156,7 @@ def test_a_revocation_is_noticed_and_announced_and_so_is_its_end(world: World) -
     world.customer.hears("restored")
 
 
-def test_a_rotation_ends_with_a_certificate_that_is_verified_elsewhere(world: World) -> None:
+def a_rotation_ends_with_a_certificate_that_is_verified_elsewhere(world: World) -> None:
     certificate = world.folder / "rotation.json"
     world.customer.vault.rotate_key(KEY)
     world.terminal.run("rewrap", CUSTOMER)
@@ -175,7 +175,7 @@ def test_a_rotation_ends_with_a_certificate_that_is_verified_elsewhere(world: Wo
     )
 
 
-def test_a_tenant_is_shredded_by_two_people(world: World) -> None:
+def a_tenant_is_shredded_by_two_people(world: World) -> None:
     certificate = world.folder / "shredded.json"
     shred = ("shred", LEAVER, "--confirm", LEAVER, "--certificate", str(certificate))
     request = requested(world.terminal.json(*shred, actor=ALICE, ends=APPROVAL))
@@ -187,7 +187,7 @@ def test_a_tenant_is_shredded_by_two_people(world: World) -> None:
     assert [line.tenant for line in world.keyring.status(state="shredded")] == [LEAVER]
 
 
-def test_a_customer_leaves_with_their_rows_and_the_proof_of_their_end(world: World) -> None:
+def a_customer_leaves_with_their_rows_and_the_proof_of_their_end(world: World) -> None:
     out = world.folder / "leaving"
     offboard = ("offboard", CUSTOMER, "--to", str(out), "--clear", "--confirm", CUSTOMER)
     request = requested(world.terminal.json(*offboard, actor=ALICE, ends=APPROVAL))
@@ -215,3 +215,15 @@ def requested(answer: Any) -> str:
     """Return the id of the request that a command has made instead of doing what it was given."""
     found: str = answer["request"]
     return found
+
+
+def test_a_customers_key_is_brought_used_locked_revoked_rotated_and_ended(world: World) -> None:
+    a_mistake_of_the_customers_is_named_with_its_cure_and_not_assigned(world)
+    a_key_made_as_the_instructions_say_is_taken_and_no_row_is_touched(world)
+    each_use_of_the_key_in_the_vaults_log_is_explained_by_the_trail(world)
+    a_lock_shuts_every_process_at_once_and_only_a_second_person_opens_it(world)
+    before_it_is_switched_off_the_customer_knows_what_will_stop(world)
+    a_revocation_is_noticed_and_announced_and_so_is_its_end(world)
+    a_rotation_ends_with_a_certificate_that_is_verified_elsewhere(world)
+    a_tenant_is_shredded_by_two_people(world)
+    a_customer_leaves_with_their_rows_and_the_proof_of_their_end(world)
