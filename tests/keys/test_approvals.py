@@ -134,8 +134,29 @@ def test_a_customers_key_is_left_with_a_second_person_only(world: World) -> None
     assert asked(world, assign) != request
 
 
+def join(world: World) -> None:
+    world.keyring.lifecycle.add_wrapping("acme", "local:pmk")
+
+
+def test_the_platforms_key_is_put_beside_a_customers_with_a_second_person_only(lite: World) -> None:
+    request = asked(lite, join)
+    lite.provider.disable("local:acme")
+    lite.keyring.forget()
+    with pytest.raises(KeyRevoked):
+        lite.read("acme")
+    lite.provider.enable("local:acme")
+    lite.keyring.forget()
+    assert lite.read("acme") == ["a note"]
+    request = asked(lite, join)  # the refusal has changed the keys
+    approve(lite, request)
+    join(lite)
+    (added,) = (one for one in lite.keyring.audit.entries("acme") if one.event == "add_wrapping")
+    assert f"request {request} of ann" in added.detail
+
+
 def test_taking_away_a_wrapping_of_a_customers_key_is_leaving_it_too(lite: World) -> None:
-    lite.keyring.lifecycle.add_wrapping("acme", "local:pmk")
+    approve(lite, asked(lite, join))
+    join(lite)
     request = asked(lite, lambda w: w.keyring.lifecycle.drop_wrapping("acme", "local:acme"))
     approve(lite, request)
     assert lite.keyring.lifecycle.drop_wrapping("acme", "local:acme") == 1

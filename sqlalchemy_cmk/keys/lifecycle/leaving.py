@@ -27,7 +27,7 @@ class Leaving:
 
         Args:
             keys: the tenant's keys.
-            left: the KEKs that will wrap its DEKs no more.
+            left: the KEKs that will wrap its DEKs no more, or no longer alone.
             arguments: all that decides what will be done.
         """
         customers = sorted(set(left) - {self._platform_key})
@@ -35,8 +35,19 @@ class Leaving:
             return Passed()
         return self._guard.passed(keys, EventKind.ASSIGN, {**arguments, "leaves": customers})
 
+    def joined(self, keys: TenantKeys, kek_uri: str) -> Passed:
+        """Return that a KEK may wrap a tenant's DEKs too.
+
+        With the platform's KEK beside it, a customer's own no longer closes the tenant's data.
+        """
+        if kek_uri != self._platform_key:
+            return Passed()
+        return self.passed(keys, _keks_of(keys), {"add_wrapping": kek_uri})
+
     def assigned(self, keys: TenantKeys, kek_uri: str, *, fresh_dek: bool) -> Passed:
         """Return that a tenant may be put under a KEK, and under that one only."""
-        wrapped_by = {one.kek_uri for dek in keys.living for one in dek.wrappings}
-        left = (wrapped_by | {keys.tenant.kek_uri}) - {kek_uri}
-        return self.passed(keys, left, {"kek": kek_uri, "fresh_dek": fresh_dek})
+        return self.passed(keys, _keks_of(keys) - {kek_uri}, {"kek": kek_uri, "fresh_dek": fresh_dek})
+
+
+def _keks_of(keys: TenantKeys) -> set[str]:
+    return {one.kek_uri for dek in keys.living for one in dek.wrappings} | {keys.tenant.kek_uri}

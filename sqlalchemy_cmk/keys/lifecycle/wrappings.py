@@ -48,9 +48,11 @@ class Wrappings:
             return None
         if not living:
             raise ConfigurationError(f"tenant {name!r} has no DEK yet: call keyring.warm first")
+        passed = self._leaving.joined(keys, kek_uri)
         wrapped = {dek.id: (*dek.wrappings, self._changes.wrap(kek_uri, keys, dek)) for dek in bare}
-        event = AuditEvent(EventKind.ADD_WRAPPING, name, "", kek_uri, detail=calls_of_change(name))
-        return KeyChange((event,), wrappings=wrapped)
+        detail = joined(passed.note, calls_of_change(name))
+        event = AuditEvent(EventKind.ADD_WRAPPING, name, "", kek_uri, detail=detail)
+        return KeyChange((event,), wrappings=wrapped, beside=passed.beside)
 
     def _without(self, keys: TenantKeys) -> KeyChange | None:
         owner, kek_uri = keys.tenant, self._kek_uri
