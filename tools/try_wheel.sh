@@ -14,6 +14,12 @@ held=$(tar tzf "$folder"/dist/*.tar.gz)
 for wanted in docs/format.md examples/tour/story.py migrations/env.py CHANGELOG.md; do
     grep -q "/$wanted\$" <<<"$held" || { echo "the sdist lacks $wanted" >&2; exit 1; }
 done
+# An index shows the README alone: a link to a file beside it would lead nowhere.
+"$python" -m zipfile -e "$folder"/dist/*.whl "$folder/wheel"
+if cat "$folder"/wheel/*.dist-info/METADATA | grep -nE '\]\((docs|examples|[A-Z]+\.md)|<picture'; then
+    echo "the README links to what an index does not have" >&2
+    exit 1
+fi
 "$python" -m venv "$folder/venv"
 cp tools/tried_wheel.py "$folder"
 wheel=$(echo "$folder"/dist/*.whl)
