@@ -1,4 +1,4 @@
-"""The webhooks by which clinics are told of events of their keys: to an application of their own."""
+"""The webhooks that announce events of clinics' keys to the clinics' own application."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy_cmk import Webhook
 
 
 class Announcements:
-    """Where each clinic is told, and what its messages are signed with.
+    """Where each clinic receives messages, and what they are signed with.
 
     Args:
         folder: the data folder, with a file for each clinic's secret: both sides have it.

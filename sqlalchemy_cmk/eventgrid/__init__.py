@@ -1,4 +1,4 @@
-"""Receives what Azure Event Grid says of keys in Key Vault: new versions are followed, expiries are told.
+"""Receives what Azure Event Grid says of keys in Key Vault: new versions are followed, expiries announced.
 
 :class:`EventGridReceiver` answers requests, whatever brings them: :func:`wsgi_app`, :func:`asgi_app`, or
 ``sqlalchemy_cmk.flask.event_grid``.

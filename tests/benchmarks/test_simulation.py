@@ -20,7 +20,7 @@ from sqlalchemy_cmk.keys.opening import prover, refresher
 from sqlalchemy_cmk.keys.opening.opener import CachePolicy
 from sqlalchemy_cmk.providers import LocalKeyProvider, Wrapped
 from sqlalchemy_cmk.runtime.secret import Secret
-from tests.runtime.test_threads import until
+from tests.support.waiting import until
 
 TENANTS = 12
 QUICK = CachePolicy(revalidate_after=60, outage_grace=100, retry_after=7, jitter=0.5, refresh_ahead=False)

@@ -13,7 +13,7 @@ from sqlalchemy_cmk.eventgrid import Answer, EventGridReceiver
 from sqlalchemy_cmk.testing import KeyVaultEmulator
 from tests.providers.places import vault_place
 from tests.support.databases import Database
-from tests.support.receiver import until
+from tests.support.waiting import until
 from tests.support.world import World
 
 SECRET = "0123456789abcdef0123456789abcdef"

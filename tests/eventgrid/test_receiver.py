@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy_cmk import ConfigurationError
 from sqlalchemy_cmk.eventgrid import EventGridReceiver
 from tests.eventgrid.conftest import DAY, ORIGIN, QUERY, SECRET, Clinic
-from tests.support.receiver import until
+from tests.support.waiting import until
 
 
 def test_a_new_version_leads_to_a_rewrap(everywhere: Clinic) -> None:

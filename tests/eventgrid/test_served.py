@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy_cmk.eventgrid import asgi_app, wsgi_app
 from sqlalchemy_cmk.flask import event_grid
 from tests.eventgrid.conftest import ORIGIN, QUERY, Clinic
-from tests.support.receiver import until
+from tests.support.waiting import until
 
 CODE = "512d38b6-c7b8-40c8-89fe-f46f9e9622b6"
 VALIDATION = [

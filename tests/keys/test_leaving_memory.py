@@ -16,7 +16,7 @@ from sqlalchemy_cmk.keys.model import OpenedDek, Purpose
 from sqlalchemy_cmk.runtime.clock import elapsed
 from tests.keys.processes import in_fork
 from tests.keys.test_outages import GRACE, RETRY, REVALIDATE, away
-from tests.runtime.test_threads import until
+from tests.support.waiting import until
 from tests.support.world import World
 
 DAY = 86_400

@@ -12,8 +12,8 @@ from sqlalchemy_cmk.keys.opening import refresher
 from sqlalchemy_cmk.keys.opening.cache_policy import AHEAD_FROM, AHEAD_TO
 from tests.keys.processes import in_fork
 from tests.keys.test_outages import RETRY, REVALIDATE, away
-from tests.runtime.test_threads import until
 from tests.support.drivers import by_drivers
+from tests.support.waiting import until
 from tests.support.world import World
 
 AHEAD = int(REVALIDATE * 0.95)

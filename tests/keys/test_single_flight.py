@@ -14,7 +14,7 @@ from sqlalchemy_cmk.keys.opening import single_flight
 from sqlalchemy_cmk.keys.opening.calls import ProviderCalls
 from sqlalchemy_cmk.keys.opening.single_flight import SingleFlight
 from sqlalchemy_cmk.runtime.blocking import off_the_loop
-from tests.runtime.test_threads import until
+from tests.support.waiting import until
 
 SOON = 30
 

@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 from sqlalchemy_cmk.runtime.alarm import Alarm
-from tests.runtime.test_threads import until
+from tests.support.waiting import until
 
 
 class Bell:

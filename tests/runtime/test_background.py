@@ -15,7 +15,7 @@ from sqlalchemy_cmk.keys.storage.tables import make_all_tables
 from sqlalchemy_cmk.providers import LocalKeyProvider
 from sqlalchemy_cmk.runtime import background
 from sqlalchemy_cmk.runtime.background import BackgroundWriter
-from tests.runtime.test_threads import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 
@@ -16,17 +15,11 @@ import pytest
 
 from sqlalchemy_cmk.runtime import threads as module
 from sqlalchemy_cmk.runtime.threads import Threads
+from tests.support.waiting import until
 
 SOON = 30
 
 color: ContextVar[str] = ContextVar("color", default="none")
-
-
-def until(happens: Callable[[], bool]) -> None:
-    end = time.monotonic() + SOON
-    while not happens():
-        assert time.monotonic() < end, "it has not happened"
-        time.sleep(0.01)
 
 
 def test_a_result_and_an_error_reach_the_caller_with_the_errors_traceback() -> None:

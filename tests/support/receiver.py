@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,11 +86,3 @@ def receiving() -> Iterator[Receiver]:
         yield receiver
     finally:
         receiver.close()
-
-
-def until(happens: Callable[[], bool]) -> None:
-    """Wait for something that happens soon."""
-    ends = time.monotonic() + SOON
-    while not happens():
-        assert time.monotonic() < ends
-        time.sleep(0.02)

@@ -1,21 +1,17 @@
 """Worlds of two tenants, of which one is locked, and how processes notice."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, event
 
 from sqlalchemy_cmk import KeyLocked
+from tests.support import waiting
 from tests.support.world import World
 
-
-def until(happens: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
-    while not happens():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
+until = partial(waiting.until, seconds=20)
 
 
 def is_shut(world: World) -> bool:

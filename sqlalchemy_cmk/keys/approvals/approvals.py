@@ -118,7 +118,7 @@ class Approvals:
             if not isinstance(keys, TenantKeys) or keys.tenant.epoch == request.epoch:
                 return True
             state, why = RequestState.VOID, CHANGED
-        with suppress(KeyUnavailable):  # it is noted by whoever looks next
+        with suppress(KeyUnavailable):  # the next look notes it
             self._steps.take(request, state, why)
         return False
 

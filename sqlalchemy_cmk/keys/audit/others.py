@@ -1,4 +1,4 @@
-"""Who is told of what is appended to the audit trail: :class:`Others`."""
+"""Who receives what is appended to the audit trail: :class:`Others`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy_cmk.keys.audit.chain import AuditEntry
 
 
 class Others(Protocol):
-    """Others who are told of what is appended to the trail."""
+    """Others who receive what is appended to the trail."""
 
     def write(self, connection: Connection, entries: Sequence[AuditEntry]) -> None:
         """Note rows, in the transaction that appends them."""

@@ -55,7 +55,7 @@ class AuditTrail:
         record_keys: they authenticate the trail; ``None`` if there are none, so that anyone who can write to
             the database can write the trail.
         reason_for: the kinds of events of which somebody has to say why, before anything is changed.
-        others: are told of what is appended.
+        others: receive what is appended.
 
     Whatever reads or writes the trail raises :class:`KeyUnavailable` when the tables or the record key cannot
     be reached now, and :class:`ConfigurationError` when they do not exist.

@@ -45,7 +45,7 @@ class Deliveries:
         self._courier = courier
 
     def send(self) -> SendReport:
-        """Send what is due now, and return when all of it was tried: for a job beside the application."""
+        """Send what is due now, and return once all of it was tried. For a scheduled job."""
 
         def send() -> SendReport:
             ended = self._courier.send()

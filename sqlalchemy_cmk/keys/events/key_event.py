@@ -61,7 +61,7 @@ class KeyEvent:
     """A key event, for a callback. It holds no key and no value.
 
     Attributes:
-        id: names the event forever, wherever it is told: the hash of its row in the audit trail.
+        id: the event's permanent name, in every message: the hash of its row in the audit trail.
         kind: what happened.
         time: when, in UTC.
         tenant: whose key it is; ``""`` is the platform.

@@ -61,8 +61,8 @@ _KINDS = (int, str, str, str, int, int | float, int | float, str)
 class Outbox:
     """Reads and writes the table of deliveries. A delivery is claimed by counting its attempt.
 
-    Whoever claims one has it until ``next_at``. Every later change of it names the attempt, so that it has no
-    effect once somebody else has claimed it.
+    The process that claims one has it until ``next_at``. Every later change of it names the attempt, so that
+    it has no effect once somebody else has claimed it.
 
     Args:
         database: the database of the key tables.

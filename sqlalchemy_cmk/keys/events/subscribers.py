@@ -1,4 +1,4 @@
-"""Who is told of key events: the application's callbacks and webhooks, for every engine of a keyring."""
+"""Who receives key events: the application's callbacks and webhooks, for every engine of a keyring."""
 
 from __future__ import annotations
 

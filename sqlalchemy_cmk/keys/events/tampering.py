@@ -21,7 +21,7 @@ class Altered(Enum):
 
 
 class Tampering:
-    """Notes each problem once in a process. Writing it is for later: whoever met it has its own error.
+    """Notes each problem once in a process. It is written later: the caller that met it gets its own error.
 
     Args:
         note: appends an event to the trail, soon.

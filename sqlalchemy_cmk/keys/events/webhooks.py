@@ -73,7 +73,7 @@ class Webhooks:
     """The webhooks of every tenant, as the application says.
 
     Args:
-        source: webhooks that are told of every tenant's events, or a function that returns a tenant's own,
+        source: webhooks that receive every tenant's events, or a function that returns a tenant's own,
             given its name.
 
     Raises:

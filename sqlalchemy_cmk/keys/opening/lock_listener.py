@@ -22,7 +22,7 @@ logger = logging.getLogger("sqlalchemy_cmk.keys")
 # Seconds between two looks whether a DEK is still open, those before a lost connection is made again, and
 # those for which closing waits for the connection to be given back.
 WAIT, PAUSE, FAREWELL = 5.0, 30.0, 2.0
-# Whoever can connect to the database can announce as often as they like: looks are this many seconds apart.
+# Anyone who can connect to the database can announce as often as they like: looks are so many seconds apart.
 GATHER = 0.1
 
 

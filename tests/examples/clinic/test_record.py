@@ -1,4 +1,4 @@
-"""What a clinic is told of its key, and the certificates of what was done with it."""
+"""What a clinic learns of its key, and the certificates of what was done with it."""
 
 import json
 import re

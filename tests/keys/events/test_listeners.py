@@ -19,7 +19,7 @@ from sqlalchemy_cmk.keys.audit.chain import AuditEvent
 from sqlalchemy_cmk.keys.audit.events import EventKind
 from sqlalchemy_cmk.scope import current_tenant
 from tests.keys.conftest import before_statement
-from tests.support.receiver import until
+from tests.support.waiting import until
 from tests.support.world import World
 
 

@@ -22,7 +22,8 @@ from sqlalchemy_cmk.providers import LocalKeyProvider
 from tests.keys.conftest import statements
 from tests.keys.processes import KILLED, die, exit_code, together
 from tests.support.databases import Database
-from tests.support.receiver import SECRET, Receiver, until
+from tests.support.receiver import SECRET, Receiver
+from tests.support.waiting import until
 from tests.support.world import World
 
 
